@@ -1,0 +1,2 @@
+//! The CNI plugin: stdin JSON, one request, stdout JSON.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The words between daemon, command line and CNI shim.

@@ -1,0 +1,1 @@
+//! Network namespaces, links and addresses of the host, over netlink.

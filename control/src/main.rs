@@ -1,0 +1,2 @@
+//! The podlane daemon and command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Packet memory and the rings shared with the kernel: the only unsafe code of Podlane.

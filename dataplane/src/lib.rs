@@ -1,0 +1,1 @@
+//! Everything a frame can meet: workers, stages, flow table, ports.

@@ -1,0 +1,2 @@
+//! Packet generator and side-by-side runs.
+fn main() {}
