@@ -1,1 +1,37 @@
-//! The words between daemon, command line and CNI shim.
+//! The words between the daemon, the command line and the CNI shim.
+//!
+//! One Unix stream socket, one JSON object a line: a [`Request`] goes in, a [`Reply`] or a [`Refusal`] comes out
+//! (`docs/protocol.md` describes the same for readers who speak it from another language). This crate holds the
+//! types, the bounded framing both ends share, a blocking [`Client`] whose every call ends within its
+//! timeout, and the [`Listener`] that makes sure one socket has one daemon. It knows nothing of packets.
+
+mod client;
+mod counters;
+mod flow;
+mod line;
+mod listener;
+mod mac;
+mod nearest;
+mod port;
+mod reply;
+mod request;
+mod status;
+
+pub use client::{Client, ClientError};
+pub use counters::{Counters, Dropped, Ledger, PortLedger};
+pub use flow::{Flow, Flows};
+pub use line::{Connection, LineError, MAX_REPLY_BYTES, MAX_REQUEST_BYTES};
+pub use listener::{BindError, Listener, MAX_SOCKET_PATH};
+pub use mac::{Mac, MacError};
+pub use nearest::nearest;
+pub use port::{AttachMode, KernelDrops, Port, PortKind, PortState, Ports, Traffic, XdpMode};
+pub use reply::{Refusal, Reply};
+pub use request::{FlowQuery, MAX_FLOWS, Request};
+pub use status::{FlowTable, Frames, Gateway, Network, Poll, Status, Worker};
+
+/// The protocol's version. It moves when an old client would misread a new daemon; new fields alone do not move it,
+/// because both ends ignore fields they do not know in what they receive from an equal.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Where the daemon listens unless it is told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/podlane/podlane.sock";

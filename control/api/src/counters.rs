@@ -1,0 +1,88 @@
+//! The ledger: where every packet went.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Packets dropped, by the reason's stable name.
+pub type Dropped = BTreeMap<String, u64>;
+
+/// Where packets went. At every moment the daemon looks, [`balanced`](Self::balanced) holds.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Packets that came from a port.
+    pub received: u64,
+    /// Packets the switch made: its own replies, and the copies of a flood past the first.
+    #[serde(default)]
+    pub originated: u64,
+    /// Packets handed to a port.
+    pub sent: u64,
+    /// Packets still in the switch.
+    pub held: u64,
+    /// Packets dropped, by reason.
+    pub dropped: Dropped,
+}
+
+impl Ledger {
+    /// Whether every packet that came in or was made is accounted for.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        let dropped: u64 = self.dropped.values().sum();
+        self.received + self.originated == self.sent + self.held + dropped
+    }
+}
+
+/// The ledger of the whole switch and of each port.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Counters {
+    /// All ports together.
+    #[serde(flatten)]
+    pub total: Ledger,
+    /// Whether the total is [balanced](Ledger::balanced), as the daemon saw it.
+    pub balanced: bool,
+    /// Each port's share, by name.
+    pub ports: Vec<PortLedger>,
+}
+
+/// One port's share of the ledger: what became of the packets that came from it or were made on its behalf.
+/// `sent` counts those at whatever port they left by.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct PortLedger {
+    /// The port.
+    pub name: String,
+    /// What became of its packets.
+    #[serde(flatten)]
+    pub ledger: Ledger,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_packet_unbalances_the_ledger() {
+        let mut ledger = Ledger {
+            received: 10,
+            originated: 1,
+            sent: 7,
+            held: 1,
+            dropped: Dropped::new(),
+        };
+        assert!(!ledger.balanced());
+        ledger.dropped.insert("runt".to_owned(), 3);
+        assert!(ledger.balanced());
+    }
+
+    #[test]
+    fn the_total_stands_beside_its_verdict_in_json() {
+        let counters = Counters {
+            total: Ledger::default(),
+            balanced: true,
+            ports: Vec::new(),
+        };
+        let json = serde_json::to_value(&counters).unwrap();
+        assert_eq!(json["received"], 0);
+        assert_eq!(json["balanced"], true);
+        assert_eq!(serde_json::from_value::<Counters>(json).unwrap(), counters);
+    }
+}

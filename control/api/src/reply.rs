@@ -1,0 +1,101 @@
+//! What the daemon answers, and how it refuses.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Counters, Flows, Ports, Status};
+
+/// The answer to the [`Request`](crate::Request) of the same name.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// To [`Request::Status`](crate::Request::Status).
+    Status(Status),
+    /// To [`Request::Ports`](crate::Request::Ports).
+    Ports(Ports),
+    /// To [`Request::Flows`](crate::Request::Flows).
+    Flows(Flows),
+    /// To [`Request::Counters`](crate::Request::Counters).
+    Counters(Counters),
+}
+
+impl Reply {
+    /// The reply's name on the wire, for messages about a reply that was not expected.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "status",
+            Self::Ports(_) => "ports",
+            Self::Flows(_) => "flows",
+            Self::Counters(_) => "counters",
+        }
+    }
+}
+
+/// Why the daemon did not answer. Displayed, it names the object and says what to do.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Refusal {
+    /// The client speaks another version of the protocol.
+    #[error(
+        "the daemon speaks protocol version {daemon}, the client version {client} (run the client of the daemon's release)"
+    )]
+    Version {
+        /// What the daemon speaks.
+        daemon: u32,
+        /// What the request said it was.
+        client: u32,
+    },
+    /// The line is no request.
+    #[error("the request is not understood: {detail} (docs/protocol.md lists the requests)")]
+    Malformed {
+        /// What the parser said.
+        detail: String,
+    },
+    /// The line is longer than any request.
+    #[error("the request is longer than {limit} bytes (send one JSON object a line)")]
+    TooLong {
+        /// The longest line that is read, in bytes.
+        limit: usize,
+    },
+    /// No network has the name.
+    #[error("no network is named \"{name}\" ({})", remedy(nearest.as_deref(), "podlane status lists the networks"))]
+    UnknownNetwork {
+        /// The name in the request.
+        name: String,
+        /// A network of a similar name.
+        nearest: Option<String>,
+    },
+    /// No port has the name.
+    #[error("no port is named \"{name}\" ({})", remedy(nearest.as_deref(), "podlane ports lists them"))]
+    UnknownPort {
+        /// The name in the request.
+        name: String,
+        /// A port of a similar name.
+        nearest: Option<String>,
+    },
+    /// As many clients as the daemon serves at once are being served.
+    #[error(
+        "the daemon is serving {clients} clients already, which is as many as it serves at once (try again)"
+    )]
+    Busy {
+        /// How many clients it serves at once.
+        clients: usize,
+    },
+    /// A part of the daemon did not answer in time.
+    #[error(
+        "{what} did not answer within {waited_ms} ms (look into the daemon's log; podlane status shows whether its workers turn)"
+    )]
+    Stalled {
+        /// Which part, such as "worker 1".
+        what: String,
+        /// How long the daemon waited for it, in milliseconds.
+        waited_ms: u64,
+    },
+}
+
+fn remedy(nearest: Option<&str>, otherwise: &str) -> String {
+    nearest.map_or_else(
+        || otherwise.to_owned(),
+        |name| format!("did you mean \"{name}\"?"),
+    )
+}
