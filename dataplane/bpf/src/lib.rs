@@ -1,1 +1,90 @@
 //! The XDP programs, their committed objects, and the loader that attaches and pins them.
+//!
+//! An AF_XDP socket receives nothing until a program on the device redirects frames to it. There
+//! are two such programs: one for pod ports, which redirects everything, and one for uplinks,
+//! which claims only what is Podlane's and leaves the rest to the host. They are written in C in
+//! `xdp/`, and their objects are committed beside them, so that neither a build nor a host needs
+//! clang; `.ci/bpf-objects` proves that the two agree.
+//!
+//! What this crate promises:
+//!
+//! - An [`Attachment`] is a `bpf_link`. Without a pin it ends with the process, however that ends.
+//!   With a pin it stays, and the next process adopts it: the program is replaced in one step
+//!   under the link, and sockets that were handed over keep their frames.
+//! - Where no socket is registered, or its process died, frames go to the kernel. A dead daemon
+//!   never makes the host unreachable.
+//! - An uplink claims nothing until [`Attachment::claim`] says what is ours.
+//!
+//! There is no `unsafe` here; aya's calls wrap what the kernel wants.
+
+mod attachment;
+mod device;
+mod error;
+mod object;
+mod pins;
+mod uplink;
+
+pub use attachment::Attachment;
+pub use error::{AttachError, Holder, PinError};
+pub use pins::{ensure_bpffs, port_pin, sweep};
+pub use uplink::{Claim, MAX_VTEPS, UplinkCounters};
+
+use std::path::Path;
+
+/// Receive queues of one device that can have a socket.
+pub const MAX_QUEUES: u32 = 64;
+
+/// Which program a port gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Redirects every frame: the host end of a pod's link.
+    Pod,
+    /// Redirects what was claimed and passes the rest: a device shared with the host.
+    Uplink,
+}
+
+/// Where the kernel runs a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachMode {
+    /// In the driver, before a socket buffer exists.
+    Native,
+    /// In the stack, after one was allocated: any device, and slower.
+    Generic,
+}
+
+impl std::fmt::Display for AttachMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+/// Which mode to ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AskMode {
+    /// Native, and generic where the driver has no XDP.
+    #[default]
+    Auto,
+    /// Native or an error.
+    Native,
+    /// Generic, also where the driver could do better.
+    Generic,
+}
+
+/// What to attach, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The device, by index in the calling thread's network namespace.
+    pub ifindex: u32,
+    /// The device's name, for messages; the index decides.
+    pub name: &'a str,
+    /// The program.
+    pub program: Program,
+    /// The port's directory on a bpffs ([`port_pin`]), for an attachment that outlives the
+    /// process; `None` for one that ends with it.
+    pub pin: Option<&'a Path>,
+    /// The mode.
+    pub mode: AskMode,
+}
