@@ -1,1 +1,57 @@
 //! Bytes and meaning: one protocol a file, no_std, no unsafe, no panic.
+//!
+//! Each protocol has two faces. A *view* (`Ipv4<'_>`) borrows bytes that `parse` has checked; its accessors are plain
+//! loads at offsets proven while compiling. A *header* (`Ipv4Header`) is a value that `emit` writes. `parse` also
+//! returns the payload, cut to the length the header declares, so Ethernet padding never reaches a transport; whatever
+//! does not fit is refused with one named [`Malformed`].
+//!
+//! Nothing here verifies a transport checksum unasked: on a veth they are often unfinished, and [`checksum`] knows how to
+//! tell. [`Packet::parse`] walks a whole frame for slow paths, tools and tests; a hot path composes the views itself.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::unreachable
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+mod addr;
+pub mod arp;
+pub mod checksum;
+mod emit;
+pub mod ethernet;
+mod field;
+pub mod icmpv4;
+pub mod icmpv6;
+mod ip;
+pub mod ipv4;
+pub mod ipv6;
+mod malformed;
+mod options;
+pub mod tcp;
+pub mod udp;
+pub mod vlan;
+
+pub use addr::{BadMacAddr, MacAddr};
+pub use arp::{Arp, ArpHeader, ArpOperation};
+pub use checksum::Sum;
+pub use emit::{NoRoom, OptionBytes};
+pub use ethernet::{EtherType, Ethernet, EthernetHeader};
+pub use icmpv4::{Icmpv4, Icmpv4Header, Icmpv4Type};
+pub use icmpv6::{Icmpv6, Icmpv6Header, Icmpv6Type};
+pub use ip::IpProtocol;
+pub use ipv4::{Ipv4, Ipv4Header};
+pub use ipv6::{Ipv6, Ipv6Fragment, Ipv6Header, Upper};
+pub use malformed::Malformed;
+pub use tcp::{Tcp, TcpFlags, TcpHeader};
+pub use udp::{Udp, UdpHeader};
+pub use vlan::{VlanTag, VlanTags};
