@@ -1,0 +1,250 @@
+//! Addresses, routes and neighbours of links.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use netlink_bindings::rt_addr::{self, IfaFlags, Ifaddrmsg, OpGetaddrDump};
+use netlink_bindings::rt_neigh::{self, Ndmsg, NudState};
+use netlink_bindings::rt_route::{self, RtmType, Rtmsg};
+use netlink_bindings::traits::NetlinkRequest;
+
+use crate::netlink::{Refusal, Reply};
+use crate::{HostError, LinkId, Links, MacAddress};
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// `RTM_NEWADDR`: the type of a message that describes an address.
+const NEW_ADDRESS: u16 = 20;
+
+/// `RT_TABLE_MAIN`, `RTPROT_STATIC`, `RT_SCOPE_UNIVERSE` and `RT_SCOPE_LINK` of linux/rtnetlink.h.
+const TABLE_MAIN: u8 = 254;
+const PROTOCOL_STATIC: u8 = 4;
+const SCOPE_UNIVERSE: u8 = 0;
+const SCOPE_LINK: u8 = 253;
+
+/// Between two looks at addresses that are waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// An address of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its network's prefix, in bits.
+    pub prefix: u8,
+    /// Whether the kernel still probes for a duplicate, and does not use it yet.
+    pub tentative: bool,
+}
+
+impl Links {
+    /// Adds an address. An IPv6 address is not probed for duplicates, so it is usable as soon as
+    /// the link is up.
+    ///
+    /// # Errors
+    /// [`HostError::Exists`], [`HostError::BadPrefix`], and as any request.
+    pub fn add_address<'a>(
+        &mut self,
+        link: impl Into<LinkId<'a>>,
+        address: IpAddr,
+        prefix: u8,
+    ) -> Result<(), HostError> {
+        let link = link.into();
+        check_prefix(address, prefix)?;
+        let mut header = Ifaddrmsg::new();
+        header.ifa_family = family(address);
+        header.ifa_prefixlen = prefix;
+        header.ifa_index = self.index_of(link)?;
+        let mut request = rt_addr::Request::new()
+            .set_create()
+            .set_excl()
+            .op_newaddr_do(&header);
+        let attributes = request.encode().push_local(address).push_address(address);
+        match address {
+            // Networks of one or two addresses have no broadcast (RFC 3021).
+            IpAddr::V4(own) if prefix < 31 => attributes.push_broadcast(broadcast(own, prefix)),
+            IpAddr::V4(_) => attributes,
+            IpAddr::V6(_) => attributes.push_flags(IfaFlags::Nodad as u32),
+        };
+        self.tell(&request, format_args!("add {address}/{prefix} to {link}"))
+    }
+
+    /// The addresses of a link.
+    ///
+    /// # Errors
+    /// As any request.
+    pub fn addresses<'a>(
+        &mut self,
+        link: impl Into<LinkId<'a>>,
+    ) -> Result<Vec<LinkAddress>, HostError> {
+        let link = link.into();
+        let index = self.index_of(link)?;
+        let request = rt_addr::Request::new().op_getaddr_dump(&Ifaddrmsg::new());
+        let mut addresses = Vec::new();
+        let task = format_args!("list the addresses of {link}");
+        self.ask(&request, task, |reply| {
+            match reply {
+                Reply::Restart => addresses.clear(),
+                Reply::Message(message) if message.message_type == NEW_ADDRESS => {
+                    addresses.extend(decode(message.payload, index)?);
+                }
+                Reply::Message(_) => {}
+            }
+            Ok(())
+        })?;
+        Ok(addresses)
+    }
+
+    /// Waits until the link has a link-local IPv6 address and none of its addresses is still
+    /// probed for, for at most `bound`.
+    ///
+    /// # Errors
+    /// [`HostError::TimedOut`].
+    pub fn wait_for_ipv6<'a>(
+        &mut self,
+        link: impl Into<LinkId<'a>>,
+        bound: Duration,
+    ) -> Result<(), HostError> {
+        let link = link.into();
+        let deadline = Instant::now() + bound;
+        loop {
+            let addresses = self.addresses(link)?;
+            let settled = addresses.iter().all(|own| !own.tentative);
+            if settled && addresses.iter().any(|own| is_link_local(own.address)) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(HostError::TimedOut {
+                    what: format!("the IPv6 addresses of {link} to become usable"),
+                    waited: bound,
+                });
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Adds a route to `destination`/`prefix` out of the link, through the gateway `via` if given.
+    /// `0.0.0.0/0` and `::/0` are the default routes.
+    ///
+    /// # Errors
+    /// [`HostError::Unreachable`] when the gateway is not on the link's network or the link is
+    /// down, [`HostError::MixedFamilies`], [`HostError::BadPrefix`], [`HostError::Exists`].
+    pub fn add_route<'a>(
+        &mut self,
+        destination: IpAddr,
+        prefix: u8,
+        via: Option<IpAddr>,
+        link: impl Into<LinkId<'a>>,
+    ) -> Result<(), HostError> {
+        let link = link.into();
+        check_prefix(destination, prefix)?;
+        let through = via.map_or_else(String::new, |via| format!(" via {via}"));
+        let task = format_args!("add a route to {destination}/{prefix}{through} on {link}");
+        if via.is_some_and(|via| via.is_ipv4() != destination.is_ipv4()) {
+            return Err(HostError::MixedFamilies {
+                task: task.to_string(),
+            });
+        }
+        let mut header = Rtmsg::new();
+        header.rtm_family = family(destination);
+        header.rtm_dst_len = prefix;
+        header.rtm_table = TABLE_MAIN;
+        header.rtm_protocol = PROTOCOL_STATIC;
+        header.rtm_scope = if via.is_some() {
+            SCOPE_UNIVERSE
+        } else {
+            SCOPE_LINK
+        };
+        header.rtm_type = RtmType::Unicast as u8;
+        let index = self.index_of(link)?;
+        let mut request = rt_route::Request::new()
+            .set_create()
+            .set_excl()
+            .op_newroute_do(&header);
+        let mut attributes = request.encode().push_oif(index);
+        if prefix > 0 {
+            attributes = attributes.push_dst(destination);
+        }
+        if let Some(via) = via {
+            attributes = attributes.push_gateway(via);
+        }
+        drop(attributes);
+        self.tell(&request, task)
+    }
+
+    /// Adds a neighbour that never ages, or replaces the one there is.
+    ///
+    /// # Errors
+    /// As any request.
+    pub fn add_neighbour<'a>(
+        &mut self,
+        link: impl Into<LinkId<'a>>,
+        address: IpAddr,
+        mac: MacAddress,
+    ) -> Result<(), HostError> {
+        let link = link.into();
+        let mut header = Ndmsg::new();
+        header.ndm_family = family(address);
+        header.ndm_ifindex = i32::try_from(self.index_of(link)?).unwrap_or(0);
+        header.ndm_state = NudState::Permanent as u16;
+        let mut request = rt_neigh::Request::new()
+            .set_change()
+            .op_newneigh_do(&header);
+        request.encode().push_dst(address).push_lladdr(&mac);
+        self.tell(
+            &request,
+            format_args!("add the neighbour {address} to {link}"),
+        )
+    }
+}
+
+fn decode(payload: &[u8], index: u32) -> Result<Option<LinkAddress>, Refusal> {
+    if payload.len() < Ifaddrmsg::len() {
+        return Err(Refusal::Malformed("an address's header is cut short"));
+    }
+    let (header, attributes) = OpGetaddrDump::decode_reply(payload);
+    if header.ifa_index != index {
+        return Ok(None);
+    }
+    // On a point-to-point link `local` is ours and `address` the peer's; elsewhere they are the
+    // same, and IPv6 sends only the latter.
+    let address = attributes
+        .get_local()
+        .or_else(|_| attributes.get_address())
+        .map_err(|_| Refusal::Malformed("an address is missing"))?;
+    let flags = attributes.get_flags().unwrap_or(header.ifa_flags.into());
+    Ok(Some(LinkAddress {
+        address,
+        prefix: header.ifa_prefixlen,
+        tentative: flags & IfaFlags::Tentative as u32 != 0,
+    }))
+}
+
+fn family(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => AF_INET,
+        IpAddr::V6(_) => AF_INET6,
+    }
+}
+
+fn check_prefix(address: IpAddr, prefix: u8) -> Result<(), HostError> {
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    if prefix <= most {
+        return Ok(());
+    }
+    Err(HostError::BadPrefix {
+        address,
+        prefix,
+        most,
+    })
+}
+
+/// The last address of the network.
+fn broadcast(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
+    let host_bits = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+    Ipv4Addr::from_bits(address.to_bits() | host_bits)
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if Ipv6Addr::is_unicast_link_local(&v6))
+}
