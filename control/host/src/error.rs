@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
+use crate::features::Feature;
 use crate::netlink::Refusal;
 use crate::netns::NetnsError;
 
@@ -127,6 +128,19 @@ pub enum HostError {
     MixedFamilies {
         /// What was attempted.
         task: String,
+    },
+    /// The device keeps an offload as it is, whatever is asked.
+    #[error(
+        "{link} keeps {feature} {}: the device, or a program attached to it, fixes it; \
+         detach the program, or live with it", if *.asked { "off" } else { "on" }
+    )]
+    FeatureFixed {
+        /// The link, as `link eth0`.
+        link: String,
+        /// The offload.
+        feature: Feature,
+        /// What it was asked to be: on, or off.
+        asked: bool,
     },
     /// What was waited for did not happen in time.
     #[error("gave up after {waited:?} waiting for {what}; check the host's load, and `dmesg`")]

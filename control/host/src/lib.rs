@@ -17,6 +17,8 @@
 
 mod addresses;
 mod error;
+mod events;
+mod features;
 pub mod lab;
 mod link;
 mod links;
@@ -26,7 +28,9 @@ mod netns;
 mod sysctl;
 
 pub use addresses::LinkAddress;
-pub use error::HostError;
+pub use error::{HostError, KernelSays};
+pub use events::{LinkEvent, LinkEvents};
+pub use features::{Feature, Features};
 pub use link::{Link, LinkCounters, LinkId, MacAddress};
 pub use links::Links;
 pub use make::{Veth, VethPeer};

@@ -331,7 +331,7 @@ pub(crate) fn descriptor(fd: BorrowedFd<'_>) -> u32 {
 }
 
 /// The header that names a link by index, and the name to push where there is none.
-fn named(link: LinkId<'_>) -> Result<(Ifinfomsg, Option<&str>), HostError> {
+pub(crate) fn named(link: LinkId<'_>) -> Result<(Ifinfomsg, Option<&str>), HostError> {
     let mut header = Ifinfomsg::new();
     match link {
         LinkId::Name(name) => {

@@ -18,7 +18,7 @@ use std::thread;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::statfs::fstatfs;
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use thiserror::Error;
 
 /// Where `ip netns` looks for names.
@@ -26,9 +26,6 @@ const PINS: &str = "/run/netns";
 
 /// The namespace of the calling thread (`/proc/self` would be the first thread's).
 const OF_THIS_THREAD: &str = "/proc/thread-self/ns/net";
-
-/// `NSFS_MAGIC` of linux/magic.h: the file system that namespaces are files of.
-const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// Why a network namespace could not be made, opened, entered or named.
 #[derive(Debug, Error)]
@@ -154,7 +151,7 @@ impl Netns {
             source,
         })?;
         match fstatfs(&file) {
-            Ok(of) if of.filesystem_type().0 as i64 == NSFS_MAGIC => Ok(Self { file }),
+            Ok(of) if of.filesystem_type() == NSFS_MAGIC => Ok(Self { file }),
             _ => Err(NetnsError::NotANamespace {
                 path: path.to_owned(),
             }),
