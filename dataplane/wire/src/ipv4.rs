@@ -29,6 +29,28 @@ impl<'a> Ipv4<'a> {
     /// Any `Malformed::Ipv4…` but those of options and checksum.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
+        let (view, rest) = Self::parse_header(bytes)?;
+        let payload_len = view.payload_len();
+        let payload = rest
+            .get(..payload_len)
+            .ok_or(Malformed::Ipv4TotalLengthTooLong)?;
+        if view.is_fragment() {
+            view.check_fragment(payload_len)?;
+        }
+        Ok((view, payload))
+    }
+
+    /// The view and as much of the payload as is there, for a packet quoted in an ICMP error, which may be cut short.
+    ///
+    /// # Errors
+    /// Those of [`Ipv4::parse`] that concern the header's own length and version.
+    pub fn parse_quoted(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
+        let (view, rest) = Self::parse_header(bytes)?;
+        Ok((view, rest.get(..view.payload_len()).unwrap_or(rest)))
+    }
+
+    #[inline]
+    fn parse_header(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
         let (header, rest) = bytes
             .split_first_chunk::<{ Ipv4::LEN }>()
             .ok_or(Malformed::Ipv4HeaderTruncated)?;
@@ -42,18 +64,11 @@ impl<'a> Ipv4<'a> {
         let (options, rest) = rest
             .split_at_checked(options_len)
             .ok_or(Malformed::Ipv4HeaderTruncated)?;
-        let total_len = usize::from(be16::<2, _>(header));
-        let payload_len = total_len
-            .checked_sub(header_len)
-            .ok_or(Malformed::Ipv4TotalLengthTooShort)?;
-        let payload = rest
-            .get(..payload_len)
-            .ok_or(Malformed::Ipv4TotalLengthTooLong)?;
         let view = Self { header, options };
-        if view.is_fragment() {
-            view.check_fragment(payload_len)?;
+        match usize::from(view.total_len()) < header_len {
+            true => Err(Malformed::Ipv4TotalLengthTooShort),
+            false => Ok((view, rest)),
         }
-        Ok((view, payload))
     }
 
     /// Refuses fragments that no honest sender makes (RFC 791, RFC 1858, RFC 3128).
@@ -98,6 +113,13 @@ impl<'a> Ipv4<'a> {
     #[must_use]
     pub const fn total_len(&self) -> u16 {
         be16::<2, _>(self.header)
+    }
+
+    /// Length of the payload, in bytes.
+    #[inline]
+    #[must_use]
+    pub const fn payload_len(&self) -> usize {
+        (self.total_len() as usize).saturating_sub(self.header_len())
     }
 
     /// What the fragments of one packet have in common.
@@ -212,7 +234,7 @@ impl<'a> Ipv4<'a> {
         Ipv4Header {
             dscp: self.dscp(),
             ecn: self.ecn(),
-            payload_len: self.total_len().saturating_sub(self.header_len() as u16),
+            payload_len: self.payload_len() as u16,
             identification: self.identification(),
             dont_fragment: self.dont_fragment(),
             more_fragments: self.more_fragments(),

@@ -28,21 +28,37 @@ impl<'a> Ipv6<'a> {
     /// [`Malformed::Ipv6Jumbogram`].
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
-        let (header, rest) = bytes
-            .split_first_chunk::<{ Ipv6::LEN }>()
-            .ok_or(Malformed::Ipv6HeaderTruncated)?;
-        if header[0] >> 4 != 6 {
-            return Err(Malformed::Ipv6BadVersion);
-        }
-        let view = Self { header };
-        let payload_len = usize::from(view.payload_len());
+        let (view, rest) = Self::parse_header(bytes)?;
         let payload = rest
-            .get(..payload_len)
+            .get(..usize::from(view.payload_len()))
             .ok_or(Malformed::Ipv6PayloadLengthTooLong)?;
-        if payload_len == 0 && view.next_header() == IpProtocol::HOP_BY_HOP {
+        if payload.is_empty() && view.next_header() == IpProtocol::HOP_BY_HOP {
             return Err(Malformed::Ipv6Jumbogram);
         }
         Ok((view, payload))
+    }
+
+    /// The view and as much of the payload as is there, for a packet quoted in an ICMPv6 error, which may be cut short.
+    ///
+    /// # Errors
+    /// [`Malformed::Ipv6HeaderTruncated`], [`Malformed::Ipv6BadVersion`].
+    pub fn parse_quoted(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
+        let (view, rest) = Self::parse_header(bytes)?;
+        Ok((
+            view,
+            rest.get(..usize::from(view.payload_len())).unwrap_or(rest),
+        ))
+    }
+
+    #[inline]
+    fn parse_header(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
+        let (header, rest) = bytes
+            .split_first_chunk::<{ Ipv6::LEN }>()
+            .ok_or(Malformed::Ipv6HeaderTruncated)?;
+        match header[0] >> 4 {
+            6 => Ok((Self { header }, rest)),
+            _ => Err(Malformed::Ipv6BadVersion),
+        }
     }
 
     /// Traffic class: six bits of differentiated services and two of congestion notification.
