@@ -1,0 +1,44 @@
+//! What a key means when it is not written. The only place that says so; a value out of its bounds does not compile.
+
+use std::time::Duration;
+
+use podlane_api::PortKind;
+
+use crate::desired::{FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu, Poll, Queues, Ratio, RingSize, Xdp};
+
+pub(super) const SOCKET: &str = podlane_api::DEFAULT_SOCKET;
+pub(super) const PIN: bool = true;
+
+/// Spinning takes a whole core, so it is asked for, never assumed.
+pub(super) const POLL: Poll = Poll::Adaptive;
+/// 64 MiB a worker: full rings of 15 ports.
+pub(super) const FRAMES: FrameCount = sure(FrameCount::new(32_768));
+pub(super) const FRAME_BYTES: FrameBytes = FrameBytes::TwoKiB;
+
+pub(super) const FLOW_CAPACITY: FlowCapacity = sure(FlowCapacity::new(1 << 20));
+/// The least idle time NAT and firewalls must grant UDP is 120 s (RFC 4787, REQ-5).
+pub(super) const FLOW_IDLE: Duration = Duration::from_secs(120);
+
+pub(super) const MTU: Mtu = sure(Mtu::new(1_500));
+pub(super) const LEARNING: bool = true;
+/// What IEEE 802.1Q recommends for a bridge.
+pub(super) const MAC_AGE: Duration = Duration::from_secs(300);
+pub(super) const FLOOD_LIMIT: FloodLimit = FloodLimit(10_000);
+
+pub(super) const PORT_KIND: PortKind = PortKind::Pod;
+pub(super) const QUEUES: Queues = Queues::All;
+pub(super) const MODE: Mode = Mode::Auto;
+pub(super) const XDP: Xdp = Xdp::Auto;
+pub(super) const CHECKSUM_OFFLOAD: bool = true;
+/// The smallest ring with which TCP over veth reached its best rate.
+pub(super) const RING: RingSize = sure(RingSize::new(2_048));
+
+pub(super) const FAULT_SHARE: Ratio = Ratio::ZERO;
+pub(super) const FAULT_SEED: u64 = 1;
+
+const fn sure<T: Copy>(value: Option<T>) -> T {
+    match value {
+        Some(value) => value,
+        None => panic!("a default is out of its bounds"),
+    }
+}

@@ -1,0 +1,208 @@
+//! The file as it is written: one struct a table, one line a key, every value typed and still at its place.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use podlane_api::PortKind;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::defaults;
+use super::fault::Findings;
+use super::table::{At, Entry, Table};
+use super::value::{FilePath, SocketPath};
+use crate::desired::{
+    Daemon, DeviceName, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, Mac, Mode, Mtu, Name, Poll, Queues,
+    RingSize, VlanId, Xdp,
+};
+
+/// The whole file.
+pub(super) struct File {
+    pub(super) daemon: Daemon,
+    pub(super) workers: WorkersTable,
+    pub(super) flows: FlowTable,
+    pub(super) networks: Vec<NetworkTable>,
+    pub(super) ports: Vec<PortTable>,
+    pub(super) routes: Vec<RouteTable>,
+}
+
+/// `[workers]`
+pub(super) struct WorkersTable {
+    pub(super) subject: String,
+    pub(super) cores: Entry<Vec<At<usize>>>,
+    pub(super) poll: Poll,
+    pub(super) frames: At<FrameCount>,
+    pub(super) frame_bytes: FrameBytes,
+}
+
+/// `[[network]]`
+pub(super) struct NetworkTable {
+    pub(super) subject: String,
+    pub(super) name: Entry<Name>,
+    pub(super) gateways: Vec<At<Gateway>>,
+    pub(super) gateway_mac: Entry<Mac>,
+    pub(super) vrf: Entry<Name>,
+    pub(super) mtu: At<Mtu>,
+    pub(super) learning: bool,
+    pub(super) mac_age: Duration,
+    pub(super) flood_limit: FloodLimit,
+}
+
+/// `[[port]]`
+pub(super) struct PortTable {
+    pub(super) subject: String,
+    pub(super) at: usize,
+    pub(super) name: Entry<Name>,
+    pub(super) kind: PortKind,
+    pub(super) device: DeviceKeys,
+    pub(super) replay: ReplayKeys,
+    pub(super) network: Entry<Name>,
+    pub(super) vlans: Entry<Vec<(At<VlanId>, At<Name>)>>,
+    pub(super) mac: Entry<Mac>,
+    pub(super) addresses: Vec<At<IpAddr>>,
+    pub(super) fault: Option<Fault>,
+}
+
+/// The keys of a port that has a device.
+pub(super) struct DeviceKeys {
+    pub(super) device: Entry<DeviceName>,
+    pub(super) netns: Entry<FilePath>,
+    pub(super) queues: Entry<Queues>,
+    pub(super) mode: Entry<Mode>,
+    pub(super) xdp: Entry<Xdp>,
+    pub(super) checksum_offload: Entry<bool>,
+    pub(super) ring: Entry<RingSize>,
+}
+
+/// The keys of a port that replays.
+pub(super) struct ReplayKeys {
+    pub(super) input: Entry<FilePath>,
+    pub(super) output: Entry<FilePath>,
+}
+
+/// `[[route]]`
+pub(super) struct RouteTable {
+    pub(super) subject: String,
+    pub(super) at: usize,
+    pub(super) network: Entry<Name>,
+    pub(super) vrf: Entry<Name>,
+    pub(super) prefix: Entry<Gateway>,
+    pub(super) via: Entry<IpAddr>,
+    pub(super) discard: Entry<bool>,
+}
+
+/// Reads the document; what cannot be read becomes findings.
+pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Findings<'a>) -> File {
+    let root = Table::root(document, findings);
+    let file = File {
+        daemon: daemon(&root),
+        workers: workers(&root),
+        flows: flows(&root),
+        networks: root.tables("network").into_iter().map(network).collect(),
+        ports: root.tables("port").into_iter().map(port).collect(),
+        routes: root.tables("route").into_iter().map(route).collect(),
+    };
+    root.end();
+    file
+}
+
+fn daemon(root: &Table<'_>) -> Daemon {
+    let table = root.section("daemon");
+    let daemon = Daemon {
+        socket: table.get_or("socket", SocketPath(defaults::SOCKET.into())).value.0,
+        pin: table.get_or("pin", defaults::PIN).value,
+        instance: table.get_or("instance", Name::default()).value,
+    };
+    table.end();
+    daemon
+}
+
+fn workers(root: &Table<'_>) -> WorkersTable {
+    let table = root.section("workers");
+    let workers = WorkersTable {
+        subject: table.subject().to_owned(),
+        cores: table.need_list("cores"),
+        poll: table.get_or("poll", defaults::POLL).value,
+        frames: table.get_or("frames", defaults::FRAMES),
+        frame_bytes: table.get_or("frame_bytes", defaults::FRAME_BYTES).value,
+    };
+    table.end();
+    workers
+}
+
+fn flows(root: &Table<'_>) -> FlowTable {
+    let table = root.section("flows");
+    let flows = FlowTable {
+        capacity: table.get_or("capacity", defaults::FLOW_CAPACITY).value,
+        idle: table.get_or("idle", defaults::FLOW_IDLE).value,
+    };
+    table.end();
+    flows
+}
+
+fn network(table: Table<'_>) -> NetworkTable {
+    let network = NetworkTable {
+        subject: table.subject().to_owned(),
+        name: table.need("name"),
+        gateways: table.list("gateways").into_value().unwrap_or_default(),
+        gateway_mac: table.get("gateway_mac"),
+        vrf: table.get("vrf"),
+        mtu: table.get_or("mtu", defaults::MTU),
+        learning: table.get_or("learning", defaults::LEARNING).value,
+        mac_age: table.get_or("mac_age", defaults::MAC_AGE).value,
+        flood_limit: table.get_or("flood_limit", defaults::FLOOD_LIMIT).value,
+    };
+    table.end();
+    network
+}
+
+fn port(table: Table<'_>) -> PortTable {
+    let port = PortTable {
+        subject: table.subject().to_owned(),
+        at: table.at(),
+        name: table.need("name"),
+        kind: table.get_or("kind", defaults::PORT_KIND).value,
+        device: DeviceKeys {
+            device: table.get("device"),
+            netns: table.get("netns"),
+            queues: table.get("queues"),
+            mode: table.get("mode"),
+            xdp: table.get("xdp"),
+            checksum_offload: table.get("checksum_offload"),
+            ring: table.get("ring"),
+        },
+        replay: ReplayKeys { input: table.get("input"), output: table.get("output") },
+        network: table.get("network"),
+        vlans: table.map("vlans"),
+        mac: table.get("mac"),
+        addresses: table.list("addresses").into_value().unwrap_or_default(),
+        fault: table.table("fault").map(fault),
+    };
+    table.end();
+    port
+}
+
+fn fault(table: Table<'_>) -> Fault {
+    let fault = Fault {
+        drop: table.get_or("drop", defaults::FAULT_SHARE).value,
+        reorder: table.get_or("reorder", defaults::FAULT_SHARE).value,
+        corrupt: table.get_or("corrupt", defaults::FAULT_SHARE).value,
+        seed: table.get_or("seed", defaults::FAULT_SEED).value,
+    };
+    table.end();
+    fault
+}
+
+fn route(table: Table<'_>) -> RouteTable {
+    let route = RouteTable {
+        subject: table.subject().to_owned(),
+        at: table.at(),
+        network: table.get("network"),
+        vrf: table.get("vrf"),
+        prefix: table.need("prefix"),
+        via: table.get("via"),
+        discard: table.get("discard"),
+    };
+    table.end();
+    route
+}

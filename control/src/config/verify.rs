@@ -1,0 +1,70 @@
+//! The rules across tables, and the way from what is written to what is desired.
+//!
+//! Every rule runs, whatever the others found: a table that broke a rule still takes part in the next ones, and an
+//! entry that was refused on reading is left out of them, so one mistake is one finding.
+
+mod networks;
+mod ports;
+mod routes;
+mod stations;
+mod workers;
+
+use std::collections::BTreeMap;
+
+use podlane_api::nearest;
+
+use super::Machine;
+use super::fault::{Fault, Findings};
+use super::file::File;
+use super::table::At;
+use crate::desired::{Desired, Name, Network};
+
+/// Applies all rules. The result is meaningful only when nothing was found.
+pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> Desired {
+    let networks = networks::verify(&file.networks, findings);
+    let routes = routes::verify(&file.routes, &networks, findings);
+    stations::verify(&file.ports, &networks, findings);
+    let ports = ports::verify(file.ports, &networks, findings);
+    let workers = workers::verify(file.workers, &ports, machine, findings);
+    Desired { daemon: file.daemon, workers, flows: file.flows, networks, ports, routes }
+}
+
+/// The networks by name, the way every rule sees them.
+type Networks = BTreeMap<Name, Network>;
+
+/// The network a table names; one that does not exist is reported at its place.
+fn named<'n>(name: &At<Name>, networks: &'n Networks, subject: &str, findings: &Findings<'_>) -> Option<&'n Network> {
+    let network = networks.get(&name.value);
+    if network.is_none() {
+        let fault = unknown(&name.value, networks.keys(), |name, nearest, names| Fault::UnknownNetwork { name, nearest, names });
+        findings.add(name.at, subject, fault);
+    }
+    network
+}
+
+/// A fault about a name that is none of `names`.
+fn unknown<'n>(name: &Name, names: impl Iterator<Item = &'n Name>, fault: impl FnOnce(Name, Option<Name>, Vec<Name>) -> Fault) -> Fault {
+    let names: Vec<Name> = names.cloned().collect();
+    let near = nearest(name.as_str(), names.iter().map(Name::as_str)).and_then(Name::new);
+    fault(name.clone(), near, names)
+}
+
+/// What was first seen where: the second of a kind is a fault that names the line of the first.
+struct First<K, V = ()>(BTreeMap<K, (usize, V)>);
+
+impl<K: Ord, V: Clone> First<K, V> {
+    fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Notes `key` at a byte of the text; the place of the first and what it was noted with, when there was one.
+    fn note(&mut self, key: K, at: usize, with: V) -> Option<(usize, V)> {
+        match self.0.entry(key) {
+            std::collections::btree_map::Entry::Occupied(first) => Some(first.get().clone()),
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert((at, with));
+                None
+            }
+        }
+    }
+}

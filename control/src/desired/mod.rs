@@ -1,0 +1,79 @@
+//! What the node wants of the switch, valid and complete.
+//!
+//! Every source (the configuration file today) ends here, and `compile` begins here. Nothing in this module has been
+//! seen by a worker: names are still names, no device has been looked for. What can be known to be wrong
+//! without the machine has been refused before a [`Desired`] exists; see [`crate::config`].
+
+mod name;
+mod network;
+mod port;
+mod prefix;
+mod size;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use name::{DeviceName, Name};
+pub use network::{FloodLimit, Network, Route, Target};
+pub use podlane_api::{Gateway, Mac, Poll};
+pub use port::{Attachment, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, VlanId, Xdp};
+pub use prefix::Prefix;
+pub use size::{FlowCapacity, FrameBytes, FrameCount, Mtu, RingSize};
+
+/// All that one daemon should do.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Desired {
+    /// The daemon itself.
+    pub daemon: Daemon,
+    /// Its workers.
+    pub workers: Workers,
+    /// Its flow table.
+    pub flows: FlowTable,
+    /// The networks, by name.
+    pub networks: BTreeMap<Name, Network>,
+    /// The ports, by name. Every network a port names is in `networks`.
+    pub ports: BTreeMap<Name, Port>,
+    /// The routes. Every next hop is in a connected subnet of the route's VRF.
+    pub routes: Vec<Route>,
+}
+
+/// The daemon itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Daemon {
+    /// Where it listens for questions.
+    pub socket: PathBuf,
+    /// Whether its XDP programs and maps are pinned, so that the next daemon can take them over.
+    pub pin: bool,
+    /// What tells it from other daemons on the machine; names its pins.
+    pub instance: Name,
+}
+
+/// The workers: all alike, but for the core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Workers {
+    /// One worker per core, in this order; never empty, no core twice.
+    pub cores: Vec<usize>,
+    /// What a worker does when idle.
+    pub poll: Poll,
+    /// Packet buffers of each worker.
+    pub frames: FrameCount,
+    /// The size of each.
+    pub frame_bytes: FrameBytes,
+}
+
+/// The flow table, shared by all workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowTable {
+    /// How many flows it holds.
+    pub capacity: FlowCapacity,
+    /// How long a flow may be idle before it is forgotten.
+    pub idle: Duration,
+}
+
+impl Desired {
+    /// The networks that route to each other in `vrf`.
+    pub fn networks_of<'a>(&'a self, vrf: &'a Name) -> impl Iterator<Item = &'a Network> {
+        self.networks.values().filter(move |network| network.vrf == *vrf)
+    }
+}

@@ -1,0 +1,197 @@
+//! Ports: what is behind one, which networks it is in, and what may come from it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use podlane_api::{Mac, PortKind};
+
+use super::{DeviceName, Name, RingSize};
+
+/// One port of the switch.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Port {
+    /// Its name.
+    pub name: Name,
+    /// What is behind it.
+    pub attachment: Attachment,
+    /// The networks it is in.
+    pub membership: Membership,
+    /// The only source MAC address it may use; none when any may come, and be learned.
+    pub mac: Option<Mac>,
+    /// The only source IP addresses it may use; empty when any may come.
+    pub addresses: Vec<IpAddr>,
+    /// What is done wrong on purpose; for tests.
+    pub fault: Option<Fault>,
+}
+
+impl Port {
+    /// What is behind it, in one word.
+    #[must_use]
+    pub fn kind(&self) -> PortKind {
+        match &self.attachment {
+            Attachment::Device(Device { role: Role::Pod, .. }) => PortKind::Pod,
+            Attachment::Device(Device { role: Role::Uplink, .. }) => PortKind::Uplink,
+            Attachment::Replay(_) => PortKind::Replay,
+        }
+    }
+}
+
+/// What is behind a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Attachment {
+    /// A netdev.
+    Device(Device),
+    /// Capture files.
+    Replay(Replay),
+}
+
+/// A netdev that exists, or will.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Device {
+    /// Its name, in its network namespace.
+    pub name: DeviceName,
+    /// The file of its network namespace; none for the daemon's own.
+    pub netns: Option<PathBuf>,
+    /// Whose traffic it carries.
+    pub role: Role,
+    /// Which of its queues are bound.
+    pub queues: Queues,
+    /// How packets should cross to and from the kernel.
+    pub mode: Mode,
+    /// Where the XDP program should run.
+    pub xdp: Xdp,
+    /// Whether the kernel is asked to finish checksums, where it can.
+    pub checksum_offload: bool,
+    /// Slots of each ring of each of its sockets.
+    pub ring: RingSize,
+}
+
+/// Whose traffic a netdev carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// A pod's: all of it is Podlane's.
+    Pod,
+    /// The wire's: the kernel keeps what is not Podlane's.
+    Uplink,
+}
+
+/// Which queues of a netdev are bound.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Queues {
+    /// Every one, so that nothing arrives where nobody listens.
+    All,
+    /// The first so many: for a device whose flow steering keeps the rest for others.
+    First(u16),
+}
+
+impl Queues {
+    /// The most queues of one netdev.
+    pub const MAX: u16 = 256;
+}
+
+/// How packets should cross to and from the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Zero-copy where the driver has it, else copy.
+    Auto,
+    /// Zero-copy, or the port fails.
+    ZeroCopy,
+    /// Copy, even where zero-copy would do.
+    Copy,
+}
+
+/// Where the XDP program should run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Xdp {
+    /// In the driver where it has XDP, else in the generic path.
+    Auto,
+    /// In the driver, or the port fails.
+    Native,
+    /// In the generic path.
+    Generic,
+}
+
+/// Capture files (pcap) in a netdev's place; at least one of the two.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Replay {
+    /// What is received.
+    pub input: Option<PathBuf>,
+    /// Where what is sent is written.
+    pub output: Option<PathBuf>,
+}
+
+/// The networks a port is in: at least one, none twice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Membership {
+    /// The network of untagged frames; none when they are dropped.
+    pub untagged: Option<Name>,
+    /// The networks of tagged frames.
+    pub tagged: BTreeMap<VlanId, Name>,
+}
+
+impl Membership {
+    /// All the networks.
+    pub fn networks(&self) -> impl Iterator<Item = &Name> {
+        self.untagged.iter().chain(self.tagged.values())
+    }
+}
+
+/// An 802.1Q VLAN id, 1 to 4094 (0 and 4095 are reserved).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct VlanId(u16);
+
+impl VlanId {
+    /// The id, if it is one.
+    #[must_use]
+    pub fn new(id: u16) -> Option<Self> {
+        (1..=4094).contains(&id).then_some(Self(id))
+    }
+
+    /// As a number.
+    #[must_use]
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for VlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a port does wrong on purpose, to what it receives.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Fault {
+    /// The share of packets dropped.
+    pub drop: Ratio,
+    /// The share of packets that change places with the next.
+    pub reorder: Ratio,
+    /// The share of packets with one bit turned.
+    pub corrupt: Ratio,
+    /// What the chances are drawn from: the same seed, the same faults.
+    pub seed: u64,
+}
+
+/// A share, from 0 to 1.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
+pub struct Ratio(f64);
+
+impl Ratio {
+    /// None at all.
+    pub const ZERO: Self = Self(0.0);
+
+    /// The share, if it is one.
+    #[must_use]
+    pub fn new(share: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&share).then_some(Self(share))
+    }
+
+    /// As a number from 0 to 1.
+    #[must_use]
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
