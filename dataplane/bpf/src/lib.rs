@@ -20,6 +20,7 @@
 mod attachment;
 mod device;
 mod error;
+mod link;
 mod object;
 mod pins;
 mod uplink;

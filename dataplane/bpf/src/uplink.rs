@@ -96,3 +96,6 @@ fn vtep_key(address: &IpAddr) -> VtepKey {
     key[4..4 + octets.len()].copy_from_slice(octets);
     key
 }
+
+#[cfg(test)]
+mod tests;
