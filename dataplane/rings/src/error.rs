@@ -1,0 +1,262 @@
+//! What can go wrong while memory is made or a socket is opened, each with the object it met and what to do about it.
+
+use std::fmt;
+use std::io;
+
+/// A push, pop or resize that the slot has no room for. The frame is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a frame has room for {room} bytes here, not {wanted}")]
+pub struct NoRoom {
+    /// Bytes asked for.
+    pub wanted: usize,
+    /// Bytes there were.
+    pub room: usize,
+}
+
+/// One of a socket's four rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ring {
+    /// Received packets.
+    Rx,
+    /// Packets to send.
+    Tx,
+    /// Empty frames for the kernel to fill.
+    Fill,
+    /// Sent frames coming back.
+    Completion,
+}
+
+impl fmt::Display for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rx => "rx",
+            Self::Tx => "tx",
+            Self::Fill => "fill",
+            Self::Completion => "completion",
+        })
+    }
+}
+
+/// Why packet memory could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UmemError {
+    /// The frame count is zero or would not fit the address space of descriptors.
+    #[error("packet memory of {frames} frames: ask for 1 to {limit}")]
+    Frames {
+        /// Frames asked for.
+        frames: u32,
+        /// Most frames there may be.
+        limit: u32,
+    },
+    /// The memory file could not be made or sized.
+    #[error(
+        "packet memory of {bytes} bytes: the memory file failed: {source}; free memory or lower `frames`"
+    )]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The memory file could not be mapped.
+    #[error(
+        "packet memory of {bytes} bytes: mapping failed: {source}; free memory or lower `frames`"
+    )]
+    Map {
+        /// Bytes asked for.
+        bytes: usize,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// Why a socket could not be opened or can no longer be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// A ring's size is not a power of two the kernel takes.
+    #[error(
+        "interface {ifindex} queue {queue}: a {ring} ring of {asked} is refused; take a power of two from 2 to {limit}"
+    )]
+    RingSize {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// Which ring.
+        ring: Ring,
+        /// Entries asked for.
+        asked: u32,
+        /// Most entries there may be.
+        limit: u32,
+    },
+    /// More sockets on one packet memory than slot marks can tell apart.
+    #[error(
+        "interface {ifindex} queue {queue}: this packet memory already served {limit} sockets that were not closed; close sockets or use another memory"
+    )]
+    TooManySockets {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// Most sockets there may be.
+        limit: u32,
+    },
+    /// The kernel gives no AF_XDP socket at all.
+    #[error(
+        "interface {ifindex} queue {queue}: no AF_XDP socket: {source}; it takes root (CAP_NET_RAW) and a kernel with CONFIG_XDP_SOCKETS"
+    )]
+    Create {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel does not take the packet memory.
+    #[error(
+        "interface {ifindex} queue {queue}: the kernel does not take {bytes} bytes of packet memory: {source}; raise RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=infinity), grant CAP_IPC_LOCK, or lower `frames`"
+    )]
+    Register {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// Bytes offered.
+        bytes: usize,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A ring could not be made or mapped.
+    #[error(
+        "interface {ifindex} queue {queue}: the {ring} ring failed: {source}; free memory or make it smaller"
+    )]
+    RingSetup {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// Which ring.
+        ring: Ring,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel's description of a ring contradicts the mapping; nothing was read through it.
+    #[error(
+        "interface {ifindex} queue {queue}: the kernel describes its {ring} ring with offsets outside or across it; AF_XDP needs Linux 5.4 or later"
+    )]
+    RingOffsets {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// Which ring.
+        ring: Ring,
+    },
+    /// A socket option was refused.
+    #[error(
+        "interface {ifindex} queue {queue}: socket option {option} was refused: {source}; leave it at its default"
+    )]
+    Option {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// The option's name in the kernel.
+        option: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Somebody else has the queue, or its last owner was not gone in time.
+    #[error(
+        "interface {ifindex} queue {queue}: another AF_XDP socket still has it after {waited_ms} ms; stop the other program, or use another queue"
+    )]
+    Busy {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// Milliseconds spent trying.
+        waited_ms: u64,
+    },
+    /// The netdev has no zero-copy and only zero-copy was asked for.
+    #[error(
+        "interface {ifindex} queue {queue}: no zero-copy here ({source}); ask for `auto` or `copy`"
+    )]
+    NoZeroCopy {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The netdev has no such queue.
+    #[error(
+        "interface {ifindex} has no queue {queue} ({source}); it needs a receive and a transmit queue of that number"
+    )]
+    NoQueue {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The netdev does not exist in this network namespace.
+    #[error(
+        "interface {ifindex} does not exist in this network namespace; look its number up again"
+    )]
+    NoDevice {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+    },
+    /// The bind failed for another reason.
+    #[error(
+        "interface {ifindex} queue {queue}: bind failed: {source}; check that it is up and takes XDP, and that multi-buffer is off before Linux 6.6"
+    )]
+    Bind {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The netdev was deleted under the socket: close it.
+    #[error("interface {ifindex} queue {queue}: the device is gone; close the port")]
+    DeviceGone {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+    },
+    /// The kernel refuses to send or receive for a reason that will not pass by itself.
+    #[error(
+        "interface {ifindex} queue {queue}: the kernel answers {source} when woken; close the port and open it again"
+    )]
+    Wake {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel does not tell its statistics.
+    #[error(
+        "interface {ifindex} queue {queue}: statistics failed: {source}; the socket may be closed"
+    )]
+    Statistics {
+        /// The netdev.
+        ifindex: u32,
+        /// Its queue.
+        queue: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,182 @@
+//! The side table of a packet memory: who has each slot, and which slot follows it in a chain.
+//!
+//! It lies outside the shared memory, so neither the kernel nor another process can write it. All accesses are relaxed:
+//! a slot changes hands by moving a `Frame` or by a ring's acquire and release, and those order everything else.
+
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
+
+/// Which ring a slot was lent through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lent {
+    Fill,
+    Tx,
+}
+
+/// A socket's number on its packet memory, part of the mark a lent slot bears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SocketNumber(u16);
+
+impl SocketNumber {
+    /// Sockets that one memory can tell apart: 16 bits of mark, one for the ring, one value for "not lent".
+    pub(crate) const LIMIT: u32 = (u16::MAX as u32 - 1) / 2;
+
+    pub(crate) fn new(number: u32) -> Option<Self> {
+        (number < Self::LIMIT).then_some(Self(number as u16))
+    }
+
+    fn mark(self, lent: Lent) -> u16 {
+        (self.0 + 1) * 2 + (lent == Lent::Tx) as u16
+    }
+}
+
+/// The mark of a slot that is at home or held as a frame. These two need not be told apart: only what a kernel hands
+/// back is doubted, and a frame cannot be forged.
+const OURS: u16 = 0;
+
+/// "No slot follows."
+pub(crate) const NO_SLOT: u32 = u32::MAX;
+
+/// One step of a chain: where the bytes of a tail segment lie in its slot, and which slot comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) next: u32,
+    pub(crate) offset: u16,
+    pub(crate) len: u16,
+}
+
+impl Link {
+    fn pack(self) -> u64 {
+        u64::from(self.next) | u64::from(self.offset) << 32 | u64::from(self.len) << 48
+    }
+
+    fn unpack(word: u64) -> Self {
+        Self {
+            next: word as u32,
+            offset: (word >> 32) as u16,
+            len: (word >> 48) as u16,
+        }
+    }
+}
+
+/// The table: two dense arrays, because the marks are touched for every descriptor and the links for jumbo packets only.
+pub(crate) struct Slots {
+    marks: Box<[AtomicU16]>,
+    links: Box<[AtomicU64]>,
+}
+
+impl Slots {
+    pub(crate) fn new(frames: u32) -> Self {
+        Self {
+            marks: (0..frames).map(|_| AtomicU16::new(OURS)).collect(),
+            links: (0..frames)
+                .map(|_| AtomicU64::new(u64::from(NO_SLOT)))
+                .collect(),
+        }
+    }
+
+    /// Marks a slot of ours as lent.
+    #[inline]
+    pub(crate) fn lend(&self, slot: u32, to: SocketNumber, through: Lent) {
+        self.marks[slot as usize].store(to.mark(through), Relaxed);
+    }
+
+    /// Takes a slot back if it is lent to `from` through that ring: the one question asked of every descriptor.
+    #[inline]
+    pub(crate) fn take_back(&self, slot: u32, from: SocketNumber, through: Lent) -> bool {
+        match self.marks.get(slot as usize) {
+            Some(mark) if mark.load(Relaxed) == from.mark(through) => {
+                mark.store(OURS, Relaxed);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes back every slot that is lent to `from`, for a socket that is closed and can touch none of them any more.
+    pub(crate) fn take_all_back(&self, from: SocketNumber, mut home: impl FnMut(u32)) {
+        for (slot, mark) in self.marks.iter().enumerate() {
+            let lent = mark.load(Relaxed);
+            if lent == from.mark(Lent::Fill) || lent == from.mark(Lent::Tx) {
+                mark.store(OURS, Relaxed);
+                home(slot as u32);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn link(&self, slot: u32) -> Link {
+        Link::unpack(self.links[slot as usize].load(Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn set_link(&self, slot: u32, link: Link) {
+        self.links[slot as usize].store(link.pack(), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn number(n: u32) -> SocketNumber {
+        SocketNumber::new(n).unwrap()
+    }
+
+    #[test]
+    fn only_the_borrower_gives_a_slot_back_and_only_once() {
+        let slots = Slots::new(4);
+        slots.lend(2, number(7), Lent::Fill);
+        assert!(!slots.take_back(2, number(7), Lent::Tx), "another ring");
+        assert!(!slots.take_back(2, number(6), Lent::Fill), "another socket");
+        assert!(
+            !slots.take_back(1, number(7), Lent::Fill),
+            "a slot not lent"
+        );
+        assert!(
+            !slots.take_back(4, number(7), Lent::Fill),
+            "a slot that is none"
+        );
+        assert!(
+            !slots.take_back(u32::MAX, number(7), Lent::Fill),
+            "no slot at all"
+        );
+        assert!(slots.take_back(2, number(7), Lent::Fill));
+        assert!(!slots.take_back(2, number(7), Lent::Fill), "twice");
+    }
+
+    #[test]
+    fn a_closed_sockets_slots_come_home_and_no_others() {
+        let slots = Slots::new(4);
+        slots.lend(0, number(1), Lent::Fill);
+        slots.lend(1, number(2), Lent::Fill);
+        slots.lend(3, number(1), Lent::Tx);
+        let mut home = Vec::new();
+        slots.take_all_back(number(1), |slot| home.push(slot));
+        assert_eq!(home, [0, 3]);
+        assert!(slots.take_back(1, number(2), Lent::Fill));
+    }
+
+    #[test]
+    fn marks_of_the_first_and_last_socket_differ_from_ours() {
+        assert_eq!(SocketNumber::new(SocketNumber::LIMIT), None);
+        let last = number(SocketNumber::LIMIT - 1);
+        let marks = [
+            number(0).mark(Lent::Fill),
+            number(0).mark(Lent::Tx),
+            last.mark(Lent::Fill),
+            last.mark(Lent::Tx),
+        ];
+        for (at, mark) in marks.iter().enumerate() {
+            assert!(*mark != OURS && !marks[..at].contains(mark));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_link_survives_its_packing(next: u32, offset: u16, len: u16) {
+            let link = Link { next, offset, len };
+            prop_assert_eq!(Link::unpack(link.pack()), link);
+        }
+    }
+}
