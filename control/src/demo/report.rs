@@ -1,0 +1,256 @@
+//! What the demo found, in the shape of its JSON.
+//!
+//! The table is drawn from the same [`Report`], so the two never tell different stories. Rates are in
+//! Gbit/s and packets per second, round trips in microseconds; what was not measured is `null`.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::cores::Cores;
+use super::steps::{Group, Step, What};
+use super::switch::{Ledger, Port, SwitchError};
+use super::traffic::{EchoMeasured, MeterError, TcpMeasured, UdpMeasured};
+
+/// Everything the demo found.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    /// Whether nothing failed.
+    pub(crate) ok: bool,
+    /// The headline TCP step.
+    pub(crate) tcp_gbps: Option<f64>,
+    /// The headline UDP step.
+    pub(crate) udp_pps: Option<f64>,
+    /// The headline echo steps, taken together.
+    pub(crate) rtt_us: Option<RoundTrips>,
+    /// What became of every frame.
+    pub(crate) ledger: Option<Ledger>,
+    /// What each port turned out to be.
+    pub(crate) ports: Vec<Port>,
+    /// Each step that ran, in order.
+    pub(crate) steps: Vec<StepReport>,
+    /// What failed, in words.
+    pub(crate) failures: Vec<String>,
+    /// Which cores were used.
+    pub(crate) cores: Option<Cores>,
+    /// How long the whole took.
+    pub(crate) seconds: f64,
+}
+
+/// Round trips, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct RoundTrips {
+    /// The median.
+    pub(crate) p50: f64,
+    /// One in a hundred took longer.
+    pub(crate) p99: f64,
+    /// One in a thousand took longer.
+    pub(crate) p999: f64,
+}
+
+/// One step and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct StepReport {
+    /// `echo`, `tcp` or `udp`.
+    pub(crate) what: &'static str,
+    /// Who began.
+    pub(crate) from: &'static str,
+    /// Who answered.
+    pub(crate) to: &'static str,
+    /// `IPv4` or `IPv6`.
+    pub(crate) family: &'static str,
+    /// `switched`, `routed` or `gateway`.
+    pub(crate) path: &'static str,
+    /// TCP connections at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) streams: Option<usize>,
+    /// Bytes in each datagram.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload: Option<usize>,
+    /// Whether it succeeded.
+    pub(crate) ok: bool,
+    /// Why it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<String>,
+    /// What was measured.
+    #[serde(flatten)]
+    pub(crate) figures: Option<Figures>,
+}
+
+/// The numbers of one step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Figures {
+    /// Of an echo.
+    Echo { rtt_us: RoundTrips, echoes: u64 },
+    /// Of TCP; the other direction when it was asked for.
+    Tcp {
+        gbps: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gbps_back: Option<f64>,
+    },
+    /// Of UDP, in datagrams.
+    Udp {
+        pps: f64,
+        sent: u64,
+        received: u64,
+        lost: u64,
+        reordered: u64,
+    },
+}
+
+/// What a meter brought back.
+#[derive(Clone, Debug)]
+pub(crate) enum Measured {
+    Echo(EchoMeasured),
+    Tcp(TcpMeasured),
+    Udp(UdpMeasured),
+}
+
+/// A step that ran.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) step: Step,
+    pub(crate) outcome: Result<Measured, MeterError>,
+}
+
+/// What can fail in a demo that got as far as running steps.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// The switch did not give account, or did not stop.
+    #[error(transparent)]
+    Switch(#[from] SwitchError),
+    /// Frames are missing.
+    #[error(
+        "the ledger does not balance: received {} + made {} is not sent {} + dropped {} + held {}; \
+         please report this as a defect of podlane",
+        .0.received, .0.made, .0.sent, .0.dropped_total(), .0.held
+    )]
+    Unbalanced(Ledger),
+    /// The user, or the system, ended it.
+    #[error("interrupted before every step had run")]
+    Interrupted,
+}
+
+impl RoundTrips {
+    /// The percentiles of round trips recorded in nanoseconds.
+    fn of(nanoseconds: &Histogram<u64>) -> Self {
+        let at = |quantile| nanoseconds.value_at_quantile(quantile) as f64 / 1e3;
+        Self {
+            p50: at(0.5),
+            p99: at(0.99),
+            p999: at(0.999),
+        }
+    }
+}
+
+impl Figures {
+    fn of(measured: &Measured) -> Self {
+        match measured {
+            Measured::Echo(echo) => Self::Echo {
+                rtt_us: RoundTrips::of(&echo.round_trips),
+                echoes: echo.round_trips.len(),
+            },
+            Measured::Tcp(tcp) => Self::Tcp {
+                gbps: tcp.bits_per_second / 1e9,
+                gbps_back: tcp.bits_per_second_back.map(|rate| rate / 1e9),
+            },
+            Measured::Udp(udp) => Self::Udp {
+                pps: udp.packets_per_second,
+                sent: udp.sent,
+                received: udp.received,
+                lost: udp.lost(),
+                reordered: udp.reordered,
+            },
+        }
+    }
+}
+
+impl StepReport {
+    /// What came of one step.
+    pub(crate) fn of(done: &Done) -> Self {
+        let Step {
+            from, what, family, ..
+        } = done.step;
+        let (streams, payload) = match what {
+            What::Echo { .. } => (None, None),
+            What::Tcp { streams, .. } => (Some(streams), None),
+            What::Udp { payload } => (None, Some(payload)),
+        };
+        Self {
+            what: done.step.group().name(),
+            from: from.name(),
+            to: done.step.peer_name(),
+            family: family.name(),
+            path: done.step.path().name(),
+            streams,
+            payload,
+            ok: done.outcome.is_ok(),
+            failure: done.outcome.as_ref().err().map(ToString::to_string),
+            figures: done.outcome.as_ref().ok().map(Figures::of),
+        }
+    }
+}
+
+impl Report {
+    /// A report of a demo that could not even begin.
+    pub(crate) fn of_failure(why: &dyn std::error::Error) -> Self {
+        Self::new(&[], &[why.to_string()])
+    }
+
+    /// What the steps come to; ports, ledger, cores and time are for the caller to add.
+    pub(crate) fn new(done: &[Done], other_failures: &[String]) -> Self {
+        let steps: Vec<StepReport> = done.iter().map(StepReport::of).collect();
+        let failed = steps.iter().filter_map(|step| {
+            let why = step.failure.as_ref()?;
+            Some(format!(
+                "{} {} to {} over {}: {why}",
+                step.what, step.from, step.to, step.family
+            ))
+        });
+        let failures: Vec<String> = failed.chain(other_failures.iter().cloned()).collect();
+        Self {
+            ok: failures.is_empty(),
+            tcp_gbps: headline(done, Group::Tcp),
+            udp_pps: headline(done, Group::Udp),
+            rtt_us: headline_round_trips(done),
+            ledger: None,
+            ports: Vec::new(),
+            steps,
+            failures,
+            cores: None,
+            seconds: 0.0,
+        }
+    }
+
+    /// Adds how long the whole took.
+    pub(crate) fn took(mut self, time: Duration) -> Self {
+        self.seconds = time.as_secs_f64();
+        self
+    }
+}
+
+/// The one number of the headline step of a group.
+fn headline(done: &[Done], group: Group) -> Option<f64> {
+    let mut stands_for = done
+        .iter()
+        .filter(|done| done.step.headline && done.step.group() == group);
+    match Figures::of(stands_for.next()?.outcome.as_ref().ok()?) {
+        Figures::Tcp { gbps, .. } => Some(gbps),
+        Figures::Udp { pps, .. } => Some(pps),
+        Figures::Echo { .. } => None,
+    }
+}
+
+/// The round trips of all headline echoes.
+fn headline_round_trips(done: &[Done]) -> Option<RoundTrips> {
+    let mut all = EchoMeasured::histogram();
+    for done in done.iter().filter(|done| done.step.headline) {
+        if let Ok(Measured::Echo(echo)) = &done.outcome {
+            all.add(&echo.round_trips).ok()?;
+        }
+    }
+    (!all.is_empty()).then(|| RoundTrips::of(&all))
+}

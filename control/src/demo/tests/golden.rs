@@ -1,0 +1,201 @@
+//! The texts of the demo, from fixed numbers: what programs parse, and what people look at.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hdrhistogram::Histogram;
+
+use crate::demo::cores::Cores;
+use crate::demo::paint::Paint;
+use crate::demo::pods::configuration;
+use crate::demo::report::{Done, Measured, Report, StepReport};
+use crate::demo::steps::{Group, STEPS, Step, What};
+use crate::demo::table::Table;
+use crate::demo::traffic::{EchoMeasured, MeterError, TcpMeasured, UdpMeasured};
+use crate::demo::{Ledger, Port};
+
+fn round_trips() -> Histogram<u64> {
+    let mut round_trips = EchoMeasured::histogram();
+    round_trips.record_n(38_000, 9_800).unwrap();
+    round_trips.record_n(61_000, 170).unwrap();
+    round_trips.record_n(92_000, 30).unwrap();
+    round_trips
+}
+
+fn measured(step: &Step) -> Measured {
+    match step.what {
+        What::Echo { .. } => Measured::Echo(EchoMeasured {
+            round_trips: round_trips(),
+        }),
+        What::Tcp { both, .. } => Measured::Tcp(TcpMeasured {
+            bytes: 341_000_000,
+            bits_per_second: 3.5e9,
+            bits_per_second_back: both.then_some(2.25e9),
+        }),
+        What::Udp { .. } => Measured::Udp(UdpMeasured {
+            sent: 1_000_000,
+            received: 959_000,
+            reordered: 0,
+            packets_per_second: 1_923_000.0,
+        }),
+    }
+}
+
+fn port(name: &str, network: &str, received: u64, sent: u64) -> Port {
+    Port {
+        name: name.to_owned(),
+        device: format!("pod-{name}"),
+        network: network.to_owned(),
+        mode: "af_xdp copy".to_owned(),
+        received,
+        sent,
+    }
+}
+
+fn report(failing: impl Fn(&Step) -> bool) -> Report {
+    let play = |step: &Step| {
+        let outcome = if failing(step) {
+            Err(MeterError::Silent {
+                to: step.target(),
+                sent: 5,
+            })
+        } else {
+            Ok(measured(step))
+        };
+        Done {
+            step: *step,
+            outcome,
+        }
+    };
+    let done: Vec<Done> = STEPS.iter().map(play).collect();
+    let dropped = BTreeMap::from([("ring_full".to_owned(), 41_000), ("no_route".to_owned(), 0)]);
+    Report {
+        ledger: Some(Ledger {
+            received: 12_345_678,
+            made: 9,
+            sent: 12_304_686,
+            held: 1,
+            dropped,
+        }),
+        ports: vec![
+            port("red", "near", 6_000_000, 6_100_000),
+            port("green", "near", 5_000_000, 5_000_000),
+            port("blue", "far", 1_345_678, 1_204_686),
+        ],
+        cores: Some(Cores {
+            switch: 1,
+            load: vec![0],
+            shared: false,
+        }),
+        seconds: 13.3,
+        ..Report::new(&done, &[])
+    }
+}
+
+/// Compares with a file beside this one; with `PODLANE_BLESS` set, writes it anew.
+fn assert_golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/demo/tests/golden")
+        .join(name);
+    if std::env::var_os("PODLANE_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        text == golden,
+        "{} is not what the demo prints, which is\n{text}",
+        path.display()
+    );
+}
+
+#[test]
+fn the_json_has_the_shape_that_programs_rely_on() {
+    let mut report = report(|_| false);
+    // one step of each kind, and one that failed
+    let failed = STEPS[0];
+    let failed = Done {
+        step: failed,
+        outcome: Err(MeterError::Silent {
+            to: failed.target(),
+            sent: 5,
+        }),
+    };
+    report.steps = [Group::Echo, Group::Tcp, Group::Udp]
+        .map(|group| {
+            report
+                .steps
+                .iter()
+                .rev()
+                .find(|step| step.what == group.name())
+                .unwrap()
+                .clone()
+        })
+        .into_iter()
+        .chain([StepReport::of(&failed)])
+        .collect();
+    assert_golden(
+        "report.json",
+        &(serde_json::to_string_pretty(&report).unwrap() + "\n"),
+    );
+}
+
+#[test]
+fn the_table_of_a_run_that_went_well() {
+    let report = report(|_| false);
+    assert_golden(
+        "ok.txt",
+        &Table {
+            report: &report,
+            paint: Paint::PLAIN,
+        }
+        .to_string(),
+    );
+}
+
+#[test]
+fn the_table_of_a_run_with_failures_names_each() {
+    let mut report = report(|step| step.group() == Group::Udp);
+    report.ports.pop();
+    report.ledger.as_mut().unwrap().sent -= 1;
+    report.cores = Some(Cores {
+        switch: 0,
+        load: vec![0],
+        shared: true,
+    });
+    assert_golden(
+        "failed.txt",
+        &Table {
+            report: &report,
+            paint: Paint::PLAIN,
+        }
+        .to_string(),
+    );
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    let report = report(|step| step.group() == Group::Tcp);
+    let [plain, coloured] = [Paint::PLAIN, Paint::COLOURED].map(|paint| {
+        Table {
+            report: &report,
+            paint,
+        }
+        .to_string()
+    });
+    let mut bare = String::new();
+    for (at, part) in coloured.split("\x1b[").enumerate() {
+        bare += if at == 0 {
+            part
+        } else {
+            part.split_once('m').unwrap().1
+        };
+    }
+    assert_ne!(coloured, plain);
+    assert_eq!(bare, plain);
+}
+
+#[test]
+fn the_configuration_is_what_a_user_would_write() {
+    let text = configuration(1, Some(Path::new("/run/podlane-demo-7/podlane.sock")));
+    assert_golden("podlane.toml", &text);
+}

@@ -1,0 +1,79 @@
+//! What the demo shows while it runs: one line a step, on standard error.
+//!
+//! On a terminal the line of the running step fills in and is replaced by what came of it. Anywhere else
+//! each line is written once, when the step is over, so that a log stays readable. A line that cannot be
+//! written stops nothing.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::paint::{Paint, packets};
+use super::report::StepReport;
+use super::steps::{Group, Step};
+use super::table::{route, words};
+
+/// Cells of the bar that fills in.
+const BAR: usize = 20;
+
+/// The lines of a running demo.
+pub(crate) struct View {
+    out: Box<dyn Write>,
+    terminal: bool,
+    paint: Paint,
+}
+
+impl View {
+    /// Shows on standard error.
+    pub(crate) fn on_stderr() -> Self {
+        let stderr = io::stderr();
+        Self {
+            terminal: stderr.is_terminal(),
+            paint: Paint::of(&stderr),
+            out: Box::new(stderr),
+        }
+    }
+
+    /// Tells of something done.
+    pub(crate) fn say(&mut self, what: &str) {
+        let _ = writeln!(self.out, "{what}");
+    }
+
+    /// Shows how far a step got: `done` of the whole, 0 to 1, and `rate` a second of what it moves.
+    pub(crate) fn moving(&mut self, step: &Step, done: f64, rate: f64) {
+        if !self.terminal {
+            return;
+        }
+        let filled = (done.clamp(0.0, 1.0) * BAR as f64) as usize;
+        let Paint { good, faint, .. } = self.paint;
+        let bar = format!(
+            "{good}{}{good:#}{faint}{}{faint:#}",
+            "━".repeat(filled),
+            "━".repeat(BAR - filled)
+        );
+        let rate = match step.group() {
+            Group::Echo => format!("{rate:.0} a second"),
+            Group::Tcp => format!("{:.2} Gbit/s", rate * 8.0 / 1e9),
+            Group::Udp => packets(rate),
+        };
+        let line = format!(
+            " {:<5}{:<5} → {:<8}{:<5} {:<8} {bar} {rate}",
+            step.group().name(),
+            step.from.name(),
+            step.peer_name(),
+            step.family.name(),
+            step.path().name(),
+        );
+        let _ = write!(self.out, "\r\x1b[2K{line}");
+        let _ = self.out.flush();
+    }
+
+    /// Tells what came of a step.
+    pub(crate) fn ended(&mut self, step: &StepReport) {
+        let Paint { good, bad, .. } = self.paint;
+        let outcome = match (&step.figures, &step.failure) {
+            (Some(figures), _) => format!("{good}ok{good:#}  {}", words(figures)),
+            (None, why) => format!("{bad}FAILED{bad:#}  {}", why.as_deref().unwrap_or_default()),
+        };
+        let back = if self.terminal { "\r\x1b[2K" } else { "" };
+        let _ = writeln!(self.out, "{back} {:<5}{} {outcome}", step.what, route(step));
+    }
+}
