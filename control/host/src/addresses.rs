@@ -8,7 +8,7 @@ use netlink_bindings::rt_neigh::{self, Ndmsg, NudState};
 use netlink_bindings::rt_route::{self, RtmType, Rtmsg};
 use netlink_bindings::traits::NetlinkRequest;
 
-use crate::netlink::{Refusal, Reply};
+use crate::netlink::{Refusal, Reply, deadline};
 use crate::{HostError, LinkId, Links, MacAddress};
 
 const AF_INET: u8 = 2;
@@ -106,7 +106,7 @@ impl Links {
         bound: Duration,
     ) -> Result<(), HostError> {
         let link = link.into();
-        let deadline = Instant::now() + bound;
+        let deadline = deadline(bound);
         loop {
             let addresses = self.addresses(link)?;
             let settled = addresses.iter().all(|own| !own.tentative);
@@ -185,7 +185,7 @@ impl Links {
         let link = link.into();
         let mut header = Ndmsg::new();
         header.ndm_family = family(address);
-        header.ndm_ifindex = i32::try_from(self.index_of(link)?).unwrap_or(0);
+        header.ndm_ifindex = self.index_of(link)?.cast_signed();
         header.ndm_state = NudState::Permanent as u16;
         let mut request = rt_neigh::Request::new()
             .set_change()

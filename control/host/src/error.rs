@@ -150,6 +150,12 @@ pub enum HostError {
         /// For how long.
         waited: Duration,
     },
+    /// What was listed changed while it was read, at every attempt.
+    #[error("cannot {task}: it changed during every reading; try again when the host is quieter")]
+    Unsettled {
+        /// What was attempted.
+        task: String,
+    },
     /// The kernel's answer could not be understood.
     #[error(
         "cannot {task}: the kernel's answer could not be understood ({reason}); \
@@ -201,6 +207,7 @@ impl HostError {
             Refusal::Errno(errno, says) => Self::of_errno(task, errno, says),
             Refusal::Malformed(reason) => Self::Malformed { task, reason },
             Refusal::Io(source) => Self::Socket { task, source },
+            Refusal::Unsettled => Self::Unsettled { task },
             Refusal::TimedOut(waited) => Self::TimedOut {
                 what: format!("the kernel's answer to \"{task}\""),
                 waited,

@@ -76,6 +76,7 @@ impl Feature {
                 "tx-tcp-ecn-segmentation",
                 "tx-tcp-mangleid-segmentation",
                 "tx-tcp6-segmentation",
+                "tx-tcp-accecn-segmentation",
             ],
             Self::Gso => &["tx-generic-segmentation"],
             Self::Gro => &["rx-gro"],
@@ -169,8 +170,8 @@ impl Links {
         features.ok_or_else(|| HostError::of(task, Refusal::Malformed("no offloads in it")))
     }
 
-    /// Switches an offload on or off under all its names that the link has, and looks whether it
-    /// then is. A link that has it as asked already is left alone.
+    /// Switches an offload on or off, under every name of it that the link lets be changed, and
+    /// looks whether it then is. A link that has it as asked already is left alone.
     ///
     /// # Errors
     /// [`HostError::FeatureFixed`] when the link keeps it as it is; [`HostError::NoSuchLink`].
@@ -181,21 +182,18 @@ impl Links {
         on: bool,
     ) -> Result<(), HostError> {
         let link = link.into();
-        named(link)?;
-        let mut request = ethtool::Request::new().op_features_set_do();
-        request.header_mut().cmd = FEATURES_SET;
-        let attributes = push_link(request.encode().nested_header(), link);
-        let mut bits = attributes.nested_wanted().nested_bits();
-        for name in feature.names() {
-            let bit = bits.nested_bit().push_name_bytes(name.as_bytes());
-            // A bit that is named without a value is asked to be off.
-            let bit = if on { bit.push_value(()) } else { bit };
-            bits = bit.end_nested();
+        let before = self.features(link)?;
+        // A kernel refuses a name it has never heard of, and the names grow with its version; what
+        // it lists as changeable it knows.
+        let names: Vec<&str> = feature
+            .names()
+            .iter()
+            .copied()
+            .filter(|name| before.changeable.contains(*name))
+            .collect();
+        if !names.is_empty() {
+            self.request_feature(link, feature, &names, on)?;
         }
-        drop(bits);
-        let word = if on { "on" } else { "off" };
-        let task = format_args!("switch {feature} {word} on {link}");
-        self.ask_ethtool(&request, task, |_| Ok(()))?;
         if self.features(link)?.is_on(feature) == on {
             return Ok(());
         }
@@ -204,6 +202,29 @@ impl Links {
             feature,
             asked: on,
         })
+    }
+
+    fn request_feature(
+        &mut self,
+        link: LinkId<'_>,
+        feature: Feature,
+        names: &[&str],
+        on: bool,
+    ) -> Result<(), HostError> {
+        let mut request = ethtool::Request::new().op_features_set_do();
+        request.header_mut().cmd = FEATURES_SET;
+        let attributes = push_link(request.encode().nested_header(), link);
+        let mut bits = attributes.nested_wanted().nested_bits();
+        for name in names {
+            let bit = bits.nested_bit().push_name_bytes(name.as_bytes());
+            // A bit that is named without a value is asked to be off.
+            let bit = if on { bit.push_value(()) } else { bit };
+            bits = bit.end_nested();
+        }
+        drop(bits);
+        let word = if on { "on" } else { "off" };
+        let task = format_args!("switch {feature} {word} on {link}");
+        self.ask_ethtool(&request, task, |_| Ok(()))
     }
 
     fn ask_ethtool<R: NetlinkRequest>(

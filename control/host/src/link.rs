@@ -137,8 +137,8 @@ impl Link {
 
 /// What the kernel counted on a link since it was made.
 ///
-/// For the end of a veth with XDP, packets taken or sent by AF_XDP are among these on some
-/// kernels and not on others: compare with a switch's own ledger only where both are understood.
+/// Whether packets that an XDP program took, or that AF_XDP sent, are among them is up to the
+/// driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkCounters {
     /// Packets received.

@@ -15,7 +15,7 @@ use netlink_bindings::traits::{NetlinkRequest, Protocol};
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
 
 use crate::link::check_name;
-use crate::netlink::{Netlink, Refusal, Reply};
+use crate::netlink::{Netlink, Refusal, Reply, deadline};
 use crate::{HostError, Link, LinkCounters, LinkId, MacAddress, Netns};
 
 /// Between two looks at a link that is waited for.
@@ -223,7 +223,7 @@ impl Links {
         ready: impl Fn(&Link) -> bool,
     ) -> Result<Link, HostError> {
         let link = link.into();
-        let deadline = Instant::now() + bound;
+        let deadline = deadline(bound);
         loop {
             let now = self.get(link)?;
             if ready(&now) {
@@ -239,10 +239,10 @@ impl Links {
         }
     }
 
-    /// The index behind a name; an index is taken as it is.
+    /// The index behind a name; an index is taken as it is, if it can be one.
     pub(crate) fn index_of(&mut self, link: LinkId<'_>) -> Result<u32, HostError> {
         match link {
-            LinkId::Index(index) => Ok(index),
+            LinkId::Index(_) => Ok(named(link)?.0.ifi_index.cast_unsigned()),
             LinkId::Name(_) => Ok(self.get(link)?.index),
         }
     }

@@ -15,6 +15,7 @@ use netlink_bindings::traits::NetlinkRequest;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::error::KernelSays;
 
@@ -44,6 +45,8 @@ pub(crate) enum Refusal {
     Io(io::Error),
     /// No reply within the bound.
     TimedOut(Duration),
+    /// What was listed changed at every attempt.
+    Unsettled,
 }
 
 impl From<io::Error> for Refusal {
@@ -82,9 +85,11 @@ impl Netlink {
         })
     }
 
-    /// Subscribes to a multicast group, with room for `bytes` of events not yet read.
-    pub(crate) fn subscribe(&self, group: u32, bytes: u32) -> io::Result<()> {
-        self.socket.set_rx_buf_sz(bytes)?;
+    /// Subscribes to a multicast group, with room for `bytes` of events not yet read, or for as
+    /// many as the host allows where that needs a capability that the caller lacks.
+    pub(crate) fn subscribe(&self, group: u32, bytes: usize) -> io::Result<()> {
+        setsockopt(&self.socket, sockopt::RcvBufForce, &bytes)
+            .or_else(|_| setsockopt(&self.socket, sockopt::RcvBuf, &bytes))?;
         self.socket.add_membership(group)
     }
 
@@ -105,7 +110,7 @@ impl Netlink {
                 return Ok(());
             }
         }
-        Err(Refusal::Errno(Errno::EINTR, KernelSays::default()))
+        Err(Refusal::Unsettled)
     }
 
     fn send<R: NetlinkRequest>(&mut self, message_type: u16, request: &R) -> Result<u32, Refusal> {
@@ -135,7 +140,7 @@ impl Netlink {
         sequence: u32,
         each: &mut impl FnMut(Reply<'_>) -> Result<(), Refusal>,
     ) -> Result<End, Refusal> {
-        let deadline = Instant::now() + REPLY_WITHIN;
+        let deadline = deadline(REPLY_WITHIN);
         let mut interrupted = false;
         loop {
             let Some(datagram) = self.receive(deadline)? else {
@@ -205,6 +210,12 @@ impl AsFd for Netlink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// The moment `bound` from now; for a bound beyond reckoning, some years from now.
+pub(crate) fn deadline(bound: Duration) -> Instant {
+    const YEARS: Duration = Duration::from_secs(1 << 28);
+    Instant::now() + bound.min(YEARS)
 }
 
 /// What [`Netlink::ask`] hands to its caller.
@@ -287,4 +298,117 @@ fn verdict(message: &Message<'_>) -> Result<(), Refusal> {
         Errno::from_raw(code.saturating_neg()),
         KernelSays(says),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(message_type: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let mut header = Nlmsghdr::new();
+        header.len = u32::try_from(HEADER + payload.len()).unwrap();
+        header.r#type = message_type;
+        header.flags = flags;
+        header.seq = 7;
+        let mut bytes = header.as_slice().to_vec();
+        bytes.extend_from_slice(payload);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// A refusal as the kernel sends it when told not to echo the request.
+    fn refusal(code: i32, sentence: &str) -> Vec<u8> {
+        let mut payload = code.to_ne_bytes().to_vec();
+        payload.extend_from_slice(&message(16, 0, &[]));
+        let length = u16::try_from(4 + sentence.len() + 1).unwrap();
+        payload.extend_from_slice(&length.to_ne_bytes());
+        payload.extend_from_slice(&1_u16.to_ne_bytes());
+        payload.extend_from_slice(sentence.as_bytes());
+        payload.push(0);
+        message(MESSAGE_ERROR, consts::NLM_F_ACK_TLVS as u16, &payload)
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_number_and_the_sentence() {
+        let bytes = refusal(-17, "it is there");
+        let parsed = Messages(&bytes).next().unwrap().unwrap();
+        let Err(Refusal::Errno(errno, says)) = verdict(&parsed) else {
+            panic!("not a refusal");
+        };
+        assert_eq!(errno, Errno::EEXIST);
+        assert_eq!(says, KernelSays(Some("it is there".to_owned())));
+    }
+
+    #[test]
+    fn zero_is_success_and_an_end_without_a_code_too() {
+        for (message_type, payload) in [(MESSAGE_ERROR, &[0; 4][..]), (MESSAGE_DONE, &[])] {
+            let bytes = message(message_type, 0, payload);
+            let parsed = Messages(&bytes).next().unwrap().unwrap();
+            assert!(verdict(&parsed).is_ok());
+        }
+        let bytes = message(MESSAGE_ERROR, 0, &[0; 3]);
+        let parsed = Messages(&bytes).next().unwrap().unwrap();
+        assert!(matches!(verdict(&parsed), Err(Refusal::Malformed(_))));
+    }
+
+    #[test]
+    fn a_lying_length_ends_the_datagram_with_an_error() {
+        for length in [0_u32, 15, 17, 4096, u32::MAX] {
+            let mut bytes = message(16, 0, &[]);
+            bytes[..4].copy_from_slice(&length.to_ne_bytes());
+            let parsed: Vec<_> = Messages(&bytes).collect();
+            assert!(
+                matches!(parsed[..], [Err(Refusal::Malformed(_))]),
+                "{length}: {parsed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bound_beyond_reckoning_is_some_years() {
+        assert!(deadline(Duration::MAX) > Instant::now() + Duration::from_secs(86_400 * 365));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(
+            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6)
+        ) {
+            let mut datagram = Vec::new();
+            for (n, payload) in payloads.iter().enumerate() {
+                datagram.extend(message(16 + n as u16, n as u16, payload));
+            }
+            let parsed: Vec<_> = Messages(&datagram).map(Result::unwrap).collect();
+            prop_assert_eq!(parsed.len(), payloads.len());
+            for (n, (read, written)) in parsed.iter().zip(&payloads).enumerate() {
+                prop_assert_eq!(read.message_type, 16 + n as u16);
+                prop_assert_eq!(read.flags, n as u16);
+                prop_assert_eq!(read.payload, &written[..]);
+            }
+        }
+
+        #[test]
+        fn no_datagram_can_panic_or_go_on_for_ever(
+            datagram in prop::collection::vec(any::<u8>(), 0..200)
+        ) {
+            let mut seen = 0;
+            for message in Messages(&datagram) {
+                seen += 1;
+                if let Ok(message) = message {
+                    let _ = verdict(&message);
+                    let _ = crate::Link::decode(message.payload);
+                    let _ = crate::LinkCounters::decode(message.payload);
+                }
+            }
+            prop_assert!(seen <= datagram.len() / HEADER + 1);
+        }
+
+        #[test]
+        fn no_payload_can_panic_a_decoder(payload in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = crate::Link::decode(&payload);
+            let _ = crate::LinkCounters::decode(&payload);
+            let _ = verdict(&Message { message_type: MESSAGE_ERROR, flags: u16::MAX, sequence: 0, payload: &payload });
+        }
+    }
 }

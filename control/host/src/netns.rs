@@ -7,13 +7,14 @@
 //! Work inside a namespace runs on a thread of its own ([`Netns::run`]), because moving the
 //! caller's thread and back again would leave it in the wrong place if the way back failed.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -23,6 +24,9 @@ use thiserror::Error;
 
 /// Where `ip netns` looks for names.
 const PINS: &str = "/run/netns";
+
+/// How long another may hold the lock on the names; `ip netns` holds it for two mounts.
+const LOCKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The namespace of the calling thread (`/proc/self` would be the first thread's).
 const OF_THIS_THREAD: &str = "/proc/thread-self/ns/net";
@@ -304,9 +308,14 @@ fn pin_path(name: &str) -> Result<PathBuf, NetnsError> {
 
 /// Makes `/run/netns` a shared mount, so that taking a name away reaches every mount namespace
 /// that copied it: without it a running `ip netns exec` would keep the namespace alive.
+///
+/// Done twice at once it would be mounted twice, and hide the names below; so it is done under the
+/// lock that `ip netns` takes for it.
 fn share_pins() -> Result<(), NetnsError> {
     let pins = Path::new(PINS);
     fs::create_dir_all(pins).map_err(|source| failed_pin("create", pins, source))?;
+    let folder = File::open(pins).map_err(|source| failed_pin("open", pins, source))?;
+    lock(&folder).map_err(|source| failed_pin("lock", pins, source))?;
     let share = || mount_at(None, pins, MsFlags::MS_SHARED | MsFlags::MS_REC);
     match share() {
         Ok(()) => Ok(()),
@@ -314,6 +323,20 @@ fn share_pins() -> Result<(), NetnsError> {
             .and_then(|()| share())
             .map_err(|errno| failed_pin("share", pins, errno.into())),
         Err(errno) => Err(failed_pin("share", pins, errno.into())),
+    }
+}
+
+/// Takes the lock, within a bound; it is let go when the file is closed.
+fn lock(folder: &File) -> io::Result<()> {
+    let deadline = Instant::now() + LOCKED_WITHIN;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -1,13 +1,20 @@
 //! Facts about pods: they are usable when made, they are many, and they go without being removed.
 
-use std::io::{self, ErrorKind};
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its scene has failed"
+)]
+
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use podlane_host::lab::{Lab, Pod, PodSpec, skip};
-use podlane_host::{HostError, Links, Netns};
+use podlane_host::{HostError, LinkEvent, LinkEvents, Links, Netns, Veth, VethPeer};
 
 const BLUE_V4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
 const RED_V4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 3);
@@ -187,6 +194,66 @@ fn a_panic_takes_pods_and_links_with_it() {
     }
 }
 
+/// Set in the process that is to be killed: the namespace its pod is connected to.
+const TO_BE_KILLED: &str = "PODLANE_HOST_TEST_TO_BE_KILLED";
+
+#[test]
+fn a_killed_process_leaves_neither_namespace_nor_link() {
+    if let Ok(outside) = std::env::var(TO_BE_KILLED) {
+        return wait_to_be_killed(&outside);
+    }
+    if skip("a_killed_process_leaves_neither_namespace_nor_link") {
+        return;
+    }
+    let outside = Netns::anonymous().unwrap();
+    let mut links = Links::open_in(&outside).unwrap();
+    let mut events = LinkEvents::open_in(&outside).unwrap();
+    let file = format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        outside.as_fd().as_raw_fd()
+    );
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "a_killed_process_leaves_neither_namespace_nor_link",
+        ])
+        .env(TO_BE_KILLED, file)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let made = events.next(Duration::from_secs(10)).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(matches!(made, Some(LinkEvent::Changed(link)) if link.name == "near"));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while links.by_name("near").is_ok() {
+        assert!(Instant::now() < deadline, "the link outlived the process");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn wait_to_be_killed(outside: &str) {
+    let pod = Netns::anonymous().unwrap();
+    let ends = Veth {
+        name: "near",
+        mtu: 1500,
+        mac: None,
+        queues: 1,
+        peer: VethPeer {
+            name: "far",
+            netns: Some(pod.as_fd()),
+            mac: None,
+        },
+    };
+    Links::open_in(&Netns::open(outside).unwrap())
+        .unwrap()
+        .veth(&ends)
+        .unwrap();
+    // Not for ever: the test that kills may itself have been killed.
+    thread::sleep(Duration::from_secs(30));
+}
+
 #[test]
 fn two_labs_never_meet() {
     if skip("two_labs_never_meet") {
@@ -207,9 +274,9 @@ fn two_labs_never_meet() {
 }
 
 #[test]
-fn a_pod_without_ipv6_sends_nothing_unasked() -> io::Result<()> {
+fn a_pod_without_ipv6_sends_nothing_unasked() {
     if skip("a_pod_without_ipv6_sends_nothing_unasked") {
-        return Ok(());
+        return;
     }
     let mut lab = Lab::new().unwrap();
     let pod = lab
@@ -221,5 +288,4 @@ fn a_pod_without_ipv6_sends_nothing_unasked() -> io::Result<()> {
     thread::sleep(Duration::from_millis(300));
     let counters = lab.links().counters(&pod.host_ifname).unwrap();
     assert_eq!((counters.rx_packets, counters.tx_packets), (0, 0));
-    Ok(())
 }

@@ -1,5 +1,10 @@
 //! Facts about namespaces: which one a thread is in, how long one lives, and how it gets a name.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its scene has failed"
+)]
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
