@@ -18,6 +18,8 @@ fn plain_sum(bytes: &[u8]) -> u16 {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_sum_equals_the_plain_one(bytes in vec(any::<u8>(), 0..3_000)) {
         prop_assert_eq!(sum(&bytes).fold(), plain_sum(&bytes));
@@ -45,8 +47,7 @@ proptest! {
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         bytes.extend(&tail);
         prop_assert_eq!(Sum::from_raw(raw).plus(sum(&tail)).fold(), plain_sum(&bytes));
-        prop_assert_eq!(sum(&bytes).to_raw() % 0xffff, raw.wrapping_add(0) % 0xffff * u64::from(tail.is_empty())
-            + Sum::from_raw(raw).plus(sum(&tail)).to_raw() % 0xffff * u64::from(!tail.is_empty()));
+        prop_assert_eq!(Sum::from_raw(sum(&bytes).to_raw()).fold(), plain_sum(&bytes));
     }
 
     #[test]

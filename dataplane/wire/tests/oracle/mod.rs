@@ -210,6 +210,7 @@ fn agree(ours: &Packet<'_>, theirs: &SlicedPacket<'_>, frame: &[u8]) {
         }
         (Network::Ipv4(ipv4), Some(NetSlice::Ipv4(same))) => {
             let same = same.header();
+            let header_is_odd = frame[ours.network_at + 6] & 0x80 != 0 || ipv4.checksum() == 0xffff;
             assert_eq!(
                 (ipv4.source(), ipv4.destination()),
                 (same.source_addr(), same.destination_addr())
@@ -231,10 +232,11 @@ fn agree(ours: &Packet<'_>, theirs: &SlicedPacket<'_>, frame: &[u8]) {
                 (ipv4.identification(), ipv4.option_bytes()),
                 (same.identification(), same.options())
             );
-            assert_eq!(
-                ipv4.verify_checksum().is_ok(),
-                same.to_header().calc_header_checksum() == ipv4.checksum()
-            );
+            // It loses the reserved flag, and takes 0xffff for a wrong checksum where zero would be right.
+            if !header_is_odd {
+                let right = same.to_header().calc_header_checksum();
+                assert_eq!(ipv4.verify_checksum().is_ok(), ipv4.checksum() == right);
+            }
         }
         (Network::Ipv6(ipv6, upper), Some(NetSlice::Ipv6(same))) => {
             let header = same.header();
