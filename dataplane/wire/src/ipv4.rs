@@ -72,6 +72,7 @@ impl<'a> Ipv4<'a> {
     }
 
     /// Refuses fragments that no honest sender makes (RFC 791, RFC 1858, RFC 3128).
+    #[cold]
     fn check_fragment(&self, payload_len: usize) -> Result<(), Malformed> {
         if self.more_fragments() && !payload_len.is_multiple_of(8) {
             return Err(Malformed::Ipv4FragmentUnaligned);

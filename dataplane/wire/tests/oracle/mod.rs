@@ -322,7 +322,7 @@ fn agree_on_transport(ours: &Packet<'_>, theirs: &SlicedPacket<'_>, frame: &[u8]
                 || matches!(ours.transport, Transport::Other(_))
         ),
         (Transport::Other(protocol), Some(_)) => {
-            assert!([1, 2, 51, 58].contains(&protocol.0) || has_no_length(theirs))
+            assert!([1, 2, 51, 58].contains(&protocol.0) || has_no_length(theirs));
         }
         (ours, Some(theirs)) => panic!("the transports differ: {ours:?}, {theirs:?}"),
     }
