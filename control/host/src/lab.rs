@@ -9,8 +9,23 @@
 //!
 //! Whoever holds a [`Lab`] and its [`Pod`]s holds the only descriptors of these namespaces, so the
 //! kernel removes links and namespaces with the last of them: after a return, a panic and a
-//! SIGKILL alike, and two labs never meet. The kernel does that in its own time, some
-//! milliseconds after the drop; [`Lab::remove`] waits for the links.
+//! SIGKILL alike, and two labs never meet. The kernel does that in its own time, 5 to 50 ms after
+//! the drop; [`Pod::remove`] waits for the links.
+//!
+//! ```no_run
+//! use podlane_host::lab::{Lab, PodSpec};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut lab = Lab::new()?;
+//! let blue = lab.pod(&PodSpec {
+//!     ipv4: Some(([10, 0, 0, 2].into(), 24)),
+//!     gateway_v4: Some([10, 0, 0, 1].into()),
+//!     ..PodSpec::named("blue")
+//! })?;
+//! let socket = blue.run(|| std::net::UdpSocket::bind("10.0.0.2:7000"))??;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -122,6 +137,19 @@ impl Pod {
     pub fn links(&self) -> Result<Links, HostError> {
         Links::open_in(&self.netns)
     }
+
+    /// Removes the pod, and returns when both ends of its veth are gone; some 15 ms. A pod whose
+    /// link is gone already is removed without complaint.
+    ///
+    /// # Errors
+    /// As [`Links::delete`].
+    pub fn remove(self) -> Result<(), HostError> {
+        // From the pod's side: there the link has one name, whatever the switch did with its end.
+        match self.links()?.delete(POD_LINK) {
+            Err(HostError::NoSuchLink { .. }) => Ok(()),
+            deleted => deleted,
+        }
+    }
 }
 
 impl Lab {
@@ -184,20 +212,6 @@ impl Lab {
             mac: mac_of(&pod_end)?,
             spec: spec.clone(),
         })
-    }
-
-    /// Removes a pod, and returns when both ends of its veth are gone. One whose link is gone
-    /// already is removed without complaint.
-    ///
-    /// # Errors
-    /// As [`Links::delete`].
-    pub fn remove(&mut self, pod: Pod) -> Result<(), HostError> {
-        let deleted = self.links.delete(pod.host_ifindex);
-        drop(pod);
-        match deleted {
-            Err(HostError::NoSuchLink { .. }) => Ok(()),
-            deleted => deleted,
-        }
     }
 
     /// Why this host, or this user, cannot have a lab with AF_XDP ports; `None` if it can. Tried

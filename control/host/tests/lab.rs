@@ -147,7 +147,7 @@ fn a_name_can_be_used_once_in_a_lab() {
         matches!(second, Err(HostError::Exists { .. })),
         "{second:?}"
     );
-    lab.remove(first).unwrap();
+    first.remove().unwrap();
     lab.pod(&PodSpec::named("blue")).unwrap();
 }
 
@@ -170,8 +170,23 @@ fn fifty_pods_are_made_in_a_few_seconds() {
     assert_eq!(lab.links().list().unwrap().len(), 51);
     assert!(took < Duration::from_secs(20), "{took:?}");
     for pod in pods {
-        lab.remove(pod).unwrap();
+        pod.remove().unwrap();
     }
+    assert_eq!(lab.links().list().unwrap().len(), 1);
+}
+
+#[test]
+fn a_pod_is_removed_also_when_its_link_is_gone_or_renamed() {
+    if skip("a_pod_is_removed_also_when_its_link_is_gone_or_renamed") {
+        return;
+    }
+    let mut lab = Lab::new().unwrap();
+    let (blue, red) = (PodSpec::named("blue"), PodSpec::named("red"));
+    let (blue, red) = (lab.pod(&blue).unwrap(), lab.pod(&red).unwrap());
+    lab.links().delete("blue").unwrap();
+    blue.remove().unwrap();
+    lab.links().rename("red", "green").unwrap();
+    red.remove().unwrap();
     assert_eq!(lab.links().list().unwrap().len(), 1);
 }
 
