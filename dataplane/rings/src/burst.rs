@@ -14,7 +14,7 @@ use crate::error::SocketError;
 use crate::frame::Frame;
 use crate::pool::FramePool;
 use crate::slots::{Lent, Link, NO_SLOT};
-use crate::socket::{Name, Partial, Socket};
+use crate::socket::{Partial, Socket};
 use crate::sys;
 use crate::umem::foreign_frame;
 
@@ -94,7 +94,7 @@ impl Socket {
 
     /// Takes one segment of a multi-buffer packet; returns the packet with its last. One refused segment refuses the
     /// packet: what came before goes home, and what follows is skipped up to its end.
-    #[cold]
+    #[inline(never)]
     fn join(&mut self, desc: Desc, pool: &mut FramePool) -> Option<Frame> {
         let last = desc.options & XDP_PKT_CONTD == 0;
         let segment = self.accept(desc, pool);
@@ -223,14 +223,12 @@ impl Socket {
         Laid::Descriptors(1)
     }
 
-    #[cold]
+    #[inline(never)]
     fn lay_chain(&mut self, frame: &mut Frame, used: u32, room: u32) -> Laid {
-        let umem = self.umem.clone();
-        let slots = &umem.region.slots;
-        let segments = umem.segment_count(frame);
-        if segments > self.max_segments
-            || umem.tail_slots(frame).any(|slot| slots.link(slot).len == 0)
-        {
+        let region = &*self.umem.region;
+        let segments = self.umem.segment_count(frame);
+        let mut tails = self.umem.tail_slots(frame);
+        if segments > self.max_segments || tails.any(|slot| region.slots.link(slot).len == 0) {
             return Laid::Unsendable;
         }
         if segments as u32 > room - used {
@@ -242,12 +240,12 @@ impl Socket {
             0
         };
         self.put(frame, used, options | XDP_PKT_CONTD);
-        let shift = umem.region.size().shift();
-        for (at, slot) in (used + 1..).zip(umem.tail_slots(frame)) {
-            let Link { next, offset, len } = slots.link(slot);
+        let region = &*self.umem.region;
+        for (at, slot) in (used + 1..).zip(self.umem.tail_slots(frame)) {
+            let Link { next, offset, len } = region.slots.link(slot);
             let options = if next == NO_SLOT { 0 } else { XDP_PKT_CONTD };
-            let addr = (u64::from(slot) << shift) + u64::from(offset);
-            slots.lend(slot, self.number, Lent::Tx);
+            let addr = (u64::from(slot) << region.size().shift()) + u64::from(offset);
+            region.slots.lend(slot, self.number, Lent::Tx);
             self.tx.write(
                 at,
                 Desc {
@@ -263,11 +261,15 @@ impl Socket {
     /// Writes a frame's first descriptor and marks its slot lent.
     #[inline]
     fn put(&mut self, frame: &Frame, at: u32, options: u32) {
-        let Some(addr) = self.umem.region.address_of(frame) else {
+        let region = &*self.umem.region;
+        let Some(addr) = region.address_of(frame) else {
             foreign_frame()
         };
-        let slot = (addr >> self.umem.region.size().shift()) as u32;
-        self.umem.region.slots.lend(slot, self.number, Lent::Tx);
+        region.slots.lend(
+            (addr >> region.size().shift()) as u32,
+            self.number,
+            Lent::Tx,
+        );
         self.tx.write(
             at,
             Desc {
@@ -428,7 +430,7 @@ impl Socket {
     #[inline]
     fn judge(&self, answer: io::Result<()>) -> Result<(), SocketError> {
         let Err(source) = answer else { return Ok(()) };
-        let Name { ifindex, queue } = self.name;
+        let at = self.at;
         match source.raw_os_error() {
             // More is left, a packet was dropped by the netdev, memory is short, or the netdev is down: all pass.
             Some(
@@ -441,13 +443,9 @@ impl Socket {
             ) => Ok(()),
             Some(libc::ENXIO | libc::ENODEV) => {
                 self.gone.store(true, std::sync::atomic::Ordering::Relaxed);
-                Err(SocketError::DeviceGone { ifindex, queue })
+                Err(SocketError::DeviceGone { at })
             }
-            _ => Err(SocketError::Wake {
-                ifindex,
-                queue,
-                source,
-            }),
+            _ => Err(SocketError::Wake { at, source }),
         }
     }
 }

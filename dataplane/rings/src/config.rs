@@ -1,5 +1,7 @@
 //! What a caller asks for: sizes, modes and limits, each with its default and the reason for it.
 
+use crate::error::QueueId;
+
 /// Bytes of one slot of packet memory. Only these two, because the kernel refuses a chunk larger than a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FrameSize {
@@ -116,6 +118,15 @@ impl SocketConfig {
             ifindex,
             queue,
             ..Self::default()
+        }
+    }
+}
+
+impl SocketConfig {
+    pub(crate) fn at(&self) -> QueueId {
+        QueueId {
+            ifindex: self.ifindex,
+            queue: self.queue,
         }
     }
 }

@@ -13,6 +13,21 @@ pub struct NoRoom {
     pub room: usize,
 }
 
+/// One queue of one netdev, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueId {
+    /// The netdev, as numbered in the network namespace the socket was opened in.
+    pub ifindex: u32,
+    /// Its receive and transmit queue.
+    pub queue: u32,
+}
+
+impl fmt::Display for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "interface {} queue {}", self.ifindex, self.queue)
+    }
+}
+
 /// One of a socket's four rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ring {
@@ -76,14 +91,10 @@ pub enum UmemError {
 #[non_exhaustive]
 pub enum SocketError {
     /// A ring's size is not a power of two the kernel takes.
-    #[error(
-        "interface {ifindex} queue {queue}: a {ring} ring of {asked} is refused; take a power of two from 2 to {limit}"
-    )]
+    #[error("{at}: a {ring} ring of {asked} is refused; take a power of two from 2 to {limit}")]
     RingSize {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// Which ring.
         ring: Ring,
         /// Entries asked for.
@@ -93,51 +104,41 @@ pub enum SocketError {
     },
     /// More sockets on one packet memory than slot marks can tell apart.
     #[error(
-        "interface {ifindex} queue {queue}: this packet memory already served {limit} sockets that were not closed; close sockets or use another memory"
+        "{at}: this packet memory already served {limit} sockets that were not closed; close sockets or use another memory"
     )]
     TooManySockets {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// Most sockets there may be.
         limit: u32,
     },
     /// The kernel gives no AF_XDP socket at all.
     #[error(
-        "interface {ifindex} queue {queue}: no AF_XDP socket: {source}; it takes root (CAP_NET_RAW) and a kernel with CONFIG_XDP_SOCKETS"
+        "{at}: no AF_XDP socket: {source}; it takes root (CAP_NET_RAW) and a kernel with CONFIG_XDP_SOCKETS"
     )]
     Create {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// The kernel's answer.
         source: io::Error,
     },
     /// The kernel does not take the packet memory.
     #[error(
-        "interface {ifindex} queue {queue}: the kernel does not take {bytes} bytes of packet memory: {source}; raise RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=infinity), grant CAP_IPC_LOCK, or lower `frames`"
+        "{at}: the kernel does not take {bytes} bytes of packet memory: {source}; raise RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=infinity), grant CAP_IPC_LOCK, or lower `frames`"
     )]
     Register {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// Bytes offered.
         bytes: usize,
         /// The kernel's answer.
         source: io::Error,
     },
     /// A ring could not be made or mapped.
-    #[error(
-        "interface {ifindex} queue {queue}: the {ring} ring failed: {source}; free memory or make it smaller"
-    )]
+    #[error("{at}: the {ring} ring failed: {source}; free memory or make it smaller")]
     RingSetup {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// Which ring.
         ring: Ring,
         /// The kernel's answer.
@@ -145,25 +146,19 @@ pub enum SocketError {
     },
     /// The kernel's description of a ring contradicts the mapping; nothing was read through it.
     #[error(
-        "interface {ifindex} queue {queue}: the kernel describes its {ring} ring with offsets outside or across it; AF_XDP needs Linux 5.4 or later"
+        "{at}: the kernel describes its {ring} ring with offsets outside or across it; AF_XDP needs Linux 5.4 or later"
     )]
     RingOffsets {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// Which ring.
         ring: Ring,
     },
     /// A socket option was refused.
-    #[error(
-        "interface {ifindex} queue {queue}: socket option {option} was refused: {source}; leave it at its default"
-    )]
+    #[error("{at}: socket option {option} was refused: {source}; leave it at its default")]
     Option {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// The option's name in the kernel.
         option: &'static str,
         /// The kernel's answer.
@@ -171,91 +166,69 @@ pub enum SocketError {
     },
     /// Somebody else has the queue, or its last owner was not gone in time.
     #[error(
-        "interface {ifindex} queue {queue}: another AF_XDP socket still has it after {waited_ms} ms; stop the other program, or use another queue"
+        "{at}: another AF_XDP socket still has it after {waited_ms} ms; stop the other program, or use another queue"
     )]
     Busy {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// Milliseconds spent trying.
         waited_ms: u64,
     },
     /// The netdev has no zero-copy and only zero-copy was asked for.
-    #[error(
-        "interface {ifindex} queue {queue}: no zero-copy here ({source}); ask for `auto` or `copy`"
-    )]
+    #[error("{at}: no zero-copy here ({source}); ask for `auto` or `copy`")]
     NoZeroCopy {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// The kernel's answer.
         source: io::Error,
     },
     /// The netdev has no such queue.
     #[error(
-        "interface {ifindex} has no queue {queue} ({source}); it needs a receive and a transmit queue of that number"
+        "{at} does not exist ({source}); the interface needs a receive and a transmit queue of that number"
     )]
     NoQueue {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// The kernel's answer.
         source: io::Error,
     },
     /// The netdev does not exist in this network namespace.
     #[error(
-        "interface {ifindex} does not exist in this network namespace; look its number up again"
+        "{at}: the interface does not exist in this network namespace; look its number up again"
     )]
     NoDevice {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
     },
     /// The bind failed for another reason.
     #[error(
-        "interface {ifindex} queue {queue}: bind failed: {source}; check that it is up and takes XDP, and that multi-buffer is off before Linux 6.6"
+        "{at}: bind failed: {source}; check that it is up and takes XDP, and that multi-buffer is off before Linux 6.6"
     )]
     Bind {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// The kernel's answer.
         source: io::Error,
     },
     /// The netdev was deleted under the socket: close it.
-    #[error("interface {ifindex} queue {queue}: the device is gone; close the port")]
+    #[error("{at}: the device is gone; close the port")]
     DeviceGone {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
     },
     /// The kernel refuses to send or receive for a reason that will not pass by itself.
-    #[error(
-        "interface {ifindex} queue {queue}: the kernel answers {source} when woken; close the port and open it again"
-    )]
+    #[error("{at}: the kernel answers {source} when woken; close the port and open it again")]
     Wake {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// The kernel's answer.
         source: io::Error,
     },
     /// The kernel does not tell its statistics.
-    #[error(
-        "interface {ifindex} queue {queue}: statistics failed: {source}; the socket may be closed"
-    )]
+    #[error("{at}: statistics failed: {source}; the socket may be closed")]
     Statistics {
-        /// The netdev.
-        ifindex: u32,
-        /// Its queue.
-        queue: u32,
+        /// The netdev and queue.
+        at: QueueId,
         /// The kernel's answer.
         source: io::Error,
     },

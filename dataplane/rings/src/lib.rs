@@ -28,15 +28,18 @@
 mod abi;
 mod burst;
 mod checksum;
+mod close;
 mod config;
 mod cursor;
 mod device;
 mod error;
 mod frame;
+mod layout;
 mod open;
 mod pool;
 mod prefetch;
 mod ring;
+mod siblings;
 mod simd;
 mod slots;
 mod socket;
@@ -44,7 +47,7 @@ mod sys;
 mod umem;
 
 pub use config::{AskMode, BusyPoll, FrameSize, HugePages, SocketConfig, UmemConfig};
-pub use error::{NoRoom, Ring, SocketError, UmemError};
+pub use error::{NoRoom, QueueId, Ring, SocketError, UmemError};
 pub use frame::Frame;
 pub use pool::FramePool;
 pub use prefetch::{prefetch, prefetch_of};

@@ -5,7 +5,7 @@
 use std::ptr::NonNull;
 
 use crate::frame::{Frame, HEADROOM};
-use crate::open::Siblings;
+use crate::siblings::Siblings;
 use crate::slots::{Link, NO_SLOT};
 use crate::umem::{Umem, foreign_frame};
 

@@ -119,22 +119,21 @@ fn span(map: &MmapRaw, offset: u64, bytes: usize, align: usize) -> Result<NonNul
     NonNull::new(unsafe { map.as_mut_ptr().add(offset) }).ok_or(BadOffsets)
 }
 
-/// Maps a ring of `size` entries of a socket, at the page offset that names it.
+/// Maps a ring whose entries take `entries` bytes, at the page offset that names it.
 pub(crate) fn map(
     fd: &impl AsRawFd,
     page: u64,
     offset: &RingOffset,
-    size: u32,
-    entry: usize,
+    entries: usize,
 ) -> io::Result<MmapRaw> {
-    let bytes = usize::try_from(offset.desc)
-        .ok()
-        .filter(|desc| *desc <= 1 << 20)
-        .and_then(|desc| desc.checked_add(size as usize * entry))
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    // The counters come first and take far less than this; a claim beyond it would map nonsense.
+    const MOST_BEFORE_ENTRIES: u64 = 1 << 16;
+    if offset.desc > MOST_BEFORE_ENTRIES {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
     MmapOptions::new()
         .offset(page)
-        .len(bytes)
+        .len(offset.desc as usize + entries)
         .populate()
         .map_raw(fd.as_raw_fd())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::abi::{Desc, SOL_XDP, XDP_STATISTICS, XdpStatistics};
-use crate::error::SocketError;
+use crate::error::{QueueId, SocketError};
 use crate::frame::Frame;
 use crate::pool::FramePool;
 use crate::ring::{ConsumerRing, ProducerRing};
@@ -57,13 +57,6 @@ pub struct Statistics {
     pub wakeups: u64,
 }
 
-/// Who the socket is, for messages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Name {
-    pub(crate) ifindex: u32,
-    pub(crate) queue: u32,
-}
-
 /// A packet whose end has not arrived yet.
 pub(crate) struct Partial {
     pub(crate) head: Frame,
@@ -105,7 +98,7 @@ pub struct Socket {
     pub(crate) wakeups: u64,
     pub(crate) partial: Option<Partial>,
     pub(crate) gone: AtomicBool,
-    pub(crate) name: Name,
+    pub(crate) at: QueueId,
     /// Of a zero-copy socket: a bare socket of the same network namespace, to ask at the end whether the NIC let go.
     pub(crate) probe: Option<OwnedFd>,
     /// Last, so that the mappings above are gone when it closes: each of them keeps the socket open too.
@@ -156,13 +149,9 @@ impl Socket {
     /// # Errors
     /// [`SocketError::Statistics`] with the kernel's answer.
     pub fn statistics(&self) -> Result<Statistics, SocketError> {
-        let Name { ifindex, queue } = self.name;
+        let at = self.at;
         let (kernel, _) = sys::option::<XdpStatistics>(&*self.fd, SOL_XDP, XDP_STATISTICS)
-            .map_err(|source| SocketError::Statistics {
-                ifindex,
-                queue,
-                source,
-            })?;
+            .map_err(|source| SocketError::Statistics { at, source })?;
         let absurd =
             self.rx.absurd() + self.tx.absurd() + self.fill.absurd() + self.completion.absurd();
         Ok(Statistics {
@@ -183,7 +172,7 @@ impl Socket {
     /// # Errors
     /// [`SocketError::DeviceGone`] once it was deleted, [`SocketError::Wake`] for any other error pending on the socket.
     pub fn health(&self) -> Result<(), SocketError> {
-        let Name { ifindex, queue } = self.name;
+        let at = self.at;
         let pending = sys::option::<libc::c_int>(&*self.fd, libc::SOL_SOCKET, libc::SO_ERROR);
         let error = pending.map_or_else(
             |error| error.raw_os_error().unwrap_or(libc::EIO),
@@ -194,13 +183,12 @@ impl Socket {
             self.gone.store(true, Ordering::Relaxed);
         }
         if self.gone.load(Ordering::Relaxed) {
-            return Err(SocketError::DeviceGone { ifindex, queue });
+            return Err(SocketError::DeviceGone { at });
         }
         match error {
             0 => Ok(()),
             _ => Err(SocketError::Wake {
-                ifindex,
-                queue,
+                at,
                 source: std::io::Error::from_raw_os_error(error),
             }),
         }
@@ -224,7 +212,7 @@ impl AsFd for Socket {
 impl std::fmt::Debug for Socket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Socket")
-            .field("name", &self.name)
+            .field("at", &self.at)
             .field("mode", &self.mode())
             .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
