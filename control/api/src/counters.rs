@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 /// Packets dropped, by the reason's stable name.
 pub type Dropped = BTreeMap<String, u64>;
 
-/// Where packets went. At every moment the daemon looks, [`balanced`](Self::balanced) holds.
+/// Where packets went. At every moment the daemon looks, [`balances`](Self::balances) holds.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Ledger {
     /// Packets that came from a port.
     pub received: u64,
     /// Packets the switch made: its own replies, and the copies of a flood past the first.
     #[serde(default)]
-    pub originated: u64,
+    pub made: u64,
     /// Packets handed to a port.
     pub sent: u64,
     /// Packets still in the switch.
@@ -26,9 +26,9 @@ pub struct Ledger {
 impl Ledger {
     /// Whether every packet that came in or was made is accounted for.
     #[must_use]
-    pub fn balanced(&self) -> bool {
+    pub fn balances(&self) -> bool {
         let dropped: u64 = self.dropped.values().sum();
-        self.received + self.originated == self.sent + self.held + dropped
+        self.received + self.made == self.sent + self.held + dropped
     }
 }
 
@@ -38,7 +38,7 @@ pub struct Counters {
     /// All ports together.
     #[serde(flatten)]
     pub total: Ledger,
-    /// Whether the total is [balanced](Ledger::balanced), as the daemon saw it.
+    /// Whether the total is [balanced](Ledger::balances), as the daemon saw it.
     pub balanced: bool,
     /// Each port's share, by name.
     pub ports: Vec<PortLedger>,
@@ -63,14 +63,14 @@ mod tests {
     fn a_lost_packet_unbalances_the_ledger() {
         let mut ledger = Ledger {
             received: 10,
-            originated: 1,
+            made: 1,
             sent: 7,
             held: 1,
             dropped: Dropped::new(),
         };
-        assert!(!ledger.balanced());
+        assert!(!ledger.balances());
         ledger.dropped.insert("runt".to_owned(), 3);
-        assert!(ledger.balanced());
+        assert!(ledger.balances());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Mac;
+use crate::MacAddr;
 
 /// Flows that matched a query, the busiest first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -25,9 +25,9 @@ pub struct Flow {
     /// The port they leave by; none when they are dropped.
     pub out_port: Option<String>,
     /// Source MAC address, as received.
-    pub src_mac: Mac,
+    pub src_mac: MacAddr,
     /// Destination MAC address, as received.
-    pub dst_mac: Mac,
+    pub dst_mac: MacAddr,
     /// Ethernet type, as a number.
     pub ethertype: u16,
     /// Source IP address; none when not IP.

@@ -8,9 +8,10 @@
 mod client;
 mod counters;
 mod flow;
+mod gateway;
 mod line;
 mod listener;
-mod mac;
+mod mac_addr;
 mod nearest;
 mod port;
 mod reply;
@@ -20,14 +21,15 @@ mod status;
 pub use client::{Client, ClientError};
 pub use counters::{Counters, Dropped, Ledger, PortLedger};
 pub use flow::{Flow, Flows};
+pub use gateway::{BadGateway, Gateway};
 pub use line::{Connection, LineError, MAX_REPLY_BYTES, MAX_REQUEST_BYTES};
 pub use listener::{BindError, Listener, MAX_SOCKET_PATH};
-pub use mac::{Mac, MacError};
+pub use mac_addr::{BadMacAddr, MacAddr};
 pub use nearest::nearest;
 pub use port::{AttachMode, KernelDrops, Port, PortKind, PortState, Ports, Traffic, XdpMode};
 pub use reply::{Refusal, Reply};
 pub use request::{FlowQuery, MAX_FLOWS, Request};
-pub use status::{FlowTable, Frames, Gateway, Network, Poll, Status, Worker};
+pub use status::{FlowTable, Frames, Network, Poll, Status, Worker};
 
 /// The protocol's version. It moves when an old client would misread a new daemon; new fields alone do not move it,
 /// because both ends ignore fields they do not know in what they receive from an equal.

@@ -1,10 +1,8 @@
 //! How the daemon, its workers and its tables are.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::Mac;
+use crate::{Gateway, MacAddr};
 
 /// The daemon at one moment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -95,21 +93,12 @@ pub struct Network {
     pub vrf: String,
     /// The largest IP packet, in bytes.
     pub mtu: u32,
-    /// The addresses the switch answers for, each with its prefix length; none for a pure L2 network.
+    /// The addresses the switch answers for; none for a pure L2 network.
     pub gateways: Vec<Gateway>,
     /// The MAC address of all its gateways.
-    pub gateway_mac: Mac,
+    pub gateway_mac: MacAddr,
     /// How many ports are configured into it.
     pub ports: u64,
     /// How many MAC addresses it has learned and not yet forgotten.
     pub macs: u64,
-}
-
-/// A gateway address and the subnet around it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Gateway {
-    /// The address the switch answers for.
-    pub address: IpAddr,
-    /// The length of the subnet's prefix, in bits.
-    pub prefix_len: u8,
 }

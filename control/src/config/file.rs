@@ -10,10 +10,10 @@ use toml::de::DeTable;
 use super::defaults;
 use super::fault::Findings;
 use super::table::{At, Entry, Table};
-use super::value::{FilePath, SocketPath};
+use super::value::{FilePath, SocketPath, WrittenPrefix};
 use crate::desired::{
-    Daemon, DeviceName, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, Mac, Mode, Mtu, Name, Poll, Queues,
-    RingSize, VlanId, Xdp,
+    Daemon, DeviceName, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, MacAddr,
+    Mode, Mtu, Name, Poll, Queues, RingSize, VlanId, Xdp,
 };
 
 /// The whole file.
@@ -40,7 +40,7 @@ pub(super) struct NetworkTable {
     pub(super) subject: String,
     pub(super) name: Entry<Name>,
     pub(super) gateways: Vec<At<Gateway>>,
-    pub(super) gateway_mac: Entry<Mac>,
+    pub(super) gateway_mac: Entry<MacAddr>,
     pub(super) vrf: Entry<Name>,
     pub(super) mtu: At<Mtu>,
     pub(super) learning: bool,
@@ -58,7 +58,7 @@ pub(super) struct PortTable {
     pub(super) replay: ReplayKeys,
     pub(super) network: Entry<Name>,
     pub(super) vlans: Entry<Vec<(At<VlanId>, At<Name>)>>,
-    pub(super) mac: Entry<Mac>,
+    pub(super) mac: Entry<MacAddr>,
     pub(super) addresses: Vec<At<IpAddr>>,
     pub(super) fault: Option<Fault>,
 }
@@ -86,7 +86,7 @@ pub(super) struct RouteTable {
     pub(super) at: usize,
     pub(super) network: Entry<Name>,
     pub(super) vrf: Entry<Name>,
-    pub(super) prefix: Entry<Gateway>,
+    pub(super) prefix: Entry<WrittenPrefix>,
     pub(super) via: Entry<IpAddr>,
     pub(super) discard: Entry<bool>,
 }
@@ -109,7 +109,10 @@ pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Finding
 fn daemon(root: &Table<'_>) -> Daemon {
     let table = root.section("daemon");
     let daemon = Daemon {
-        socket: table.get_or("socket", SocketPath(defaults::SOCKET.into())).value.0,
+        socket: table
+            .get_or("socket", SocketPath(defaults::SOCKET.into()))
+            .value
+            .0,
         pin: table.get_or("pin", defaults::PIN).value,
         instance: table.get_or("instance", Name::default()).value,
     };
@@ -157,13 +160,18 @@ fn network(table: Table<'_>) -> NetworkTable {
 }
 
 fn port(table: Table<'_>) -> PortTable {
+    let name = table.need("name");
+    let kind = table.get_or("kind", defaults::PORT_KIND).value;
     let port = PortTable {
         subject: table.subject().to_owned(),
         at: table.at(),
-        name: table.need("name"),
-        kind: table.get_or("kind", defaults::PORT_KIND).value,
+        name,
+        kind,
         device: DeviceKeys {
-            device: table.get("device"),
+            device: match kind {
+                PortKind::Pod | PortKind::Uplink => table.need("device"),
+                PortKind::Replay => table.get("device"),
+            },
             netns: table.get("netns"),
             queues: table.get("queues"),
             mode: table.get("mode"),
@@ -171,7 +179,10 @@ fn port(table: Table<'_>) -> PortTable {
             checksum_offload: table.get("checksum_offload"),
             ring: table.get("ring"),
         },
-        replay: ReplayKeys { input: table.get("input"), output: table.get("output") },
+        replay: ReplayKeys {
+            input: table.get("input"),
+            output: table.get("output"),
+        },
         network: table.get("network"),
         vlans: table.map("vlans"),
         mac: table.get("mac"),

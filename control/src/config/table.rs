@@ -59,14 +59,24 @@ pub(super) struct Table<'a> {
     at: usize,
     /// None for a table that is not written, whose keys are all absent.
     entries: Option<&'a DeTable<'a>>,
+    /// The keys that were asked for.
     known: RefCell<Vec<&'static str>>,
+    /// The keys that had to be there and were not, with what they must be.
+    missing: RefCell<Vec<(&'static str, String)>>,
     findings: &'a Findings<'a>,
 }
 
 impl<'a> Table<'a> {
     /// The file's top.
     pub(super) fn root(document: &'a Spanned<DeTable<'a>>, findings: &'a Findings<'a>) -> Self {
-        Self { subject: String::new(), at: 0, entries: Some(document.get_ref()), known: RefCell::default(), findings }
+        Self {
+            subject: String::new(),
+            at: 0,
+            entries: Some(document.get_ref()),
+            known: RefCell::default(),
+            missing: RefCell::default(),
+            findings,
+        }
     }
 
     /// What messages call it.
@@ -91,7 +101,10 @@ impl<'a> Table<'a> {
     pub(super) fn get_or<T: FromValue>(&self, key: &'static str, default: T) -> At<T> {
         match self.get(key) {
             Entry::Given(value) => value,
-            _ => At { value: default, at: self.at },
+            _ => At {
+                value: default,
+                at: self.at,
+            },
         }
     }
 
@@ -99,7 +112,9 @@ impl<'a> Table<'a> {
     pub(super) fn need<T: FromValue>(&self, key: &'static str) -> Entry<T> {
         let entry = self.get(key);
         if entry.is_absent() {
-            self.missing(key, T::must_be().into_owned());
+            self.missing
+                .borrow_mut()
+                .push((key, T::must_be().into_owned()));
             return Entry::Refused;
         }
         entry
@@ -107,11 +122,16 @@ impl<'a> Table<'a> {
 
     /// The values of the list under `key`. Refused ones are left out; refused as a whole when it is no list.
     pub(super) fn list<T: FromValue>(&self, key: &'static str) -> Entry<Vec<At<T>>> {
-        let Some((_, value)) = self.entry(key) else { return Entry::Absent };
+        let Some((_, value)) = self.entry(key) else {
+            return Entry::Absent;
+        };
         let at = value.span().start;
         match value.get_ref() {
             DeValue::Array(items) => {
-                let value = items.iter().filter_map(|item| self.typed(key, item)).collect();
+                let value = items
+                    .iter()
+                    .filter_map(|item| self.typed(key, item))
+                    .collect();
                 Entry::Given(At { value, at })
             }
             other => {
@@ -122,29 +142,54 @@ impl<'a> Table<'a> {
     }
 
     /// The entries of the table under `key`, whose keys are data. Refused ones are left out.
-    pub(super) fn map<K: FromKey, T: FromValue>(&self, key: &'static str) -> Entry<Vec<(At<K>, At<T>)>> {
-        let Some((_, value)) = self.entry(key) else { return Entry::Absent };
+    pub(super) fn map<K: FromKey, T: FromValue>(
+        &self,
+        key: &'static str,
+    ) -> Entry<Vec<(At<K>, At<T>)>> {
+        let Some((_, value)) = self.entry(key) else {
+            return Entry::Absent;
+        };
         let at = value.span().start;
         let DeValue::Table(entries) = value.get_ref() else {
-            self.refuse(at, key, format!("a table, each key {}, each value {}", K::MUST_BE, T::must_be()), value.get_ref());
+            self.refuse(
+                at,
+                key,
+                format!(
+                    "a table, each key {}, each value {}",
+                    K::MUST_BE,
+                    T::must_be()
+                ),
+                value.get_ref(),
+            );
             return Entry::Refused;
         };
         let pair = |(name, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
             let at = name.span().start;
             let Some(id) = K::from_key(name.get_ref()) else {
-                self.refuse(at, &format!("{key} key"), K::MUST_BE.to_owned(), &DeValue::String(name.get_ref().clone()));
+                self.refuse(
+                    at,
+                    &format!("{key} key"),
+                    K::MUST_BE.to_owned(),
+                    &DeValue::String(name.get_ref().clone()),
+                );
                 return None;
             };
-            Some((At { value: id, at }, self.typed(&format!("{key}.{}", name.get_ref()), value)?))
+            Some((
+                At { value: id, at },
+                self.typed(&format!("{key}.{}", name.get_ref()), value)?,
+            ))
         };
-        Entry::Given(At { value: entries.iter().filter_map(pair).collect(), at })
+        Entry::Given(At {
+            value: entries.iter().filter_map(pair).collect(),
+            at,
+        })
     }
 
     /// The values of the list under `key`, which may not be absent.
     pub(super) fn need_list<T: FromValue>(&self, key: &'static str) -> Entry<Vec<At<T>>> {
         let entry = self.list(key);
         if entry.is_absent() {
-            self.missing(key, list_of::<T>());
+            self.missing.borrow_mut().push((key, list_of::<T>()));
             return Entry::Refused;
         }
         entry
@@ -152,7 +197,14 @@ impl<'a> Table<'a> {
 
     /// The table under `key`; one without entries when it is not written, so that its defaults hold.
     pub(super) fn section(&self, key: &'static str) -> Table<'a> {
-        let unwritten = || Table { subject: key.to_owned(), at: self.at, entries: None, known: RefCell::default(), findings: self.findings };
+        let unwritten = || Table {
+            subject: key.to_owned(),
+            at: self.at,
+            entries: None,
+            known: RefCell::default(),
+            missing: RefCell::default(),
+            findings: self.findings,
+        };
         self.table(key).unwrap_or_else(unwritten)
     }
 
@@ -174,13 +226,22 @@ impl<'a> Table<'a> {
 
     /// The tables of the array of tables under `key`.
     pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
-        let Some((_, value)) = self.entry(key) else { return Vec::new() };
+        let Some((_, value)) = self.entry(key) else {
+            return Vec::new();
+        };
         let DeValue::Array(items) = value.get_ref() else {
-            self.refuse(value.span().start, key, format!("a list of tables, each headed [[{key}]]"), value.get_ref());
+            self.refuse(
+                value.span().start,
+                key,
+                format!("a list of tables, each headed [[{key}]]"),
+                value.get_ref(),
+            );
             return Vec::new();
         };
         let table = |item: &'a Spanned<DeValue<'a>>| match item.get_ref() {
-            DeValue::Table(entries) => Some(self.inner(titled(key, entries), item.span().start, entries)),
+            DeValue::Table(entries) => {
+                Some(self.inner(titled(key, entries), item.span().start, entries))
+            }
             other => {
                 self.refuse(item.span().start, key, "a table".to_owned(), other);
                 None
@@ -189,26 +250,47 @@ impl<'a> Table<'a> {
         items.iter().filter_map(table).collect()
     }
 
-    /// Reports the keys nobody asked for.
+    /// Reports the keys nobody asked for, and those that are missing. A key that is missing because it is misspelt is one
+    /// mistake, not two.
     pub(super) fn end(self) {
         let known = self.known.into_inner();
+        let mut missing = self.missing.into_inner();
         for (name, _) in self.entries.into_iter().flatten() {
             let key: &str = name.get_ref();
             if !known.contains(&key) {
                 let nearest = nearest(key, known.iter().copied());
-                let fault = Fault::UnknownKey { key: key.to_owned(), nearest, keys: known.clone() };
+                missing.retain(|(key, _)| Some(*key) != nearest);
+                let fault = Fault::UnknownKey {
+                    key: key.to_owned(),
+                    nearest,
+                    keys: known.clone(),
+                };
                 self.findings.add(name.span().start, &self.subject, fault);
             }
         }
+        for (key, must_be) in missing {
+            self.findings
+                .add(self.at, &self.subject, Fault::Missing { key, must_be });
+        }
     }
 
-    fn entry(&self, key: &'static str) -> Option<(&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
+    fn entry(
+        &self,
+        key: &'static str,
+    ) -> Option<(&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
         self.known.borrow_mut().push(key);
         self.entries?.get_key_value(key)
     }
 
     fn inner(&self, subject: String, at: usize, entries: &'a DeTable<'a>) -> Table<'a> {
-        Table { subject, at, entries: Some(entries), known: RefCell::default(), findings: self.findings }
+        Table {
+            subject,
+            at,
+            entries: Some(entries),
+            known: RefCell::default(),
+            missing: RefCell::default(),
+            findings: self.findings,
+        }
     }
 
     fn typed<T: FromValue>(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<At<T>> {
@@ -219,17 +301,23 @@ impl<'a> Table<'a> {
         let word = value.get_ref().as_str().unwrap_or_default();
         let nearest = nearest(word, T::words().iter().copied());
         let found = Found::new(value.get_ref());
-        let fault = Fault::Value { key: key.to_owned(), must_be: T::must_be().into_owned(), found, nearest };
+        let fault = Fault::Value {
+            key: key.to_owned(),
+            must_be: T::must_be().into_owned(),
+            found,
+            nearest,
+        };
         self.findings.add(at, &self.subject, fault);
         None
     }
 
-    fn missing(&self, key: &'static str, must_be: String) {
-        self.findings.add(self.at, &self.subject, Fault::Missing { key, must_be });
-    }
-
     fn refuse(&self, at: usize, key: &str, must_be: String, value: &DeValue<'_>) {
-        let fault = Fault::Value { key: key.to_owned(), must_be, found: Found::new(value), nearest: None };
+        let fault = Fault::Value {
+            key: key.to_owned(),
+            must_be,
+            found: Found::new(value),
+            nearest: None,
+        };
         self.findings.add(at, &self.subject, fault);
     }
 }

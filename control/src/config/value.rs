@@ -10,8 +10,8 @@ use std::time::Duration;
 use toml::de::{DeInteger, DeValue};
 
 use crate::desired::{
-    DeviceName, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Gateway, Mac, Mode, Mtu, Name, Poll, Queues, Ratio, RingSize,
-    VlanId, Xdp,
+    DeviceName, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Gateway, MacAddr, Mode, Mtu,
+    Name, Poll, Queues, Ratio, RingSize, VlanId, Xdp,
 };
 use podlane_api::{MAX_SOCKET_PATH, PortKind};
 
@@ -66,7 +66,9 @@ impl<T: Word> FromValue for T {
     }
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {
-        let index = T::WORDS.iter().position(|word| Some(*word) == value.as_str())?;
+        let index = T::WORDS
+            .iter()
+            .position(|word| Some(*word) == value.as_str())?;
         T::VALUES.get(index).copied()
     }
 
@@ -117,7 +119,7 @@ impl FromValue for usize {
 
 impl FromValue for u64 {
     fn must_be() -> Cow<'static, str> {
-        "a whole number".into()
+        "a whole number, not below 0".into()
     }
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {
@@ -194,7 +196,9 @@ impl FromValue for Queues {
         if value.as_str() == Some("all") {
             return Some(Self::All);
         }
-        integer(value).filter(|count| (1..=Self::MAX).contains(count)).map(Self::First)
+        integer(value)
+            .filter(|count| (1..=Self::MAX).contains(count))
+            .map(Self::First)
     }
 
     fn words() -> &'static [&'static str] {
@@ -232,13 +236,19 @@ impl FromValue for Duration {
             _ => return None,
         };
         let seconds = text[..unit].parse::<u64>().ok()?.checked_mul(seconds)?;
-        (1..=30 * 86_400).contains(&seconds).then(|| Self::from_secs(seconds))
+        (1..=30 * 86_400)
+            .contains(&seconds)
+            .then(|| Self::from_secs(seconds))
     }
 }
 
 impl FromValue for Name {
     fn must_be() -> Cow<'static, str> {
-        format!("a name of 1 to {} letters, digits, dots, dashes and underscores", Self::MAX).into()
+        format!(
+            "a name of 1 to {} letters, digits, dots, dashes and underscores",
+            Self::MAX
+        )
+        .into()
     }
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {
@@ -248,7 +258,11 @@ impl FromValue for Name {
 
 impl FromValue for DeviceName {
     fn must_be() -> Cow<'static, str> {
-        format!("a netdev's name of 1 to {} characters, such as \"eth0\"", Self::MAX).into()
+        format!(
+            "a netdev's name of 1 to {} characters, such as \"eth0\"",
+            Self::MAX
+        )
+        .into()
     }
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {
@@ -256,7 +270,7 @@ impl FromValue for DeviceName {
     }
 }
 
-impl FromValue for Mac {
+impl FromValue for MacAddr {
     fn must_be() -> Cow<'static, str> {
         "a MAC address such as \"02:00:00:00:01:01\"".into()
     }
@@ -283,6 +297,20 @@ impl FromValue for Gateway {
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {
         value.as_str()?.parse().ok()
+    }
+}
+
+/// A subnet, perhaps with bits set where it has none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct WrittenPrefix(pub(super) Gateway);
+
+impl FromValue for WrittenPrefix {
+    fn must_be() -> Cow<'static, str> {
+        "a prefix such as \"0.0.0.0/0\" or \"fd00:2::/32\"".into()
+    }
+
+    fn from_value(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str()?.parse().ok().map(Self)
     }
 }
 

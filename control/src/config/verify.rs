@@ -26,24 +26,46 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
     stations::verify(&file.ports, &networks, findings);
     let ports = ports::verify(file.ports, &networks, findings);
     let workers = workers::verify(file.workers, &ports, machine, findings);
-    Desired { daemon: file.daemon, workers, flows: file.flows, networks, ports, routes }
+    Desired {
+        daemon: file.daemon,
+        workers,
+        flows: file.flows,
+        networks,
+        ports,
+        routes,
+    }
 }
 
 /// The networks by name, the way every rule sees them.
 type Networks = BTreeMap<Name, Network>;
 
 /// The network a table names; one that does not exist is reported at its place.
-fn named<'n>(name: &At<Name>, networks: &'n Networks, subject: &str, findings: &Findings<'_>) -> Option<&'n Network> {
+fn named<'n>(
+    name: &At<Name>,
+    networks: &'n Networks,
+    subject: &str,
+    findings: &Findings<'_>,
+) -> Option<&'n Network> {
     let network = networks.get(&name.value);
     if network.is_none() {
-        let fault = unknown(&name.value, networks.keys(), |name, nearest, names| Fault::UnknownNetwork { name, nearest, names });
+        let fault = unknown(&name.value, networks.keys(), |name, nearest, names| {
+            Fault::UnknownNetwork {
+                name,
+                nearest,
+                names,
+            }
+        });
         findings.add(name.at, subject, fault);
     }
     network
 }
 
 /// A fault about a name that is none of `names`.
-fn unknown<'n>(name: &Name, names: impl Iterator<Item = &'n Name>, fault: impl FnOnce(Name, Option<Name>, Vec<Name>) -> Fault) -> Fault {
+fn unknown<'n>(
+    name: &Name,
+    names: impl Iterator<Item = &'n Name>,
+    fault: impl FnOnce(Name, Option<Name>, Vec<Name>) -> Fault,
+) -> Fault {
     let names: Vec<Name> = names.cloned().collect();
     let near = nearest(name.as_str(), names.iter().map(Name::as_str)).and_then(Name::new);
     fault(name.clone(), near, names)

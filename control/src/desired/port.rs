@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use podlane_api::{Mac, PortKind};
+use podlane_api::{MacAddr, PortKind};
 
 use super::{DeviceName, Name, RingSize};
 
@@ -19,7 +19,7 @@ pub struct Port {
     /// The networks it is in.
     pub membership: Membership,
     /// The only source MAC address it may use; none when any may come, and be learned.
-    pub mac: Option<Mac>,
+    pub mac: Option<MacAddr>,
     /// The only source IP addresses it may use; empty when any may come.
     pub addresses: Vec<IpAddr>,
     /// What is done wrong on purpose; for tests.
@@ -31,8 +31,12 @@ impl Port {
     #[must_use]
     pub fn kind(&self) -> PortKind {
         match &self.attachment {
-            Attachment::Device(Device { role: Role::Pod, .. }) => PortKind::Pod,
-            Attachment::Device(Device { role: Role::Uplink, .. }) => PortKind::Uplink,
+            Attachment::Device(Device {
+                role: Role::Pod, ..
+            }) => PortKind::Pod,
+            Attachment::Device(Device {
+                role: Role::Uplink, ..
+            }) => PortKind::Uplink,
             Attachment::Replay(_) => PortKind::Replay,
         }
     }

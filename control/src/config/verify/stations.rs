@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use podlane_api::Mac;
+use podlane_api::MacAddr;
 
 use super::networks::class;
 use super::{First, Networks};
@@ -15,8 +15,15 @@ pub(super) fn verify(tables: &[PortTable], networks: &Networks, findings: &Findi
     let mut macs = First::new();
     let mut addresses = First::new();
     for table in tables {
-        let names = table.network.given().into_iter().chain(table.vlans.given().into_iter().flat_map(|vlans| vlans.value.iter().map(|(_, name)| name)));
-        let mut of_port: Vec<&Network> = names.filter_map(|name| networks.get(&name.value)).collect();
+        let names = table.network.given().into_iter().chain(
+            table
+                .vlans
+                .given()
+                .into_iter()
+                .flat_map(|vlans| vlans.value.iter().map(|(_, name)| name)),
+        );
+        let mut of_port: Vec<&Network> =
+            names.filter_map(|name| networks.get(&name.value)).collect();
         of_port.dedup_by_key(|network| &network.name);
         if let Some(mac) = table.mac.given() {
             if let Some(fault) = mac_fault(mac, table, &of_port, &mut macs, findings) {
@@ -26,9 +33,13 @@ pub(super) fn verify(tables: &[PortTable], networks: &Networks, findings: &Findi
         let mut own = First::new();
         for address in &table.addresses {
             let repeated = own.note(address.value, address.at, ());
-            let fault = repeated.map(|(at, ())| Fault::AddressRepeated { address: address.value, first: findings.line(at) });
+            let fault = repeated.map(|(at, ())| Fault::AddressRepeated {
+                address: address.value,
+                first: findings.line(at),
+            });
             let fault = fault.or_else(|| placement(address.value, &of_port));
-            let fault = fault.or_else(|| shared(address, table, &of_port, &mut addresses, findings));
+            let fault =
+                fault.or_else(|| shared(address, table, &of_port, &mut addresses, findings));
             if let Some(fault) = fault {
                 findings.add(address.at, &table.subject, fault);
             }
@@ -39,17 +50,31 @@ pub(super) fn verify(tables: &[PortTable], networks: &Networks, findings: &Findi
 /// Where a station was first stated, by its network or VRF, and the port that did.
 type Stations<A> = First<(Name, A), String>;
 
-fn mac_fault(mac: &At<Mac>, table: &PortTable, networks: &[&Network], macs: &mut Stations<Mac>, findings: &Findings<'_>) -> Option<Fault> {
+fn mac_fault(
+    mac: &At<MacAddr>,
+    table: &PortTable,
+    networks: &[&Network],
+    macs: &mut Stations<MacAddr>,
+    findings: &Findings<'_>,
+) -> Option<Fault> {
     let At { value: mac, at } = *mac;
     if !mac.is_unicast() {
         return Some(Fault::GroupMac { mac });
     }
     networks.iter().find_map(|network| {
         if network.gateway_mac == mac && !network.gateways.is_empty() {
-            return Some(Fault::GatewayMac { mac, network: network.name.clone() });
+            return Some(Fault::GatewayMac {
+                mac,
+                network: network.name.clone(),
+            });
         }
         let (first, port) = macs.note((network.name.clone(), mac), at, table.subject.clone())?;
-        Some(Fault::MacTwice { mac, port, network: network.name.clone(), first: findings.line(first) })
+        Some(Fault::MacTwice {
+            mac,
+            port,
+            network: network.name.clone(),
+            first: findings.line(first),
+        })
     })
 }
 
@@ -58,27 +83,62 @@ fn placement(address: IpAddr, networks: &[&Network]) -> Option<Fault> {
     if let Some(class) = class(address) {
         return Some(Fault::NotUnicast { address, class });
     }
-    let gateway = networks.iter().find(|network| network.gateways.iter().any(|gateway| gateway.address() == address));
+    let gateway = networks.iter().find(|network| {
+        network
+            .gateways
+            .iter()
+            .any(|gateway| gateway.address() == address)
+    });
     if let Some(network) = gateway {
-        return Some(Fault::GatewayAddress { address, network: network.name.clone() });
+        return Some(Fault::GatewayAddress {
+            address,
+            network: network.name.clone(),
+        });
     }
-    let subnets: Vec<Prefix> = networks.iter().flat_map(|network| network.subnets()).collect();
-    let anywhere = networks.is_empty() || networks.iter().any(|network| network.gateways.is_empty());
+    let subnets: Vec<Prefix> = networks
+        .iter()
+        .flat_map(|network| network.subnets())
+        .collect();
+    let anywhere =
+        networks.is_empty() || networks.iter().any(|network| network.gateways.is_empty());
     match subnets.iter().find(|subnet| subnet.contains(address)) {
-        Some(subnet) if !subnet.has_host(address) => Some(Fault::AddressNotHost { address, subnet: *subnet }),
+        Some(subnet) if !subnet.has_host(address) => Some(Fault::AddressNotHost {
+            address,
+            subnet: *subnet,
+        }),
         None if !anywhere => Some(Fault::OutsideSubnets { address, subnets }),
         _ => None,
     }
 }
 
-fn shared(address: &At<IpAddr>, table: &PortTable, networks: &[&Network], addresses: &mut Stations<IpAddr>, findings: &Findings<'_>) -> Option<Fault> {
+fn shared(
+    address: &At<IpAddr>,
+    table: &PortTable,
+    networks: &[&Network],
+    addresses: &mut Stations<IpAddr>,
+    findings: &Findings<'_>,
+) -> Option<Fault> {
     // The network that holds the address decides; without one, all of them do.
-    let holder = networks.iter().find(|network| network.subnets().any(|subnet| subnet.contains(address.value)));
-    let mut candidates: Vec<&Network> = holder.map_or_else(|| networks.to_vec(), |network| vec![*network]);
+    let holder = networks.iter().find(|network| {
+        network
+            .subnets()
+            .any(|subnet| subnet.contains(address.value))
+    });
+    let mut candidates: Vec<&Network> =
+        holder.map_or_else(|| networks.to_vec(), |network| vec![*network]);
     candidates.dedup_by_key(|network| &network.vrf);
     candidates.iter().find_map(|network| {
-        let (first, port) = addresses.note((network.vrf.clone(), address.value), address.at, table.subject.clone())?;
+        let (first, port) = addresses.note(
+            (network.vrf.clone(), address.value),
+            address.at,
+            table.subject.clone(),
+        )?;
         let (address, vrf) = (address.value, network.vrf.clone());
-        Some(Fault::AddressTwice { address, port, vrf, first: findings.line(first) })
+        Some(Fault::AddressTwice {
+            address,
+            port,
+            vrf,
+            first: findings.line(first),
+        })
     })
 }

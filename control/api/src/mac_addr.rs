@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 /// A 48-bit MAC address; in text six hexadecimal octets with colons, lower case: `02:00:00:00:01:01`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Mac(pub [u8; 6]);
+pub struct MacAddr(pub [u8; 6]);
 
 /// The text is not a MAC address.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("\"{text}\" is not a MAC address (write six octets, such as 02:00:00:00:01:01)")]
-pub struct MacError {
+pub struct BadMacAddr {
     /// What was written.
     pub text: String,
 }
 
-impl Mac {
+impl MacAddr {
     /// Whether it names one station (the group bit is clear) and is not all zero.
     #[must_use]
     pub fn is_unicast(self) -> bool {
@@ -26,18 +26,18 @@ impl Mac {
     }
 }
 
-impl fmt::Display for Mac {
+impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 
-impl FromStr for Mac {
-    type Err = MacError;
+impl FromStr for MacAddr {
+    type Err = BadMacAddr;
 
-    fn from_str(text: &str) -> Result<Self, MacError> {
-        octets(text).map(Self).ok_or_else(|| MacError {
+    fn from_str(text: &str) -> Result<Self, BadMacAddr> {
+        octets(text).map(Self).ok_or_else(|| BadMacAddr {
             text: text.to_owned(),
         })
     }
@@ -55,16 +55,16 @@ fn octets(text: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(mac)
 }
 
-impl From<Mac> for String {
-    fn from(mac: Mac) -> Self {
+impl From<MacAddr> for String {
+    fn from(mac: MacAddr) -> Self {
         mac.to_string()
     }
 }
 
-impl TryFrom<String> for Mac {
-    type Error = MacError;
+impl TryFrom<String> for MacAddr {
+    type Error = BadMacAddr;
 
-    fn try_from(text: String) -> Result<Self, MacError> {
+    fn try_from(text: String) -> Result<Self, BadMacAddr> {
         text.parse()
     }
 }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn text_and_octets_are_the_same_address() {
-        let mac = Mac([0x02, 0, 0xab, 0, 1, 0xff]);
+        let mac = MacAddr([0x02, 0, 0xab, 0, 1, 0xff]);
         assert_eq!(mac.to_string(), "02:00:ab:00:01:ff");
         assert_eq!("02:00:AB:00:01:ff".parse(), Ok(mac));
         assert_eq!(
@@ -94,9 +94,9 @@ mod tests {
             "02-00-00-00-01-01",
             "+2:00:00:00:01:01",
         ] {
-            assert!(text.parse::<Mac>().is_err(), "{text}");
+            assert!(text.parse::<MacAddr>().is_err(), "{text}");
         }
-        assert!(!Mac([0x01, 0, 0x5e, 0, 0, 1]).is_unicast());
-        assert!(!Mac([0; 6]).is_unicast());
+        assert!(!MacAddr([0x01, 0, 0x5e, 0, 0, 1]).is_unicast());
+        assert!(!MacAddr([0; 6]).is_unicast());
     }
 }

@@ -1,0 +1,83 @@
+//! Files as operators write them, and what is said about each: the messages are the interface.
+
+use std::path::{Path, PathBuf};
+
+use podlane::config::{ConfigError, Machine, load};
+use podlane::desired::Desired;
+
+/// A machine of two cores, whatever the one that tests.
+fn machine() -> Machine {
+    Machine {
+        cores: [0, 1].into(),
+    }
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/config")
+        .join(name)
+}
+
+fn good(name: &str) -> Desired {
+    match load(&file(name), &machine()) {
+        Ok(desired) => desired,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The messages, with paths that begin at the file's name.
+fn bad(name: &str) -> String {
+    match load(&file(&format!("bad/{name}.toml")), &machine()) {
+        Ok(desired) => panic!("{name} was accepted: {desired:#?}"),
+        Err(ConfigError::Refused(mut refused)) => {
+            refused.path = format!("{name}.toml").into();
+            refused.to_string()
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn every_key_reaches_what_is_desired() {
+    insta::assert_debug_snapshot!(good("good/full.toml"));
+}
+
+#[test]
+fn a_default_means_what_it_means_when_written() {
+    assert_eq!(good("good/least.toml"), good("good/written.toml"));
+}
+
+#[test]
+fn every_mistake_is_told_at_its_place() {
+    for name in [
+        "syntax", "header", "keys", "values", "workers", "idle", "networks", "ports", "stations",
+        "routes",
+    ] {
+        insta::assert_snapshot!(name, bad(name));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = load(Path::new("/nonexistent/podlane.toml"), &machine()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("/nonexistent/podlane.toml: cannot be read: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn no_cut_of_a_file_and_no_changed_byte_ends_in_a_panic() {
+    let text = std::fs::read_to_string(file("good/full.toml")).unwrap();
+    for (at, _) in text.char_indices() {
+        let _ = podlane::config::parse(&text[..at], &machine());
+        for with in ["\"", "]", "é"] {
+            let changed = format!("{}{with}{}", &text[..at], &text[at + 1..]);
+            if let Err(findings) = podlane::config::parse(&changed, &machine()) {
+                assert!(!findings.is_empty());
+            }
+        }
+    }
+}
