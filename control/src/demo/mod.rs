@@ -29,7 +29,7 @@ mod view;
 mod tests;
 
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -41,7 +41,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 
 pub use options::{Options, Seconds, SecondsError};
-pub use switch::{Ledger, Port, Switch, SwitchError, SwitchPlan};
+pub use switch::{Switch, SwitchError, SwitchPlan};
 
 use cores::{Cores, CoresError};
 use ground::{Folder, FolderError, Ground};
@@ -137,7 +137,7 @@ where
     let folder = options.keep.then(Folder::make).transpose()?;
     view.say("three pods made, each in a network namespace of its own");
     let socket = folder.as_ref().map(Folder::socket);
-    let config = pods::configuration(cores.switch, socket.as_deref());
+    let config = pods::configuration(cores.switch, process::id(), socket.as_deref());
     let switch = start(SwitchPlan {
         config,
         socket: socket.clone(),
@@ -159,9 +159,7 @@ where
     }
     let ports = noted(switch.ports(), &mut failures).unwrap_or_default();
     let ledger = noted(switch.ledger(), &mut failures);
-    if let Some(unbalanced) = ledger.as_ref().filter(|ledger| !ledger.balances()) {
-        failures.push(Failure::Unbalanced(unbalanced.clone()));
-    }
+    failures.extend(Failure::of_account(&ports, ledger.as_ref()));
     let keep = options.keep && !interrupted;
     let switch = if keep {
         Some(switch)
@@ -283,7 +281,8 @@ impl Stage<'_> {
             });
             while !measuring.is_finished() {
                 thread::park_timeout(LOOK_EVERY);
-                let elapsed = begun.elapsed().as_secs_f64();
+                // what is still on its way when the time is over does not lower the rate
+                let elapsed = begun.elapsed().min(length).as_secs_f64();
                 let rate = arrived.load(Ordering::Relaxed) as f64 / elapsed;
                 self.view.moving(step, elapsed / length.as_secs_f64(), rate);
             }

@@ -145,13 +145,15 @@ pub(crate) fn spell_mac(mac: [u8; 6]) -> String {
 }
 
 /// The configuration of the demo's switch, as a user would write it for `podlane run`.
-pub(crate) fn configuration(core: usize, socket: Option<&Path>) -> String {
-    let mut text = String::new();
+///
+/// `process` tells demos apart. Nothing is pinned: no later daemon takes over what a demo leaves.
+pub(crate) fn configuration(core: usize, process: u32, socket: Option<&Path>) -> String {
+    // Writing into a String cannot fail; the results are let go for that reason.
+    let mut text = format!("[daemon]\ninstance = \"demo-{process}\"\npin = false\n");
     if let Some(socket) = socket {
-        // Writing into a String cannot fail; the results are let go for that reason.
-        let _ = writeln!(text, "[daemon]\nsocket = \"{}\"\n", socket.display());
+        let _ = writeln!(text, "socket = \"{}\"", socket.display());
     }
-    let _ = writeln!(text, "[workers]\ncores = [{core}]");
+    let _ = writeln!(text, "\n[workers]\ncores = [{core}]");
     for network in Network::ALL {
         let [v4, v6] = [Family::V4, Family::V6].map(|family| {
             format!(

@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use podlane_api::{Ledger, Port, PortState};
 use serde::Serialize;
 use thiserror::Error;
 
 use super::cores::Cores;
 use super::steps::{Group, Step, What};
-use super::switch::{Ledger, Port, SwitchError};
+use super::switch::SwitchError;
 use super::traffic::{EchoMeasured, MeterError, TcpMeasured, UdpMeasured};
 
 /// Everything the demo found.
@@ -25,7 +26,7 @@ pub(crate) struct Report {
     pub(crate) udp_pps: Option<f64>,
     /// The headline echo steps, taken together.
     pub(crate) rtt_us: Option<RoundTrips>,
-    /// What became of every frame.
+    /// What became of every packet.
     pub(crate) ledger: Option<Ledger>,
     /// What each port turned out to be.
     pub(crate) ports: Vec<Port>,
@@ -122,16 +123,51 @@ pub(crate) enum Failure {
     /// The switch did not give account, or did not stop.
     #[error(transparent)]
     Switch(#[from] SwitchError),
-    /// Frames are missing.
+    /// A port does not carry frames.
+    #[error("port {name} carries nothing, it is {state}{}; `dmesg` may say why", because(.reason.as_deref()))]
+    Port {
+        name: String,
+        state: PortState,
+        reason: Option<String>,
+    },
+    /// Packets are missing.
     #[error(
         "the ledger does not balance: received {} + made {} is not sent {} + dropped {} + held {}; \
          please report this as a defect of podlane",
-        .0.received, .0.made, .0.sent, .0.dropped_total(), .0.held
+        .0.received, .0.made, .0.sent, dropped(.0), .0.held
     )]
     Unbalanced(Ledger),
     /// The user, or the system, ended it.
     #[error("interrupted before every step had run")]
     Interrupted,
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map_or_else(String::new, |reason| format!(" ({reason})"))
+}
+
+/// Packets dropped for whatever reason.
+pub(crate) fn dropped(ledger: &Ledger) -> u64 {
+    ledger.dropped.values().sum()
+}
+
+impl Failure {
+    /// What the account that a switch gives of itself tells to have failed.
+    pub(crate) fn of_account(ports: &[Port], ledger: Option<&Ledger>) -> Vec<Self> {
+        let down = ports
+            .iter()
+            .filter(|port| port.state != PortState::Up)
+            .map(|port| Self::Port {
+                name: port.name.clone(),
+                state: port.state,
+                reason: port.reason.clone(),
+            });
+        let unbalanced = ledger
+            .filter(|ledger| !ledger.balances())
+            .cloned()
+            .map(Self::Unbalanced);
+        down.chain(unbalanced).collect()
+    }
 }
 
 impl RoundTrips {

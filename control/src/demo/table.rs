@@ -4,11 +4,12 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use podlane_api::{Ledger, Port, PortState};
+
 use super::paint::{Paint, count, packets};
 use super::pods::{Family, Network, Pod};
-use super::report::{Figures, Report, StepReport};
+use super::report::{Figures, Report, StepReport, dropped};
 use super::steps::Group;
-use super::switch::{Ledger, Port};
 
 /// Width of a pod's column in the picture.
 const COLUMN: usize = 24;
@@ -27,6 +28,7 @@ impl Display for Table<'_> {
         for (group, title) in TITLES {
             self.group(f, group, title)?;
         }
+        self.ports(f)?;
         if let Some(ledger) = &self.report.ledger {
             self.ledger(f, ledger)?;
         }
@@ -52,7 +54,7 @@ const TITLES: [(Group, &str); 3] = [
 
 impl Table<'_> {
     fn picture(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Paint { strong, faint, .. } = self.paint;
+        let strong = self.paint.strong;
         let row = |of: &dyn Fn(Pod) -> String| {
             let [red, green, blue] = Pod::ALL.map(of);
             // the wall between the networks takes one column more
@@ -99,7 +101,7 @@ impl Table<'_> {
             " │ {strong}{switch:<width$}{strong:#}│",
             width = COLUMN * 3
         )?;
-        writeln!(f, " └─{near}──{far}┘{faint}{faint:#}")
+        writeln!(f, " └─{near}──{far}┘")
     }
 
     fn port(&self, pod: Pod) -> Option<&Port> {
@@ -109,8 +111,16 @@ impl Table<'_> {
             .find(|port| port.name == pod.name())
     }
 
-    fn mode(&self, pod: Pod) -> &str {
-        self.port(pod).map_or("no port", |port| &port.mode)
+    fn mode(&self, pod: Pod) -> String {
+        match self.port(pod) {
+            Some(Port {
+                mode: Some(mode),
+                state: PortState::Up,
+                ..
+            }) => format!("AF_XDP {mode}"),
+            Some(port) => port.state.to_string(),
+            None => "no port".to_owned(),
+        }
     }
 
     fn cores(&self) -> String {
@@ -152,6 +162,33 @@ impl Table<'_> {
         Ok(())
     }
 
+    fn ports(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Paint { strong, .. } = self.paint;
+        if self.report.ports.is_empty() {
+            return Ok(());
+        }
+        let title = format!(
+            "{:<29}{:>14}{:>14}{:>14}",
+            "packets by port", "received", "sent", "kernel lost"
+        );
+        writeln!(f, "\n {strong}{title}{strong:#}")?;
+        for port in &self.report.ports {
+            let name = format!(
+                "{:<6}{}",
+                port.name,
+                port.device.as_deref().unwrap_or_default()
+            );
+            let lost = port.kernel.rx_dropped
+                + port.kernel.rx_ring_full
+                + port.kernel.rx_invalid
+                + port.kernel.tx_invalid;
+            let [received, sent, lost] =
+                [port.received.packets, port.sent.packets, lost].map(count);
+            writeln!(f, " {name:<29}{received:>14}{sent:>14}{lost:>14}")?;
+        }
+        Ok(())
+    }
+
     fn ledger(&self, f: &mut Formatter<'_>, ledger: &Ledger) -> fmt::Result {
         let Paint {
             strong,
@@ -159,44 +196,25 @@ impl Table<'_> {
             bad,
             faint,
         } = self.paint;
+        writeln!(f, "\n {strong}{:<29}{:>14}{strong:#}", "ledger", "packets")?;
+        let mut line = |name: &str, packets: u64| writeln!(f, " {name:<29}{:>14}", count(packets));
+        line("received", ledger.received)?;
+        line("+ made", ledger.made)?;
+        line("= sent", ledger.sent)?;
+        line("+ dropped", dropped(ledger))?;
+        for (reason, packets) in ledger.dropped.iter().filter(|(_, packets)| **packets > 0) {
+            line(&format!("    {reason}"), *packets)?;
+        }
+        line("+ held", ledger.held)?;
+        if ledger.balances() {
+            write!(f, " {good}every packet is accounted for{good:#}")?;
+        } else {
+            write!(f, " {bad}packets are unaccounted for{bad:#}")?;
+        }
         writeln!(
             f,
-            "\n {strong}{:<29}{:>14}{:>14}{strong:#}",
-            "frames by port", "received", "sent"
-        )?;
-        for port in &self.report.ports {
-            let device = format!("{} {faint}{}{faint:#}", port.name, port.device);
-            // colour has no width, and padding does not know it
-            let pad = 29usize.saturating_sub(port.name.len() + 1 + port.device.len());
-            let (received, sent) = (count(port.received), count(port.sent));
-            writeln!(f, " {device}{:pad$}{received:>14}{sent:>14}", "")?;
-        }
-        writeln!(f, "\n {strong}{:<29}{:>14}{strong:#}", "ledger", "frames")?;
-        let mut line = |name: &str, frames: u64, note: &str| {
-            let note = if note.is_empty() {
-                String::new()
-            } else {
-                format!("   {faint}{note}{faint:#}")
-            };
-            writeln!(f, " {name:<29}{:>14}{note}", count(frames))
-        };
-        line("received", ledger.received, "")?;
-        line(
-            "+ made",
-            ledger.made,
-            "by the switch: answers of its own, copies of floods",
-        )?;
-        line("= sent", ledger.sent, "")?;
-        line("+ dropped", ledger.dropped_total(), "")?;
-        for (reason, frames) in ledger.dropped.iter().filter(|(_, frames)| **frames > 0) {
-            line(&format!("    {reason}"), *frames, "")?;
-        }
-        line("+ held", ledger.held, "")?;
-        if ledger.balances() {
-            writeln!(f, " {good}every frame is accounted for{good:#}")
-        } else {
-            writeln!(f, " {bad}frames are unaccounted for{bad:#}")
-        }
+            " {faint}(made: the switch's own replies, and copies of floods){faint:#}"
+        )
     }
 
     fn verdict(&self, f: &mut Formatter<'_>) -> fmt::Result {

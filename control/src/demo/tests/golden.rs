@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hdrhistogram::Histogram;
+use podlane_api::{Ledger, Port, PortState};
 
+use super::port;
+
+use crate::config::{self, Machine};
 use crate::demo::cores::Cores;
 use crate::demo::paint::Paint;
 use crate::demo::pods::configuration;
-use crate::demo::report::{Done, Measured, Report, StepReport};
+use crate::demo::report::{Done, Failure, Measured, Report, StepReport};
 use crate::demo::steps::{Group, STEPS, Step, What};
 use crate::demo::table::Table;
 use crate::demo::traffic::{EchoMeasured, MeterError, TcpMeasured, UdpMeasured};
-use crate::demo::{Ledger, Port};
 
 fn round_trips() -> Histogram<u64> {
     let mut round_trips = EchoMeasured::histogram();
@@ -41,18 +44,8 @@ fn measured(step: &Step) -> Measured {
     }
 }
 
-fn port(name: &str, network: &str, received: u64, sent: u64) -> Port {
-    Port {
-        name: name.to_owned(),
-        device: format!("pod-{name}"),
-        network: network.to_owned(),
-        mode: "af_xdp copy".to_owned(),
-        received,
-        sent,
-    }
-}
-
-fn report(failing: impl Fn(&Step) -> bool) -> Report {
+/// A report of a run with these failing steps, this account and nothing else.
+fn report(failing: impl Fn(&Step) -> bool, ports: Vec<Port>, ledger: Ledger) -> Report {
     let play = |step: &Step| {
         let outcome = if failing(step) {
             Err(MeterError::Silent {
@@ -68,27 +61,37 @@ fn report(failing: impl Fn(&Step) -> bool) -> Report {
         }
     };
     let done: Vec<Done> = STEPS.iter().map(play).collect();
-    let dropped = BTreeMap::from([("ring_full".to_owned(), 41_000), ("no_route".to_owned(), 0)]);
+    let failures = Failure::of_account(&ports, Some(&ledger));
+    let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
     Report {
-        ledger: Some(Ledger {
-            received: 12_345_678,
-            made: 9,
-            sent: 12_304_686,
-            held: 1,
-            dropped,
-        }),
-        ports: vec![
-            port("red", "near", 6_000_000, 6_100_000),
-            port("green", "near", 5_000_000, 5_000_000),
-            port("blue", "far", 1_345_678, 1_204_686),
-        ],
+        ledger: Some(ledger),
+        ports,
         cores: Some(Cores {
             switch: 1,
             load: vec![0],
             shared: false,
         }),
         seconds: 13.3,
-        ..Report::new(&done, &[])
+        ..Report::new(&done, &failures)
+    }
+}
+
+fn ports() -> Vec<Port> {
+    vec![
+        port("red", "near", 6_000_000, 6_100_000),
+        port("green", "near", 5_000_000, 5_000_000),
+        port("blue", "far", 1_345_678, 1_204_686),
+    ]
+}
+
+fn ledger() -> Ledger {
+    let dropped = BTreeMap::from([("ring_full".to_owned(), 41_000), ("no_route".to_owned(), 0)]);
+    Ledger {
+        received: 12_345_678,
+        made: 9,
+        sent: 12_304_686,
+        held: 1,
+        dropped,
     }
 }
 
@@ -110,7 +113,7 @@ fn assert_golden(name: &str, text: &str) {
 
 #[test]
 fn the_json_has_the_shape_that_programs_rely_on() {
-    let mut report = report(|_| false);
+    let mut report = report(|_| false, ports(), ledger());
     // one step of each kind, and one that failed
     let failed = STEPS[0];
     let failed = Done {
@@ -141,7 +144,7 @@ fn the_json_has_the_shape_that_programs_rely_on() {
 
 #[test]
 fn the_table_of_a_run_that_went_well() {
-    let report = report(|_| false);
+    let report = report(|_| false, ports(), ledger());
     assert_golden(
         "ok.txt",
         &Table {
@@ -154,9 +157,16 @@ fn the_table_of_a_run_that_went_well() {
 
 #[test]
 fn the_table_of_a_run_with_failures_names_each() {
-    let mut report = report(|step| step.group() == Group::Udp);
-    report.ports.pop();
-    report.ledger.as_mut().unwrap().sent -= 1;
+    let mut ports = ports();
+    ports.pop();
+    ports[1].state = PortState::Failed;
+    ports[1].reason = Some("device or resource busy".to_owned());
+    ports[0].kernel.rx_ring_full = 77;
+    let ledger = Ledger {
+        sent: 12_304_685,
+        ..ledger()
+    };
+    let mut report = report(|step| step.group() == Group::Udp, ports, ledger);
     report.cores = Some(Cores {
         switch: 0,
         load: vec![0],
@@ -174,7 +184,7 @@ fn the_table_of_a_run_with_failures_names_each() {
 
 #[test]
 fn colour_changes_nothing_but_colour() {
-    let report = report(|step| step.group() == Group::Tcp);
+    let report = report(|step| step.group() == Group::Tcp, ports(), ledger());
     let [plain, coloured] = [Paint::PLAIN, Paint::COLOURED].map(|paint| {
         Table {
             report: &report,
@@ -196,6 +206,18 @@ fn colour_changes_nothing_but_colour() {
 
 #[test]
 fn the_configuration_is_what_a_user_would_write() {
-    let text = configuration(1, Some(Path::new("/run/podlane-demo-7/podlane.sock")));
+    let text = configuration(1, 7, Some(Path::new("/run/podlane-demo-7/podlane.sock")));
     assert_golden("podlane.toml", &text);
+}
+
+#[test]
+fn the_configuration_is_one_that_the_daemon_takes() {
+    let machine = Machine {
+        cores: [0, 1].into(),
+    };
+    let socket = Path::new("/run/podlane-demo-7/podlane.sock");
+    let desired = config::parse(&configuration(1, 7, Some(socket)), &machine).unwrap();
+    assert_eq!(desired.daemon.socket, socket);
+    assert!(!desired.daemon.pin);
+    assert!(config::parse(&configuration(1, 7, None), &machine).is_ok());
 }

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use podlane_api::{Ledger, Port};
 use podlane_host::{HostError, Links, sysctl};
 
+use super::port;
 use crate::demo::pods::{Family, Network, Pod};
-use crate::demo::{Ledger, Port, Switch, SwitchError, SwitchPlan};
+use crate::demo::{Switch, SwitchError, SwitchPlan};
 
 /// The bridges, alive as long as the namespace they are in.
 pub(super) struct KernelBridge;
@@ -55,20 +57,18 @@ fn build(families: &[Family]) -> Result<(), HostError> {
 impl Switch for KernelBridge {
     fn ports(&self) -> Result<Vec<Port>, SwitchError> {
         let mut links = Links::open().map_err(|error| SwitchError::Ask(error.into()))?;
-        let port = |pod: Pod| {
+        let ask = |pod: Pod| {
             let counters = links
                 .counters(pod.device())
                 .map_err(|error| SwitchError::Ask(error.into()))?;
-            Ok(Port {
-                name: pod.name().to_owned(),
-                device: pod.device().to_owned(),
-                network: pod.network().name().to_owned(),
-                mode: "kernel bridge".to_owned(),
-                received: counters.rx_packets,
-                sent: counters.tx_packets,
-            })
+            Ok(port(
+                pod.name(),
+                pod.network().name(),
+                counters.rx_packets,
+                counters.tx_packets,
+            ))
         };
-        Pod::ALL.into_iter().map(port).collect()
+        Pod::ALL.into_iter().map(ask).collect()
     }
 
     fn ledger(&self) -> Result<Ledger, SwitchError> {

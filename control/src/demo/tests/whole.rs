@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, setuid};
+use podlane_api::{Ledger, Port};
 use podlane_host::{Links, Netns};
 use serde_json::Value;
 
 use super::kernel_bridge::KernelBridge;
 use super::skipped;
 use crate::demo::pods::Family;
-use crate::demo::{Ledger, Options, Port, Switch, SwitchError, SwitchPlan, status};
+use crate::demo::{Options, Switch, SwitchError, SwitchPlan, status};
 
 /// Tells the child which demo to be; without it the child is an ordinary ignored test.
 const CHILD: &str = "PODLANE_DEMO_CHILD";
