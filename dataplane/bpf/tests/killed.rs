@@ -96,7 +96,7 @@ fn a_killed_process_takes_an_unpinned_program_with_it() {
     let wire = bed.wire();
     let mut victim = Victim::start("unpinned", 0).unwrap();
     assert_eq!(victim.word, "attached");
-    assert!(!wire.carries(100), "its socket has the frames");
+    assert!(wire.loses(100), "its socket has the frames");
     victim.kill();
     assert!(wire.carries(100), "the kernel has the frames again");
     attach(NEAR, None).detach().unwrap();
@@ -111,7 +111,7 @@ fn a_killed_process_leaves_a_pinned_program_that_passes_and_is_adopted() {
     let wire = bed.wire();
     let mut victim = Victim::start("pinned", 0).unwrap();
     assert_eq!(victim.word, "attached");
-    assert!(!wire.carries(100), "its socket has the frames");
+    assert!(wire.loses(100), "its socket has the frames");
     victim.kill();
     assert!(wire.carries(100), "the kernel has the frames again");
     let adopted = attach(NEAR, Some(&pin(NEAR)));

@@ -57,9 +57,9 @@ fn adoption_keeps_sockets_that_were_handed_over() {
     attach(NEAR, Some(&pin))
         .register(0, socket.as_fd())
         .unwrap();
-    assert!(!wire.carries(100), "the process is gone, its socket is not");
+    assert!(wire.loses(100), "the process is gone, its socket is not");
     let _adopted = attach(NEAR, Some(&pin));
-    assert!(!wire.carries(100), "the new program has the old sockets");
+    assert!(wire.loses(100), "the new program has the old sockets");
     drop(socket);
     assert!(
         wire.carries(100),
@@ -87,7 +87,7 @@ fn adoption_keeps_an_uplinks_claim_and_its_counts() {
     let socket = xdp_socket();
     first.register(0, socket.as_fd()).unwrap();
     let wire = bed.wire();
-    assert!(!wire.carries(100), "claimed by port and address");
+    assert!(wire.loses(100), "claimed by port and address");
     let before = first.counters().unwrap();
     assert_eq!(before.claimed, 1);
     drop(first);
@@ -98,7 +98,7 @@ fn adoption_keeps_an_uplinks_claim_and_its_counts() {
 
     let mut second = Attachment::attach(&uplink).unwrap();
     assert!(second.adopted());
-    assert!(!wire.carries(100));
+    assert!(wire.loses(100));
     assert_eq!(second.counters().unwrap().claimed, 2);
     second.claim(&Claim::default()).unwrap();
     assert!(wire.carries(100), "nothing is claimed any more");
@@ -186,7 +186,8 @@ fn a_port_that_becomes_an_uplink_and_back_keeps_its_link() {
     drop(attach(NEAR, Some(&pin)));
     let uplink = Attachment::attach(&request(NEAR, Program::Uplink, Some(&pin))).unwrap();
     assert!(uplink.adopted());
-    assert_eq!(uplink.counters().unwrap(), UplinkCounters::default());
+    // What it passed is not stated here: the far kernel sends its IPv6 greetings when it likes.
+    assert_eq!(uplink.counters().unwrap().claimed, 0);
     drop(uplink);
     let mut pod = attach(NEAR, Some(&pin));
     assert!(pod.adopted());
@@ -215,7 +216,7 @@ fn a_pinned_map_of_another_shape_is_replaced() {
     assert!(adopted.adopted());
     let socket = xdp_socket();
     adopted.register(0, socket.as_fd()).unwrap();
-    assert_eq!(adopted.counters().unwrap(), UplinkCounters::default());
+    assert_eq!(adopted.counters().unwrap().claimed, 0);
 }
 
 #[test]
