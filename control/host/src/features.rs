@@ -171,7 +171,7 @@ impl Links {
     }
 
     /// Switches an offload on or off, under every name of it that the link lets be changed, and
-    /// looks whether it then is. A link that has it as asked already is left alone.
+    /// looks whether it then is. To ask for what is so already succeeds.
     ///
     /// # Errors
     /// [`HostError::FeatureFixed`] when the link keeps it as it is; [`HostError::NoSuchLink`].
