@@ -47,6 +47,9 @@ impl Attachment {
     /// to 20 ms on a veth; where an earlier Podlane is still letting go of the device, up to half
     /// a second.
     ///
+    /// A link is adopted from a living process just as from a dead one: that no two daemons share a
+    /// pin is for the daemon to see to.
+    ///
     /// # Errors
     ///
     /// See [`AttachError`]. A failed attach leaves no program and no pin of its own; a failed
@@ -221,5 +224,16 @@ impl Attachment {
             device: self.device.clone(),
             queue,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attachment_may_move_to_another_thread() {
+        fn moves<T: Send + 'static>() {}
+        moves::<Attachment>();
     }
 }

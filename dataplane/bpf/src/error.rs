@@ -99,8 +99,11 @@ pub enum AttachError {
         /// The device.
         device: String,
     },
-    /// The kernel attaches XDP without a link.
-    #[error("this kernel attaches XDP to {device} without a link: Podlane needs Linux 5.18")]
+    /// The program was attached without a link, so that it would outlive the process.
+    #[error(
+        "{device} got its XDP program without a link, so it would outlive Podlane: \
+         `ip link set dev {device} xdp off` takes it off; Podlane needs Linux 5.18"
+    )]
     NoLink {
         /// The device.
         device: String,

@@ -134,8 +134,9 @@ fn attach_once(
     )
 }
 
-/// Without BPF_LINK_CREATE for XDP the library falls back to netlink, whose attachment would
-/// outlive us. Dropping it takes it off again.
+/// The library tries netlink where the kernel answers a link with EINVAL. No kernel that loaded an
+/// `xdp.frags` program lacks links, and a driver that refuses one way refuses the other, so nobody
+/// should see this error. If it is seen, the attachment outlives us, and the error says so.
 fn as_descriptor(link: XdpLink, request: &Request<'_>) -> Result<FdLink, AttachError> {
     FdLink::try_from(link).map_err(|_| AttachError::NoLink {
         device: request.name.to_owned(),

@@ -220,8 +220,8 @@ fn a_pinned_map_of_another_shape_is_replaced() {
 }
 
 #[test]
-fn what_is_pinned_as_a_link_but_is_none_stops_the_attach_or_is_replaced() {
-    let test = "what_is_pinned_as_a_link_but_is_none_stops_the_attach_or_is_replaced";
+fn a_map_pinned_under_the_links_name_is_replaced() {
+    let test = "a_map_pinned_under_the_links_name_is_replaced";
     let Some(_bed) = Bed::with_veth(test) else {
         return;
     };

@@ -145,8 +145,6 @@ impl Bed {
     fn open_wire(&self, port: u16) -> Wire {
         let open = |address| UdpSocket::bind(SocketAddrV4::new(address, port)).unwrap();
         let near = open(NEAR_ADDRESS);
-        near.set_read_timeout(Some(Duration::from_millis(300)))
-            .unwrap();
         Wire {
             near,
             far: self.in_far(|| open(FAR_ADDRESS)),
