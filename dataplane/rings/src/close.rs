@@ -35,7 +35,7 @@ impl Socket {
         let number = self.number;
         if self.let_go(pool) {
             bring_home(pool, number);
-            pool.siblings.spare(number);
+            pool.siblings().spare(number);
         }
     }
 
@@ -58,7 +58,7 @@ impl Socket {
         } = self;
         // The mappings first: each keeps the socket open, and the kernel lets go of a slot only when it is closed.
         drop((rx, tx, fill, completion));
-        pool.siblings.leave(&fd);
+        pool.siblings().leave(&fd);
         drop(fd);
         gone.into_inner() || probe.is_none_or(|probe| queue_is_free(&probe, at))
     }

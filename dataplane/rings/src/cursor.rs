@@ -166,3 +166,8 @@ impl Consumer {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;
+#[cfg(all(test, not(loom)))]
+mod oracle;

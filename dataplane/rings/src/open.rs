@@ -42,7 +42,7 @@ impl Socket {
         let at = config.at();
         let limit = SocketNumber::LIMIT;
         let number = pool
-            .siblings
+            .siblings()
             .number()
             .ok_or(SocketError::TooManySockets { at, limit })?;
         let features = features(config.ifindex);
@@ -58,7 +58,7 @@ impl Socket {
             // The NIC may still write what it was lent: neither the slots nor the number are used again.
         } else if opened.is_err() {
             bring_home(pool, number);
-            pool.siblings.spare(number);
+            pool.siblings().spare(number);
         }
         opened.map_err(|failure| match failure {
             Failure::SiblingGone(source) => SocketError::Bind { at, source },
@@ -112,15 +112,15 @@ impl Attempt<'_> {
     /// Opens in one mode: joins a live group, or founds it.
     fn in_mode(&self, pool: &mut FramePool, zero_copy: bool) -> Result<Socket, Failure> {
         loop {
-            let metadata = self.config.checksum_offload && !pool.siblings.metadata_refused;
+            let metadata = self.config.checksum_offload && !pool.siblings().metadata_refused;
             let group = Group {
                 zero_copy,
                 multi_buffer: self.config.multi_buffer,
                 metadata,
             };
-            let sibling = pool.siblings.find(group);
+            let sibling = pool.siblings().find(group);
             match (self.in_group(pool, group, sibling.as_ref()), sibling) {
-                (Err(Failure::SiblingGone(_)), Some(sibling)) => pool.siblings.leave(&sibling),
+                (Err(Failure::SiblingGone(_)), Some(sibling)) => pool.siblings().leave(&sibling),
                 (outcome, _) => return outcome,
             }
         }
@@ -153,7 +153,7 @@ impl Attempt<'_> {
                 Failure::Unproven(error)
             });
         }
-        pool.siblings.join(group, &socket.fd);
+        pool.siblings().join(group, &socket.fd);
         Ok(socket)
     }
 
@@ -189,7 +189,7 @@ impl Attempt<'_> {
             match sys::set_option(fd, SOL_XDP, XDP_UMEM_REG, &full) {
                 Ok(()) => return Ok(true),
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                    pool.siblings.metadata_refused = true;
+                    pool.siblings().metadata_refused = true;
                 }
                 Err(source) => return Err(refused(source)),
             }

@@ -3,6 +3,7 @@
 //! A stack and not a queue, because the slot given back last is the one whose lines are still in the cache.
 
 use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::frame::{Frame, HEADROOM};
 use crate::siblings::Siblings;
@@ -15,7 +16,8 @@ pub struct FramePool {
     free: Vec<u32>,
     base: NonNull<u8>,
     umem: Umem,
-    pub(crate) siblings: Siblings,
+    /// Shared by all pools of the memory; locked only while a socket opens or closes.
+    siblings: Arc<Mutex<Siblings>>,
 }
 
 // SAFETY:
@@ -31,8 +33,38 @@ impl FramePool {
             free,
             base: umem.region.base(),
             umem,
-            siblings: Siblings::default(),
+            siblings: Arc::default(),
         }
+    }
+
+    /// Splits off up to `frames` free slots as a pool of their own, on the same memory: for opening and closing sockets on
+    /// another thread than the worker's. [`Self::absorb`] takes it home.
+    #[must_use]
+    pub fn lend(&mut self, frames: usize) -> Self {
+        let kept = self.free.len().saturating_sub(frames);
+        Self {
+            free: self.free.split_off(kept),
+            base: self.base,
+            umem: self.umem.clone(),
+            siblings: Arc::clone(&self.siblings),
+        }
+    }
+
+    /// Takes in the slots of another pool of the same memory.
+    ///
+    /// # Panics
+    /// If the pool is of another memory.
+    pub fn absorb(&mut self, mut pool: Self) {
+        assert!(
+            Arc::ptr_eq(&self.umem.region, &pool.umem.region),
+            "a pool of another memory cannot be absorbed"
+        );
+        self.free.append(&mut pool.free);
+    }
+
+    /// The sockets of this memory. A panic while it was locked left at worst a number unused.
+    pub(crate) fn siblings(&self) -> MutexGuard<'_, Siblings> {
+        self.siblings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An empty frame with 256 bytes before it, or `None` when all are out.

@@ -242,3 +242,6 @@ impl<T: Entry> ConsumerRing<T> {
         self.cursor.absurd()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
