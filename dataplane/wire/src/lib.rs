@@ -7,6 +7,21 @@
 //!
 //! Nothing here verifies a transport checksum unasked: on a veth they are often unfinished, and [`checksum`] knows how to
 //! tell. [`Packet::parse`] walks a whole frame for slow paths, tools and tests; a hot path composes the views itself.
+//!
+//! ```
+//! use podlane_wire::{IpProtocol, Ipv4, Ipv4Header, Malformed};
+//!
+//! let mut packet = [0; 60];
+//! let header = Ipv4Header::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), IpProtocol::UDP, 8);
+//! let len = header.emit(&mut packet)?;
+//! packet[len..len + 8].copy_from_slice(&[0x9c, 0x40, 0, 53, 0, 8, 0, 0]);
+//!
+//! let (ipv4, payload) = Ipv4::parse(&packet).expect("the header was just written");
+//! assert_eq!((ipv4.header(), payload.len()), (header, 8)); // 32 bytes of padding are cut off
+//! assert_eq!(ipv4.verify_checksum(), Ok(()));
+//! assert_eq!(Ipv4::parse(&packet[..27]), Err(Malformed::Ipv4TotalLengthTooLong));
+//! # Ok::<(), podlane_wire::NoRoom>(())
+//! ```
 
 #![no_std]
 #![forbid(unsafe_code)]
