@@ -7,8 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use crate::abi::{
-    Desc, MAX_SEGMENTS, TX_METADATA_LEN, TxMetadata, XDP_PKT_CONTD, XDP_TX_METADATA,
-    XDP_TXMD_FLAGS_CHECKSUM,
+    Desc, MAX_SEGMENTS, TX_METADATA_LEN, TxMetadata, XDP_PKT_CONTD, XDP_TX_METADATA, XDP_TXMD_FLAGS_CHECKSUM,
 };
 use crate::error::SocketError;
 use crate::frame::Frame;
@@ -34,25 +33,15 @@ impl Socket {
     /// # Panics
     /// If the pool is of another memory.
     #[inline]
-    pub fn receive(
-        &mut self,
-        pool: &mut FramePool,
-        max: usize,
-        mut sink: impl FnMut(Frame),
-    ) -> usize {
+    pub fn receive(&mut self, pool: &mut FramePool, max: usize, mut sink: impl FnMut(Frame)) -> usize {
         self.expect_own(pool);
         let available = self.rx.available(max.min(u32::MAX as usize) as u32);
         let (mut read, mut packets) = (0, 0);
         while read < available && packets < max {
             let desc = self.rx.read(read);
             read += 1;
-            let plain =
-                desc.options & XDP_PKT_CONTD == 0 && self.partial.is_none() && !self.skipping;
-            let packet = if plain {
-                self.accept(desc, pool)
-            } else {
-                self.join(desc, pool)
-            };
+            let plain = desc.options & XDP_PKT_CONTD == 0 && self.partial.is_none() && !self.skipping;
+            let packet = if plain { self.accept(desc, pool) } else { self.join(desc, pool) };
             if let Some(frame) = packet {
                 packets += 1;
                 sink(frame);
@@ -69,12 +58,7 @@ impl Socket {
     fn accept(&mut self, desc: Desc, pool: &mut FramePool) -> Option<Frame> {
         let size = self.umem.region.size();
         let slot = u32::try_from(desc.addr >> size.shift()).unwrap_or(NO_SLOT);
-        if !self
-            .umem
-            .region
-            .slots
-            .take_back(slot, self.number, Lent::Fill)
-        {
+        if !self.umem.region.slots.take_back(slot, self.number, Lent::Fill) {
             self.refused += 1;
             return None;
         }
@@ -99,9 +83,7 @@ impl Socket {
         let last = desc.options & XDP_PKT_CONTD == 0;
         let segment = self.accept(desc, pool);
         let partial = self.partial.take();
-        let full = partial
-            .as_ref()
-            .is_some_and(|partial| partial.segments == MAX_SEGMENTS);
+        let full = partial.as_ref().is_some_and(|partial| partial.segments == MAX_SEGMENTS);
         let segment = match segment {
             Some(segment) if !self.skipping && !full => segment,
             other => {
@@ -115,35 +97,14 @@ impl Socket {
         };
         let slot = self.umem.slot_of(&segment);
         let partial = match partial {
-            None => Partial {
-                last: slot,
-                head: segment,
-                segments: 1,
-            },
+            None => Partial { last: slot, head: segment, segments: 1 },
             Some(mut partial) => {
                 let slots = &self.umem.region.slots;
                 let (offset, len) = (segment.offset() as u16, segment.len() as u16);
-                slots.set_link(
-                    slot,
-                    Link {
-                        next: NO_SLOT,
-                        offset,
-                        len,
-                    },
-                );
-                slots.set_link(
-                    partial.last,
-                    Link {
-                        next: slot,
-                        ..slots.link(partial.last)
-                    },
-                );
+                slots.set_link(slot, Link { next: NO_SLOT, offset, len });
+                slots.set_link(partial.last, Link { next: slot, ..slots.link(partial.last) });
                 partial.head.set_chained();
-                Partial {
-                    last: slot,
-                    segments: partial.segments + 1,
-                    ..partial
-                }
+                Partial { last: slot, segments: partial.segments + 1, ..partial }
             }
         };
         if last {
@@ -214,11 +175,7 @@ impl Socket {
         if used == room {
             return Laid::RingFull;
         }
-        let options = if frame.wants_checksum() {
-            self.checksum(frame)
-        } else {
-            0
-        };
+        let options = if frame.wants_checksum() { self.checksum(frame) } else { 0 };
         self.put(frame, used, options);
         Laid::Descriptors(1)
     }
@@ -234,11 +191,7 @@ impl Socket {
         if segments as u32 > room - used {
             return Laid::RingFull;
         }
-        let options = if frame.wants_checksum() {
-            self.checksum(frame)
-        } else {
-            0
-        };
+        let options = if frame.wants_checksum() { self.checksum(frame) } else { 0 };
         self.put(frame, used, options | XDP_PKT_CONTD);
         let region = &*self.umem.region;
         for (at, slot) in (used + 1..).zip(self.umem.tail_slots(frame)) {
@@ -246,14 +199,7 @@ impl Socket {
             let options = if next == NO_SLOT { 0 } else { XDP_PKT_CONTD };
             let addr = (u64::from(slot) << region.size().shift()) + u64::from(offset);
             region.slots.lend(slot, self.number, Lent::Tx);
-            self.tx.write(
-                at,
-                Desc {
-                    addr,
-                    len: u32::from(len),
-                    options,
-                },
-            );
+            self.tx.write(at, Desc { addr, len: u32::from(len), options });
         }
         Laid::Descriptors(segments as u32)
     }
@@ -262,22 +208,9 @@ impl Socket {
     #[inline]
     fn put(&mut self, frame: &Frame, at: u32, options: u32) {
         let region = &*self.umem.region;
-        let Some(addr) = region.address_of(frame) else {
-            foreign_frame()
-        };
-        region.slots.lend(
-            (addr >> region.size().shift()) as u32,
-            self.number,
-            Lent::Tx,
-        );
-        self.tx.write(
-            at,
-            Desc {
-                addr: addr as u64,
-                len: frame.len() as u32,
-                options,
-            },
-        );
+        let Some(addr) = region.address_of(frame) else { foreign_frame() };
+        region.slots.lend((addr >> region.size().shift()) as u32, self.number, Lent::Tx);
+        self.tx.write(at, Desc { addr: addr as u64, len: frame.len() as u32, options });
     }
 
     /// Passes a checksum request on to the kernel, or meets it here. Returns the descriptor's options.
@@ -286,13 +219,7 @@ impl Socket {
         match frame.checksum_request() {
             Some((csum_start, csum_offset)) if self.offload => {
                 let flags = XDP_TXMD_FLAGS_CHECKSUM;
-                frame.write_metadata(TxMetadata {
-                    flags,
-                    csum_start,
-                    csum_offset,
-                    unused: 0,
-                    launch_time: 0,
-                });
+                frame.write_metadata(TxMetadata { flags, csum_start, csum_offset, unused: 0, launch_time: 0 });
                 XDP_TX_METADATA
             }
             _ => {
@@ -341,8 +268,7 @@ impl Socket {
         }
         let region = &*self.umem.region;
         for at in 0..sent {
-            let slot =
-                u32::try_from(self.completion.read(at) >> region.size().shift()).unwrap_or(NO_SLOT);
+            let slot = u32::try_from(self.completion.read(at) >> region.size().shift()).unwrap_or(NO_SLOT);
             if region.slots.take_back(slot, self.number, Lent::Tx) {
                 self.tx_lent -= 1;
                 pool.give_slot(slot);
@@ -366,8 +292,7 @@ impl Socket {
         while lent < room {
             let Some(slot) = pool.take_slot() else { break };
             region.slots.lend(slot, self.number, Lent::Fill);
-            self.fill
-                .write(lent, u64::from(slot) << region.size().shift());
+            self.fill.write(lent, u64::from(slot) << region.size().shift());
             lent += 1;
         }
         if lent > 0 {
@@ -379,11 +304,7 @@ impl Socket {
     #[inline]
     fn wake_transmit(&mut self) -> Result<(), SocketError> {
         if self.zero_copy {
-            if self.tx_lent > 0 && self.tx.needs_wakeup() {
-                self.kick_zero_copy()
-            } else {
-                Ok(())
-            }
+            if self.tx_lent > 0 && self.tx.needs_wakeup() { self.kick_zero_copy() } else { Ok(()) }
         } else if self.unsent {
             self.kick_copy()
         } else {
@@ -433,14 +354,7 @@ impl Socket {
         let at = self.at;
         match source.raw_os_error() {
             // More is left, a packet was dropped by the netdev, memory is short, or the netdev is down: all pass.
-            Some(
-                libc::EAGAIN
-                | libc::EBUSY
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::EINTR
-                | libc::ENETDOWN,
-            ) => Ok(()),
+            Some(libc::EAGAIN | libc::EBUSY | libc::ENOBUFS | libc::ENOMEM | libc::EINTR | libc::ENETDOWN) => Ok(()),
             Some(libc::ENXIO | libc::ENODEV) => {
                 self.gone.store(true, std::sync::atomic::Ordering::Relaxed);
                 Err(SocketError::DeviceGone { at })
@@ -449,3 +363,6 @@ impl Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,11 +21,7 @@ impl Umem {
         for (at, segment) in self.segments(frame).enumerate() {
             let piece = if at == 0 { &segment[start..] } else { segment };
             let part = ones_complement_sum(piece);
-            sum += if odd {
-                u64::from((part as u16).swap_bytes())
-            } else {
-                part
-            };
+            sum += if odd { u64::from((part as u16).swap_bytes()) } else { part };
             odd ^= piece.len() % 2 == 1;
         }
         let checksum = match !fold(sum) {

@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 
 use memmap2::MmapMut;
 
-use crate::abi::{
-    SOL_XDP, UmemReg, XDP_COPY, XDP_RX_RING, XDP_UMEM_COMPLETION_RING, XDP_UMEM_FILL_RING,
-    XDP_UMEM_REG,
-};
+use crate::abi::{SOL_XDP, UmemReg, XDP_COPY, XDP_RX_RING, XDP_UMEM_COMPLETION_RING, XDP_UMEM_FILL_RING, XDP_UMEM_REG};
 use crate::error::QueueId;
 use crate::open::BUSY_BOUND;
 use crate::pool::FramePool;
@@ -45,17 +42,7 @@ impl Socket {
         if let Some(partial) = self.partial.take() {
             pool.give(partial.head);
         }
-        let Self {
-            rx,
-            tx,
-            fill,
-            completion,
-            probe,
-            gone,
-            at,
-            fd,
-            ..
-        } = self;
+        let Self { rx, tx, fill, completion, probe, gone, at, fd, .. } = self;
         // The mappings first: each keeps the socket open, and the kernel lets go of a slot only when it is closed.
         drop((rx, tx, fill, completion));
         pool.siblings().leave(&fd);
@@ -67,9 +54,7 @@ impl Socket {
 /// Takes home the slots of a socket that is no more.
 pub(crate) fn bring_home(pool: &mut FramePool, number: SocketNumber) {
     let umem = pool.umem().clone();
-    umem.region
-        .slots
-        .take_all_back(number, |slot| pool.give_slot(slot));
+    umem.region.slots.take_all_back(number, |slot| pool.give_slot(slot));
 }
 
 /// Whether a NIC has let go of a queue whose zero-copy socket just closed. The kernel lets nobody else bind before the

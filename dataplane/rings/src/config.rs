@@ -51,11 +51,7 @@ pub struct UmemConfig {
 impl Default for UmemConfig {
     /// 16,384 slots of 2 KiB (32 MiB): two sockets with all four rings at 2,048 and a worker's bursts beside them.
     fn default() -> Self {
-        Self {
-            frames: 16_384,
-            frame_size: FrameSize::Bytes2048,
-            huge_pages: HugePages::Prefer,
-        }
+        Self { frames: 16_384, frame_size: FrameSize::Bytes2048, huge_pages: HugePages::Prefer }
     }
 }
 
@@ -114,20 +110,13 @@ impl SocketConfig {
     /// The defaults for one queue of one netdev.
     #[must_use]
     pub fn new(ifindex: u32, queue: u32) -> Self {
-        Self {
-            ifindex,
-            queue,
-            ..Self::default()
-        }
+        Self { ifindex, queue, ..Self::default() }
     }
 }
 
 impl SocketConfig {
     pub(crate) fn at(&self) -> QueueId {
-        QueueId {
-            ifindex: self.ifindex,
-            queue: self.queue,
-        }
+        QueueId { ifindex: self.ifindex, queue: self.queue }
     }
 }
 

@@ -42,12 +42,7 @@ pub(crate) struct Producer {
 impl Producer {
     /// A cursor at the shared words' present values, on a ring of `size` entries.
     pub(crate) fn new(produced: u32, consumed: u32, size: u32) -> Self {
-        let mut cursor = Self {
-            head: produced,
-            consumed: produced,
-            size,
-            absurd: 0,
-        };
+        let mut cursor = Self { head: produced, consumed: produced, size, absurd: 0 };
         cursor.hear(consumed);
         cursor
     }
@@ -114,12 +109,7 @@ pub(crate) struct Consumer {
 impl Consumer {
     /// A cursor at the shared words' present values, on a ring of `size` entries.
     pub(crate) fn new(produced: u32, consumed: u32, size: u32) -> Self {
-        let mut cursor = Self {
-            tail: consumed,
-            produced: consumed,
-            size,
-            absurd: 0,
-        };
+        let mut cursor = Self { tail: consumed, produced: consumed, size, absurd: 0 };
         cursor.hear(produced);
         cursor
     }

@@ -39,20 +39,10 @@ pub(crate) struct Features {
 /// Asks the kernel, in the calling thread's network namespace. `None` where it does not know the question.
 pub(crate) fn features(ifindex: u32) -> Option<Features> {
     let mut netlink = File::from(sys::socket(libc::AF_NETLINK, NETLINK_GENERIC).ok()?);
-    let name = exchange(
-        &mut netlink,
-        GENL_ID_CTRL,
-        CTRL_CMD_GETFAMILY,
-        (CTRL_ATTR_FAMILY_NAME, b"netdev\0"),
-    )?;
+    let name = exchange(&mut netlink, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, (CTRL_ATTR_FAMILY_NAME, b"netdev\0"))?;
     let family = attribute(&name, CTRL_ATTR_FAMILY_ID)?;
     let family = u16::from_ne_bytes(family.get(..2)?.try_into().ok()?);
-    let device = exchange(
-        &mut netlink,
-        family,
-        NETDEV_CMD_DEV_GET,
-        (NETDEV_A_DEV_IFINDEX, &ifindex.to_ne_bytes()),
-    )?;
+    let device = exchange(&mut netlink, family, NETDEV_CMD_DEV_GET, (NETDEV_A_DEV_IFINDEX, &ifindex.to_ne_bytes()))?;
     let word = |kind| {
         let value = attribute(&device, kind)?;
         Some(match value.len() {
@@ -68,12 +58,7 @@ pub(crate) fn features(ifindex: u32) -> Option<Features> {
 }
 
 /// Sends one request with one attribute; returns the attributes of the answer.
-fn exchange(
-    netlink: &mut File,
-    family: u16,
-    command: u8,
-    (kind, value): (u16, &[u8]),
-) -> Option<Vec<u8>> {
+fn exchange(netlink: &mut File, family: u16, command: u8, (kind, value): (u16, &[u8])) -> Option<Vec<u8>> {
     let attribute_len = 4 + value.len();
     let total = HEADERS + attribute_len.next_multiple_of(4);
     let mut request = Vec::with_capacity(total);
@@ -132,10 +117,6 @@ mod tests {
         for len in 0..whole.len() {
             assert_eq!(attribute(&whole[..len], 5), None, "{len} bytes");
         }
-        assert_eq!(
-            attribute(&[0, 0, 3, 0], 3),
-            None,
-            "a length below its own header"
-        );
+        assert_eq!(attribute(&[0, 0, 3, 0], 3), None, "a length below its own header");
     }
 }

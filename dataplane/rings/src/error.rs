@@ -65,9 +65,7 @@ pub enum UmemError {
         limit: u32,
     },
     /// The memory file could not be made or sized.
-    #[error(
-        "packet memory of {bytes} bytes: the memory file failed: {source}; free memory or lower `frames`"
-    )]
+    #[error("packet memory of {bytes} bytes: the memory file failed: {source}; free memory or lower `frames`")]
     Memory {
         /// Bytes asked for.
         bytes: usize,
@@ -75,9 +73,7 @@ pub enum UmemError {
         source: io::Error,
     },
     /// The memory file could not be mapped.
-    #[error(
-        "packet memory of {bytes} bytes: mapping failed: {source}; free memory or lower `frames`"
-    )]
+    #[error("packet memory of {bytes} bytes: mapping failed: {source}; free memory or lower `frames`")]
     Map {
         /// Bytes asked for.
         bytes: usize,
@@ -113,9 +109,7 @@ pub enum SocketError {
         limit: u32,
     },
     /// The kernel gives no AF_XDP socket at all.
-    #[error(
-        "{at}: no AF_XDP socket: {source}; it takes root (CAP_NET_RAW) and a kernel with CONFIG_XDP_SOCKETS"
-    )]
+    #[error("{at}: no AF_XDP socket: {source}; it takes root (CAP_NET_RAW) and a kernel with CONFIG_XDP_SOCKETS")]
     Create {
         /// The netdev and queue.
         at: QueueId,
@@ -183,9 +177,7 @@ pub enum SocketError {
         source: io::Error,
     },
     /// The netdev has no such queue.
-    #[error(
-        "{at} does not exist ({source}); the interface needs a receive and a transmit queue of that number"
-    )]
+    #[error("{at} does not exist ({source}); the interface needs a receive and a transmit queue of that number")]
     NoQueue {
         /// The netdev and queue.
         at: QueueId,
@@ -193,9 +185,7 @@ pub enum SocketError {
         source: io::Error,
     },
     /// The netdev does not exist in this network namespace.
-    #[error(
-        "{at}: the interface does not exist in this network namespace; look its number up again"
-    )]
+    #[error("{at}: the interface does not exist in this network namespace; look its number up again")]
     NoDevice {
         /// The netdev and queue.
         at: QueueId,

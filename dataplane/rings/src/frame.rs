@@ -66,13 +66,7 @@ impl Frame {
             FrameSize::Bytes2048 => 0,
             FrameSize::Bytes4096 => LARGE,
         };
-        Self {
-            start,
-            len: len as u16,
-            checksum_at: NO_REQUEST,
-            checksum_field: 0,
-            flags,
-        }
+        Self { start, len: len as u16, checksum_at: NO_REQUEST, checksum_field: 0, flags }
     }
 
     /// The packet's first segment: all of it unless [`is_chained`](Self::is_chained).
@@ -127,11 +121,7 @@ impl Frame {
     #[inline]
     #[must_use]
     pub fn tailroom(&self) -> usize {
-        if self.is_chained() {
-            0
-        } else {
-            self.size() - self.offset() - self.len()
-        }
+        if self.is_chained() { 0 } else { self.size() - self.offset() - self.len() }
     }
 
     /// Moves the packet's start `n` bytes forward into the headroom and returns those `n` bytes, whatever they hold.
@@ -179,19 +169,12 @@ impl Frame {
     /// [`NoRoom`] if the slot ends sooner, or if the packet is chained: its end lies in another slot.
     #[inline]
     pub fn set_len(&mut self, n: usize) -> Result<(), NoRoom> {
-        let room = if self.is_chained() {
-            self.len()
-        } else {
-            self.size() - self.offset()
-        };
+        let room = if self.is_chained() { self.len() } else { self.size() - self.offset() };
         if n > room || (self.is_chained() && n != room) {
             return Err(NoRoom { wanted: n, room });
         }
         self.len = n as u16;
-        if self
-            .checksum_request()
-            .is_some_and(|(start, field)| usize::from(start) + usize::from(field) + 2 > n)
-        {
+        if self.checksum_request().is_some_and(|(start, field)| usize::from(start) + usize::from(field) + 2 > n) {
             self.clear_request();
         }
         Ok(())
@@ -207,10 +190,7 @@ impl Frame {
     pub fn request_checksum(&mut self, start: u16, offset: u16) -> Result<(), NoRoom> {
         let wanted = usize::from(start) + usize::from(offset) + 2;
         if wanted > self.len() {
-            return Err(NoRoom {
-                wanted,
-                room: self.len(),
-            });
+            return Err(NoRoom { wanted, room: self.len() });
         }
         self.checksum_at = self.offset() as u16 + start;
         self.checksum_field = offset;
@@ -234,8 +214,7 @@ impl Frame {
     #[inline]
     #[must_use]
     pub fn checksum_request(&self) -> Option<(u16, u16)> {
-        self.wants_checksum()
-            .then(|| (self.checksum_at - self.offset() as u16, self.checksum_field))
+        self.wants_checksum().then(|| (self.checksum_at - self.offset() as u16, self.checksum_field))
     }
 
     /// Writes what the kernel reads before the packet.
@@ -245,10 +224,7 @@ impl Frame {
         // * A packet starts at least `TX_METADATA_LEN` bytes behind its slot's start, so these bytes are the slot's own
         //   and belong to whoever holds the frame; the write asks for no alignment.
         unsafe {
-            self.start
-                .sub(TX_METADATA_LEN)
-                .cast::<TxMetadata>()
-                .write_unaligned(metadata);
+            self.start.sub(TX_METADATA_LEN).cast::<TxMetadata>().write_unaligned(metadata);
         };
     }
 

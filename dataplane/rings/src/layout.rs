@@ -3,9 +3,9 @@
 use std::os::fd::OwnedFd;
 
 use crate::abi::{
-    Desc, MmapOffsets, RingOffset, SOL_XDP, XDP_MMAP_OFFSETS, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING,
-    XDP_RX_RING, XDP_TX_RING, XDP_UMEM_COMPLETION_RING, XDP_UMEM_FILL_RING,
-    XDP_UMEM_PGOFF_COMPLETION_RING, XDP_UMEM_PGOFF_FILL_RING,
+    Desc, MmapOffsets, RingOffset, SOL_XDP, XDP_MMAP_OFFSETS, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING, XDP_RX_RING,
+    XDP_TX_RING, XDP_UMEM_COMPLETION_RING, XDP_UMEM_FILL_RING, XDP_UMEM_PGOFF_COMPLETION_RING,
+    XDP_UMEM_PGOFF_FILL_RING,
 };
 use crate::config::SocketConfig;
 use crate::error::{QueueId, Ring, SocketError};
@@ -31,53 +31,26 @@ impl Rings {
             (Ring::Rx, XDP_RX_RING, config.rx),
             (Ring::Tx, XDP_TX_RING, config.tx),
             (Ring::Fill, XDP_UMEM_FILL_RING, config.fill),
-            (
-                Ring::Completion,
-                XDP_UMEM_COMPLETION_RING,
-                config.completion,
-            ),
+            (Ring::Completion, XDP_UMEM_COMPLETION_RING, config.completion),
         ] {
-            sys::set_option(fd, SOL_XDP, option, &size)
-                .map_err(|source| SocketError::RingSetup { at, ring, source })?;
-        }
-        let (offsets, len) =
-            sys::option::<MmapOffsets>(fd, SOL_XDP, XDP_MMAP_OFFSETS).map_err(|source| {
-                SocketError::RingSetup {
-                    at,
-                    ring: Ring::Rx,
-                    source,
-                }
+            sys::set_option(fd, SOL_XDP, option, &size).map_err(|source| SocketError::RingSetup {
+                at,
+                ring,
+                source,
             })?;
+        }
+        let (offsets, len) = sys::option::<MmapOffsets>(fd, SOL_XDP, XDP_MMAP_OFFSETS)
+            .map_err(|source| SocketError::RingSetup { at, ring: Ring::Rx, source })?;
         if len != size_of::<MmapOffsets>() {
             // A kernel before 5.4 has no flags word, and its answer has another shape.
             return Err(SocketError::RingOffsets { at, ring: Ring::Rx });
         }
         let maker = Maker { fd, at };
-        let MmapOffsets {
-            rx,
-            tx,
-            fill,
-            completion,
-        } = offsets;
+        let MmapOffsets { rx, tx, fill, completion } = offsets;
         Ok(Self {
-            rx: maker.ring(
-                (Ring::Rx, XDP_PGOFF_RX_RING),
-                &rx,
-                config.rx,
-                ConsumerRing::new,
-            )?,
-            tx: maker.ring(
-                (Ring::Tx, XDP_PGOFF_TX_RING),
-                &tx,
-                config.tx,
-                ProducerRing::new,
-            )?,
-            fill: maker.ring(
-                (Ring::Fill, XDP_UMEM_PGOFF_FILL_RING),
-                &fill,
-                config.fill,
-                ProducerRing::new,
-            )?,
+            rx: maker.ring((Ring::Rx, XDP_PGOFF_RX_RING), &rx, config.rx, ConsumerRing::new)?,
+            tx: maker.ring((Ring::Tx, XDP_PGOFF_TX_RING), &tx, config.tx, ProducerRing::new)?,
+            fill: maker.ring((Ring::Fill, XDP_UMEM_PGOFF_FILL_RING), &fill, config.fill, ProducerRing::new)?,
             completion: maker.ring(
                 (Ring::Completion, XDP_UMEM_PGOFF_COMPLETION_RING),
                 &completion,
@@ -91,19 +64,11 @@ impl Rings {
 /// Refuses ring sizes the kernel would refuse, by name.
 pub(crate) fn check_sizes(config: &SocketConfig) -> Result<(), SocketError> {
     let at = config.at();
-    for (ring, asked) in [
-        (Ring::Rx, config.rx),
-        (Ring::Tx, config.tx),
-        (Ring::Fill, config.fill),
-        (Ring::Completion, config.completion),
-    ] {
+    for (ring, asked) in
+        [(Ring::Rx, config.rx), (Ring::Tx, config.tx), (Ring::Fill, config.fill), (Ring::Completion, config.completion)]
+    {
         if !asked.is_power_of_two() || !(2..=RING_LIMIT).contains(&asked) {
-            return Err(SocketError::RingSize {
-                at,
-                ring,
-                asked,
-                limit: RING_LIMIT,
-            });
+            return Err(SocketError::RingSize { at, ring, asked, limit: RING_LIMIT });
         }
     }
     Ok(())

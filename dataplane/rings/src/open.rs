@@ -7,9 +7,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::abi::{
-    AF_XDP, MAX_SEGMENTS, Options, SOL_XDP, TX_METADATA_LEN, UmemReg, XDP_COPY,
-    XDP_MAX_TX_SKB_BUDGET, XDP_OPTIONS, XDP_OPTIONS_ZEROCOPY, XDP_SHARED_UMEM, XDP_UMEM_REG,
-    XDP_UMEM_TX_METADATA_LEN, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_ZEROCOPY,
+    AF_XDP, MAX_SEGMENTS, Options, SOL_XDP, TX_METADATA_LEN, UmemReg, XDP_COPY, XDP_MAX_TX_SKB_BUDGET, XDP_OPTIONS,
+    XDP_OPTIONS_ZEROCOPY, XDP_SHARED_UMEM, XDP_UMEM_REG, XDP_UMEM_TX_METADATA_LEN, XDP_USE_NEED_WAKEUP, XDP_USE_SG,
+    XDP_ZEROCOPY,
 };
 use crate::close::bring_home;
 use crate::config::{AskMode, BusyPoll, SocketConfig};
@@ -41,19 +41,10 @@ impl Socket {
         check_sizes(config)?;
         let at = config.at();
         let limit = SocketNumber::LIMIT;
-        let number = pool
-            .siblings()
-            .number()
-            .ok_or(SocketError::TooManySockets { at, limit })?;
+        let number = pool.siblings().number().ok_or(SocketError::TooManySockets { at, limit })?;
         let features = features(config.ifindex);
         let deadline = Instant::now() + BUSY_BOUND;
-        let opened = Attempt {
-            config,
-            number,
-            features,
-            deadline,
-        }
-        .run(pool);
+        let opened = Attempt { config, number, features, deadline }.run(pool);
         if matches!(opened, Err(Failure::Unproven(_))) {
             // The NIC may still write what it was lent: neither the slots nor the number are used again.
         } else if opened.is_err() {
@@ -94,9 +85,7 @@ impl Attempt<'_> {
     /// Tries the modes in order: zero-copy where it is asked for and not known to be absent, then copy.
     fn run(&self, pool: &mut FramePool) -> Result<Socket, Failure> {
         let segments = if self.config.multi_buffer { 2 } else { 1 };
-        let hopeless = self
-            .features
-            .is_some_and(|f| !f.zero_copy || f.zero_copy_segments < segments);
+        let hopeless = self.features.is_some_and(|f| !f.zero_copy || f.zero_copy_segments < segments);
         match self.config.mode {
             AskMode::ZeroCopy => self.in_mode(pool, true),
             AskMode::Auto if !hopeless => match self.in_mode(pool, true) {
@@ -113,11 +102,7 @@ impl Attempt<'_> {
     fn in_mode(&self, pool: &mut FramePool, zero_copy: bool) -> Result<Socket, Failure> {
         loop {
             let metadata = self.config.checksum_offload && !pool.siblings().metadata_refused;
-            let group = Group {
-                zero_copy,
-                multi_buffer: self.config.multi_buffer,
-                metadata,
-            };
+            let group = Group { zero_copy, multi_buffer: self.config.multi_buffer, metadata };
             let sibling = pool.siblings().find(group);
             match (self.in_group(pool, group, sibling.as_ref()), sibling) {
                 (Err(Failure::SiblingGone(_)), Some(sibling)) => pool.siblings().leave(&sibling),
@@ -126,12 +111,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn in_group(
-        &self,
-        pool: &mut FramePool,
-        mut group: Group,
-        join: Option<&Arc<OwnedFd>>,
-    ) -> Result<Socket, Failure> {
+    fn in_group(&self, pool: &mut FramePool, mut group: Group, join: Option<&Arc<OwnedFd>>) -> Result<Socket, Failure> {
         let at = self.config.at();
         let fd = sys::socket(AF_XDP, 0).map_err(|source| SocketError::Create { at, source })?;
         if join.is_none() {
@@ -147,30 +127,17 @@ impl Attempt<'_> {
         }
         if let Err(error) = self.tune(&mut socket) {
             let proven = socket.let_go(pool);
-            return Err(if proven {
-                Failure::Final(error)
-            } else {
-                Failure::Unproven(error)
-            });
+            return Err(if proven { Failure::Final(error) } else { Failure::Unproven(error) });
         }
         pool.siblings().join(group, &socket.fd);
         Ok(socket)
     }
 
     /// Tells the kernel of the memory. Returns whether it took transmit metadata with it.
-    fn register(
-        &self,
-        pool: &mut FramePool,
-        fd: &OwnedFd,
-        metadata: bool,
-    ) -> Result<bool, SocketError> {
+    fn register(&self, pool: &mut FramePool, fd: &OwnedFd, metadata: bool) -> Result<bool, SocketError> {
         let umem = pool.umem();
         let bytes = umem.region.bytes();
-        let refused = |source| SocketError::Register {
-            at: self.config.at(),
-            bytes,
-            source,
-        };
+        let refused = |source| SocketError::Register { at: self.config.at(), bytes, source };
         let plain = UmemReg {
             addr: umem.region.base().addr().get() as u64,
             len: bytes as u64,
@@ -181,11 +148,7 @@ impl Attempt<'_> {
         };
         if metadata {
             let tx_metadata_len = TX_METADATA_LEN as u32;
-            let full = UmemReg {
-                flags: XDP_UMEM_TX_METADATA_LEN,
-                tx_metadata_len,
-                ..plain
-            };
+            let full = UmemReg { flags: XDP_UMEM_TX_METADATA_LEN, tx_metadata_len, ..plain };
             match sys::set_option(fd, SOL_XDP, XDP_UMEM_REG, &full) {
                 Ok(()) => return Ok(true),
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -200,18 +163,8 @@ impl Attempt<'_> {
 
     /// An unbound socket with its rings.
     fn socket(&self, pool: &FramePool, fd: OwnedFd, group: Group) -> Result<Socket, SocketError> {
-        let Self {
-            config,
-            number,
-            features,
-            ..
-        } = *self;
-        let Rings {
-            rx,
-            tx,
-            fill,
-            completion,
-        } = Rings::make(&fd, config)?;
+        let Self { config, number, features, .. } = *self;
+        let Rings { rx, tx, fill, completion } = Rings::make(&fd, config)?;
         Ok(Socket {
             rx,
             tx,
@@ -230,9 +183,7 @@ impl Attempt<'_> {
             max_segments: match (group.multi_buffer, group.zero_copy) {
                 (false, _) => 1,
                 (true, false) => MAX_SEGMENTS,
-                (true, true) => features
-                    .map_or(1, |f| f.zero_copy_segments)
-                    .clamp(1, MAX_SEGMENTS),
+                (true, true) => features.map_or(1, |f| f.zero_copy_segments).clamp(1, MAX_SEGMENTS),
             },
             max_kicks: 0,
             tx_budget: KERNEL_TX_BUDGET,
@@ -248,22 +199,13 @@ impl Attempt<'_> {
     }
 
     /// Binds, again and again while the queue is busy and the deadline not reached.
-    fn bind(
-        &self,
-        socket: &Socket,
-        group: Group,
-        join: Option<&Arc<OwnedFd>>,
-    ) -> Result<(), Failure> {
+    fn bind(&self, socket: &Socket, group: Group, join: Option<&Arc<OwnedFd>>) -> Result<(), Failure> {
         let SocketConfig { ifindex, queue, .. } = *self.config;
         let at = self.config.at();
         let flags = match join {
             Some(_) => XDP_SHARED_UMEM,
             None => {
-                let mode = if group.zero_copy {
-                    XDP_ZEROCOPY
-                } else {
-                    XDP_COPY
-                };
+                let mode = if group.zero_copy { XDP_ZEROCOPY } else { XDP_COPY };
                 mode | XDP_USE_NEED_WAKEUP | if group.multi_buffer { XDP_USE_SG } else { 0 }
             }
         };
@@ -279,10 +221,7 @@ impl Attempt<'_> {
                     pause = (pause * 2).min(Duration::from_millis(8));
                     continue;
                 }
-                Some(libc::EBUSY) => SocketError::Busy {
-                    at,
-                    waited_ms: BUSY_BOUND.as_millis() as u64,
-                },
+                Some(libc::EBUSY) => SocketError::Busy { at, waited_ms: BUSY_BOUND.as_millis() as u64 },
                 Some(libc::EBADF) if join.is_some() => return Err(Failure::SiblingGone(source)),
                 Some(libc::EOPNOTSUPP) if group.zero_copy => SocketError::NoZeroCopy { at, source },
                 Some(libc::ENODEV | libc::ENXIO) => SocketError::NoDevice { at },
@@ -297,18 +236,12 @@ impl Attempt<'_> {
     fn tune(&self, socket: &mut Socket) -> Result<(), SocketError> {
         let at = self.config.at();
         let refused = |option| move |source| SocketError::Option { at, option, source };
-        let (options, _) = sys::option::<Options>(&*socket.fd, SOL_XDP, XDP_OPTIONS)
-            .map_err(refused("XDP_OPTIONS"))?;
+        let (options, _) = sys::option::<Options>(&*socket.fd, SOL_XDP, XDP_OPTIONS).map_err(refused("XDP_OPTIONS"))?;
         socket.zero_copy = options.flags & XDP_OPTIONS_ZEROCOPY != 0;
         if socket.zero_copy {
-            socket.probe =
-                Some(sys::socket(AF_XDP, 0).map_err(|source| SocketError::Create { at, source })?);
+            socket.probe = Some(sys::socket(AF_XDP, 0).map_err(|source| SocketError::Create { at, source })?);
         }
-        let budget = self
-            .config
-            .tx_budget
-            .unwrap_or(BETTER_TX_BUDGET)
-            .min(self.config.tx);
+        let budget = self.config.tx_budget.unwrap_or(BETTER_TX_BUDGET).min(self.config.tx);
         match sys::set_option(&*socket.fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &budget) {
             Ok(()) => socket.tx_budget = budget,
             Err(source) if self.config.tx_budget.is_some() => {
@@ -318,22 +251,13 @@ impl Attempt<'_> {
         }
         socket.max_kicks = self.config.tx / socket.tx_budget.max(1) + 2;
         self.raise_send_buffer(socket);
-        if let Some(BusyPoll {
-            microseconds,
-            budget,
-        }) = self.config.busy_poll
-        {
+        if let Some(BusyPoll { microseconds, budget }) = self.config.busy_poll {
             for (name, option, value) in [
                 ("SO_PREFER_BUSY_POLL", libc::SO_PREFER_BUSY_POLL, 1),
                 ("SO_BUSY_POLL", libc::SO_BUSY_POLL, microseconds),
-                (
-                    "SO_BUSY_POLL_BUDGET",
-                    libc::SO_BUSY_POLL_BUDGET,
-                    u32::from(budget),
-                ),
+                ("SO_BUSY_POLL_BUDGET", libc::SO_BUSY_POLL_BUDGET, u32::from(budget)),
             ] {
-                sys::set_option(&*socket.fd, libc::SOL_SOCKET, option, &value)
-                    .map_err(refused(name))?;
+                sys::set_option(&*socket.fd, libc::SOL_SOCKET, option, &value).map_err(refused(name))?;
             }
         }
         Ok(())

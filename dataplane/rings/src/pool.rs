@@ -29,12 +29,7 @@ impl FramePool {
     pub(crate) fn new(umem: Umem) -> Self {
         // The last slot ends up at the bottom: the first ones handed out are the lowest.
         let free = (0..umem.frames()).rev().collect();
-        Self {
-            free,
-            base: umem.region.base(),
-            umem,
-            siblings: Arc::default(),
-        }
+        Self { free, base: umem.region.base(), umem, siblings: Arc::default() }
     }
 
     /// Splits off up to `frames` free slots as a pool of their own, on the same memory: for opening and closing sockets on
@@ -55,10 +50,7 @@ impl FramePool {
     /// # Panics
     /// If the pool is of another memory.
     pub fn absorb(&mut self, mut pool: Self) {
-        assert!(
-            Arc::ptr_eq(&self.umem.region, &pool.umem.region),
-            "a pool of another memory cannot be absorbed"
-        );
+        assert!(Arc::ptr_eq(&self.umem.region, &pool.umem.region), "a pool of another memory cannot be absorbed");
         self.free.append(&mut pool.free);
     }
 
@@ -107,27 +99,10 @@ impl FramePool {
         let slots = &self.umem.region.slots;
         let last = self.umem.tail_slots(head).last();
         let slot = self.umem.slot_of(&tail);
-        let next = if tail.is_chained() {
-            slots.link(slot).next
-        } else {
-            NO_SLOT
-        };
-        slots.set_link(
-            slot,
-            Link {
-                next,
-                offset: tail.offset() as u16,
-                len: tail.len() as u16,
-            },
-        );
+        let next = if tail.is_chained() { slots.link(slot).next } else { NO_SLOT };
+        slots.set_link(slot, Link { next, offset: tail.offset() as u16, len: tail.len() as u16 });
         let before = last.unwrap_or_else(|| self.umem.slot_of(head));
-        slots.set_link(
-            before,
-            Link {
-                next: slot,
-                ..slots.link(before)
-            },
-        );
+        slots.set_link(before, Link { next: slot, ..slots.link(before) });
         head.set_chained();
     }
 
@@ -180,11 +155,7 @@ impl FramePool {
     }
 
     /// Lays `total` bytes, which come in `pieces`, into fresh slots.
-    fn collect<'a>(
-        &mut self,
-        total: usize,
-        pieces: impl Iterator<Item = &'a [u8]>,
-    ) -> Option<Frame> {
+    fn collect<'a>(&mut self, total: usize, pieces: impl Iterator<Item = &'a [u8]>) -> Option<Frame> {
         let capacity = self.umem.frame_size() - HEADROOM;
         if total.div_ceil(capacity).max(1) > self.free.len() {
             return None;
@@ -258,9 +229,6 @@ impl Drop for FramePool {
 
 impl std::fmt::Debug for FramePool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FramePool")
-            .field("free", &self.free())
-            .field("umem", &self.umem)
-            .finish_non_exhaustive()
+        f.debug_struct("FramePool").field("free", &self.free()).field("umem", &self.umem).finish_non_exhaustive()
     }
 }

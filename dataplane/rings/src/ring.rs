@@ -49,23 +49,16 @@ impl<T: Entry> Shared<T> {
     /// Takes a mapping for a ring of `size` entries (a power of two) if every offset lies inside it, aligned and apart.
     fn new(map: MmapRaw, offset: &RingOffset, size: u32) -> Result<Self, BadOffsets> {
         debug_assert!(size.is_power_of_two());
-        let entries = span(
-            &map,
-            offset.desc,
-            size as usize * size_of::<T>(),
-            align_of::<T>(),
-        )?;
+        let entries = span(&map, offset.desc, size as usize * size_of::<T>(), align_of::<T>())?;
         let words = [offset.producer, offset.consumer, offset.flags];
         for (at, word) in words.iter().enumerate() {
             span(&map, *word, size_of::<u32>(), align_of::<AtomicU32>())?;
-            let inside = *word >= offset.desc
-                && *word - offset.desc < (size as usize * size_of::<T>()) as u64;
+            let inside = *word >= offset.desc && *word - offset.desc < (size as usize * size_of::<T>()) as u64;
             if inside || words[..at].contains(word) {
                 return Err(BadOffsets);
             }
         }
-        let [produced, consumed, flags] =
-            words.map(|word| span(&map, word, size_of::<u32>(), align_of::<AtomicU32>()));
+        let [produced, consumed, flags] = words.map(|word| span(&map, word, size_of::<u32>(), align_of::<AtomicU32>()));
         Ok(Self {
             entries: entries.cast(),
             mask: size - 1,
@@ -120,22 +113,13 @@ fn span(map: &MmapRaw, offset: u64, bytes: usize, align: usize) -> Result<NonNul
 }
 
 /// Maps a ring whose entries take `entries` bytes, at the page offset that names it.
-pub(crate) fn map(
-    fd: &impl AsRawFd,
-    page: u64,
-    offset: &RingOffset,
-    entries: usize,
-) -> io::Result<MmapRaw> {
+pub(crate) fn map(fd: &impl AsRawFd, page: u64, offset: &RingOffset, entries: usize) -> io::Result<MmapRaw> {
     // The counters come first and take far less than this; a claim beyond it would map nonsense.
     const MOST_BEFORE_ENTRIES: u64 = 1 << 16;
     if offset.desc > MOST_BEFORE_ENTRIES {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    MmapOptions::new()
-        .offset(page)
-        .len(offset.desc as usize + entries)
-        .populate()
-        .map_raw(fd.as_raw_fd())
+    MmapOptions::new().offset(page).len(offset.desc as usize + entries).populate().map_raw(fd.as_raw_fd())
 }
 
 /// A ring we fill: the fill ring and the tx ring.
@@ -148,11 +132,7 @@ impl<T: Entry> ProducerRing<T> {
     pub(crate) fn new(map: MmapRaw, offset: &RingOffset, size: u32) -> Result<Self, BadOffsets> {
         let shared = Shared::<T>::new(map, offset, size)?;
         let (produced, consumed) = (shared.produced(), shared.consumed());
-        let cursor = Producer::new(
-            produced.load(Ordering::Acquire),
-            consumed.load(Ordering::Acquire),
-            size,
-        );
+        let cursor = Producer::new(produced.load(Ordering::Acquire), consumed.load(Ordering::Acquire), size);
         Ok(Self { cursor, shared })
     }
 
@@ -205,11 +185,7 @@ impl<T: Entry> ConsumerRing<T> {
     pub(crate) fn new(map: MmapRaw, offset: &RingOffset, size: u32) -> Result<Self, BadOffsets> {
         let shared = Shared::<T>::new(map, offset, size)?;
         let (produced, consumed) = (shared.produced(), shared.consumed());
-        let cursor = Consumer::new(
-            produced.load(Ordering::Acquire),
-            consumed.load(Ordering::Acquire),
-            size,
-        );
+        let cursor = Consumer::new(produced.load(Ordering::Acquire), consumed.load(Ordering::Acquire), size);
         Ok(Self { cursor, shared })
     }
 

@@ -60,8 +60,7 @@ impl Siblings {
     }
 
     pub(crate) fn leave(&mut self, fd: &Arc<OwnedFd>) {
-        self.live
-            .retain(|sibling| sibling.fd.as_ptr() != Arc::as_ptr(fd));
+        self.live.retain(|sibling| sibling.fd.as_ptr() != Arc::as_ptr(fd));
     }
 }
 
@@ -71,11 +70,7 @@ mod tests {
     use std::fs::File;
 
     fn group(zero_copy: bool) -> Group {
-        Group {
-            zero_copy,
-            multi_buffer: true,
-            metadata: true,
-        }
+        Group { zero_copy, multi_buffer: true, metadata: true }
     }
 
     fn socket() -> Arc<OwnedFd> {
@@ -88,15 +83,9 @@ mod tests {
         let (copy, zero_copy) = (socket(), socket());
         siblings.join(group(false), &copy);
         siblings.join(group(true), &zero_copy);
-        assert!(Arc::ptr_eq(
-            &siblings.find(group(true)).unwrap(),
-            &zero_copy
-        ));
+        assert!(Arc::ptr_eq(&siblings.find(group(true)).unwrap(), &zero_copy));
         drop(zero_copy);
-        assert!(
-            siblings.find(group(true)).is_none(),
-            "a closed socket is nobody's sibling"
-        );
+        assert!(siblings.find(group(true)).is_none(), "a closed socket is nobody's sibling");
         siblings.leave(&copy);
         assert!(siblings.find(group(false)).is_none());
     }

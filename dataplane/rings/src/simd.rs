@@ -48,9 +48,7 @@ fn scalar(bytes: &[u8]) -> u64 {
 #[inline]
 fn scalar_native(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
-    let mut sum = words
-        .iter()
-        .fold(0, |sum, word| add(sum, u64::from_ne_bytes(*word)));
+    let mut sum = words.iter().fold(0, |sum, word| add(sum, u64::from_ne_bytes(*word)));
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     sum = add(sum, u64::from_ne_bytes(last));
@@ -62,8 +60,8 @@ fn scalar_native(bytes: &[u8]) -> u64 {
 #[target_feature(enable = "avx2")]
 fn avx2(bytes: &[u8]) -> u64 {
     use std::arch::x86_64::{
-        __m256i, _mm256_add_epi64, _mm256_and_si256, _mm256_loadu_si256, _mm256_set1_epi64x,
-        _mm256_setzero_si256, _mm256_srli_epi64, _mm256_storeu_si256,
+        __m256i, _mm256_add_epi64, _mm256_and_si256, _mm256_loadu_si256, _mm256_set1_epi64x, _mm256_setzero_si256,
+        _mm256_srli_epi64, _mm256_storeu_si256,
     };
     let low = _mm256_set1_epi64x(0xffff_ffff);
     let mut sums = [_mm256_setzero_si256(); 4];
@@ -71,21 +69,14 @@ fn avx2(bytes: &[u8]) -> u64 {
     for block in blocks {
         // SAFETY:
         // * Both loads read 32 bytes inside the 64 of `block`; they ask for no alignment.
-        let (a, b): (__m256i, __m256i) = unsafe {
-            (
-                _mm256_loadu_si256(block.as_ptr().cast()),
-                _mm256_loadu_si256(block.as_ptr().add(32).cast()),
-            )
-        };
+        let (a, b): (__m256i, __m256i) =
+            unsafe { (_mm256_loadu_si256(block.as_ptr().cast()), _mm256_loadu_si256(block.as_ptr().add(32).cast())) };
         sums[0] = _mm256_add_epi64(sums[0], _mm256_and_si256(a, low));
         sums[1] = _mm256_add_epi64(sums[1], _mm256_srli_epi64::<32>(a));
         sums[2] = _mm256_add_epi64(sums[2], _mm256_and_si256(b, low));
         sums[3] = _mm256_add_epi64(sums[3], _mm256_srli_epi64::<32>(b));
     }
-    let sum = _mm256_add_epi64(
-        _mm256_add_epi64(sums[0], sums[1]),
-        _mm256_add_epi64(sums[2], sums[3]),
-    );
+    let sum = _mm256_add_epi64(_mm256_add_epi64(sums[0], sums[1]), _mm256_add_epi64(sums[2], sums[3]));
     let mut lanes = [0u64; 4];
     // SAFETY:
     // * `lanes` is 32 bytes of ours; the store asks for no alignment.
@@ -102,19 +93,14 @@ mod tests {
     fn naive(bytes: &[u8]) -> u64 {
         let mut sum = 0u64;
         for pair in bytes.chunks(2) {
-            sum += u64::from(u16::from_be_bytes([
-                pair[0],
-                pair.get(1).copied().unwrap_or(0),
-            ]));
+            sum += u64::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
             sum = (sum & 0xffff) + (sum >> 16);
         }
         sum
     }
 
     fn sample(len: usize) -> Vec<u8> {
-        (0..len as u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
-            .collect()
+        (0..len as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
     }
 
     #[test]
@@ -123,16 +109,8 @@ mod tests {
         for start in 0..64 {
             for len in 0..=300 {
                 let piece = &bytes[start..start + len];
-                assert_eq!(
-                    ones_complement_sum(piece),
-                    naive(piece),
-                    "{len} bytes at {start}"
-                );
-                assert_eq!(
-                    scalar(piece),
-                    naive(piece),
-                    "scalar: {len} bytes at {start}"
-                );
+                assert_eq!(ones_complement_sum(piece), naive(piece), "{len} bytes at {start}");
+                assert_eq!(scalar(piece), naive(piece), "scalar: {len} bytes at {start}");
             }
         }
     }

@@ -50,11 +50,7 @@ impl Link {
     }
 
     fn unpack(word: u64) -> Self {
-        Self {
-            next: word as u32,
-            offset: (word >> 32) as u16,
-            len: (word >> 48) as u16,
-        }
+        Self { next: word as u32, offset: (word >> 32) as u16, len: (word >> 48) as u16 }
     }
 }
 
@@ -68,9 +64,7 @@ impl Slots {
     pub(crate) fn new(frames: u32) -> Self {
         Self {
             marks: (0..frames).map(|_| AtomicU16::new(OURS)).collect(),
-            links: (0..frames)
-                .map(|_| AtomicU64::new(u64::from(NO_SLOT)))
-                .collect(),
+            links: (0..frames).map(|_| AtomicU64::new(u64::from(NO_SLOT))).collect(),
         }
     }
 
@@ -129,18 +123,9 @@ mod tests {
         slots.lend(2, number(7), Lent::Fill);
         assert!(!slots.take_back(2, number(7), Lent::Tx), "another ring");
         assert!(!slots.take_back(2, number(6), Lent::Fill), "another socket");
-        assert!(
-            !slots.take_back(1, number(7), Lent::Fill),
-            "a slot not lent"
-        );
-        assert!(
-            !slots.take_back(4, number(7), Lent::Fill),
-            "a slot that is none"
-        );
-        assert!(
-            !slots.take_back(u32::MAX, number(7), Lent::Fill),
-            "no slot at all"
-        );
+        assert!(!slots.take_back(1, number(7), Lent::Fill), "a slot not lent");
+        assert!(!slots.take_back(4, number(7), Lent::Fill), "a slot that is none");
+        assert!(!slots.take_back(u32::MAX, number(7), Lent::Fill), "no slot at all");
         assert!(slots.take_back(2, number(7), Lent::Fill));
         assert!(!slots.take_back(2, number(7), Lent::Fill), "twice");
     }
@@ -161,12 +146,7 @@ mod tests {
     fn marks_of_the_first_and_last_socket_differ_from_ours() {
         assert_eq!(SocketNumber::new(SocketNumber::LIMIT), None);
         let last = number(SocketNumber::LIMIT - 1);
-        let marks = [
-            number(0).mark(Lent::Fill),
-            number(0).mark(Lent::Tx),
-            last.mark(Lent::Fill),
-            last.mark(Lent::Tx),
-        ];
+        let marks = [number(0).mark(Lent::Fill), number(0).mark(Lent::Tx), last.mark(Lent::Fill), last.mark(Lent::Tx)];
         for (at, mark) in marks.iter().enumerate() {
             assert!(*mark != OURS && !marks[..at].contains(mark));
         }

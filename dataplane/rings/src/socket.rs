@@ -109,11 +109,7 @@ impl Socket {
     /// How it was bound.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        if self.zero_copy {
-            Mode::ZeroCopy
-        } else {
-            Mode::Copy
-        }
+        if self.zero_copy { Mode::ZeroCopy } else { Mode::Copy }
     }
 
     /// Whether checksum requests are finished by the kernel or the NIC; if not, `transmit` does it in software.
@@ -152,8 +148,7 @@ impl Socket {
         let at = self.at;
         let (kernel, _) = sys::option::<XdpStatistics>(&*self.fd, SOL_XDP, XDP_STATISTICS)
             .map_err(|source| SocketError::Statistics { at, source })?;
-        let absurd =
-            self.rx.absurd() + self.tx.absurd() + self.fill.absurd() + self.completion.absurd();
+        let absurd = self.rx.absurd() + self.tx.absurd() + self.fill.absurd() + self.completion.absurd();
         Ok(Statistics {
             rx_dropped: kernel.rx_dropped,
             rx_invalid: kernel.rx_invalid_descs,
@@ -174,10 +169,7 @@ impl Socket {
     pub fn health(&self) -> Result<(), SocketError> {
         let at = self.at;
         let pending = sys::option::<libc::c_int>(&*self.fd, libc::SOL_SOCKET, libc::SO_ERROR);
-        let error = pending.map_or_else(
-            |error| error.raw_os_error().unwrap_or(libc::EIO),
-            |(error, _)| error,
-        );
+        let error = pending.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |(error, _)| error);
         // Asking clears the error in the kernel, so it is remembered here.
         if matches!(error, libc::ENETDOWN | libc::ENXIO | libc::ENODEV) {
             self.gone.store(true, Ordering::Relaxed);
@@ -187,10 +179,7 @@ impl Socket {
         }
         match error {
             0 => Ok(()),
-            _ => Err(SocketError::Wake {
-                at,
-                source: std::io::Error::from_raw_os_error(error),
-            }),
+            _ => Err(SocketError::Wake { at, source: std::io::Error::from_raw_os_error(error) }),
         }
     }
 

@@ -7,11 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use crate::abi::{AF_XDP, SockaddrXdp};
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// A memory file of `bytes`, sealed against any change of size.
@@ -42,12 +38,7 @@ pub(crate) fn socket(family: libc::c_int, protocol: libc::c_int) -> io::Result<O
 }
 
 /// Sets a socket option to a value the kernel copies.
-pub(crate) fn set_option<T: Copy>(
-    fd: impl AsFd,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: &T,
-) -> io::Result<()> {
+pub(crate) fn set_option<T: Copy>(fd: impl AsFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY:
     // * The pointer and length describe `value`, which lives through the call; the kernel only reads it.
     let result = unsafe {
@@ -82,44 +73,22 @@ unsafe impl Plain for crate::abi::XdpStatistics {}
 unsafe impl Plain for crate::abi::Options {}
 
 /// Reads a socket option, and how many bytes of it the kernel filled in.
-pub(crate) fn option<T: Plain>(
-    fd: impl AsFd,
-    level: libc::c_int,
-    name: libc::c_int,
-) -> io::Result<(T, usize)> {
+pub(crate) fn option<T: Plain>(fd: impl AsFd, level: libc::c_int, name: libc::c_int) -> io::Result<(T, usize)> {
     let mut value = T::default();
     let mut len = size_of::<T>() as libc::socklen_t;
     // SAFETY:
     // * The pointers describe `value` and `len`, alive and exclusively ours; the kernel writes at most `len` bytes.
     // * `T` is `Plain`: whatever is written is a value of it.
     let result = unsafe {
-        libc::getsockopt(
-            fd.as_fd().as_raw_fd(),
-            level,
-            name,
-            std::ptr::from_mut(&mut value).cast(),
-            &raw mut len,
-        )
+        libc::getsockopt(fd.as_fd().as_raw_fd(), level, name, std::ptr::from_mut(&mut value).cast(), &raw mut len)
     };
     check(result)?;
     Ok((value, len as usize))
 }
 
 /// Binds an AF_XDP socket.
-pub(crate) fn bind(
-    fd: impl AsFd,
-    flags: u16,
-    ifindex: u32,
-    queue_id: u32,
-    shared_umem_fd: u32,
-) -> io::Result<()> {
-    let address = SockaddrXdp {
-        family: AF_XDP as u16,
-        flags,
-        ifindex,
-        queue_id,
-        shared_umem_fd,
-    };
+pub(crate) fn bind(fd: impl AsFd, flags: u16, ifindex: u32, queue_id: u32, shared_umem_fd: u32) -> io::Result<()> {
+    let address = SockaddrXdp { family: AF_XDP as u16, flags, ifindex, queue_id, shared_umem_fd };
     // SAFETY:
     // * The pointer and length describe `address`, which lives through the call; the kernel only reads it.
     let result = unsafe {
@@ -136,21 +105,9 @@ pub(crate) fn bind(
 pub(crate) fn kick_transmit(fd: impl AsFd) -> io::Result<()> {
     // SAFETY:
     // * An empty message: the null pointers come with length zero.
-    let result = unsafe {
-        libc::sendto(
-            fd.as_fd().as_raw_fd(),
-            std::ptr::null(),
-            0,
-            libc::MSG_DONTWAIT,
-            std::ptr::null(),
-            0,
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    let result =
+        unsafe { libc::sendto(fd.as_fd().as_raw_fd(), std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Tells the kernel to look at the fill ring.
@@ -167,9 +124,5 @@ pub(crate) fn kick_receive(fd: impl AsFd) -> io::Result<()> {
             std::ptr::null_mut(),
         )
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -67,6 +67,15 @@ impl Region {
         self.frames as usize * self.size.bytes()
     }
 
+    /// A copy of the memory's bytes, whoever has them: for tests that look over the kernel's shoulder.
+    #[cfg(test)]
+    pub(crate) fn bytes_at(&self, at: usize, len: usize) -> Vec<u8> {
+        assert!(at + len <= self.bytes());
+        // SAFETY:
+        // * The range lies in the mapping, which is initialised; the tests' kernel is this thread, so nobody writes.
+        unsafe { std::slice::from_raw_parts(self.base().as_ptr().add(at), len) }.to_vec()
+    }
+
     pub(crate) fn mark_all_home(&self) {
         self.all_home.store(true, Ordering::Release);
     }
@@ -74,11 +83,7 @@ impl Region {
     /// The descriptor address of a frame's first byte, if the frame lies in this memory.
     #[inline]
     pub(crate) fn address_of(&self, frame: &Frame) -> Option<usize> {
-        let address = frame
-            .start()
-            .addr()
-            .get()
-            .wrapping_sub(self.map.as_mut_ptr().addr());
+        let address = frame.start().addr().get().wrapping_sub(self.map.as_mut_ptr().addr());
         (address < self.bytes()).then_some(address)
     }
 }
@@ -112,10 +117,7 @@ impl Umem {
     /// [`UmemError`] if there are no frames asked for, or no memory to be had.
     pub fn create(config: &UmemConfig) -> Result<(Self, FramePool), UmemError> {
         if config.frames == 0 || config.frames > Self::MAX_FRAMES {
-            return Err(UmemError::Frames {
-                frames: config.frames,
-                limit: Self::MAX_FRAMES,
-            });
+            return Err(UmemError::Frames { frames: config.frames, limit: Self::MAX_FRAMES });
         }
         let bytes = config.frames as usize * config.frame_size.bytes();
         let huge = match config.huge_pages {
@@ -135,9 +137,7 @@ impl Umem {
             slots: Slots::new(config.frames),
             all_home: AtomicBool::new(false),
         };
-        let umem = Self {
-            region: Arc::new(region),
-        };
+        let umem = Self { region: Arc::new(region) };
         let pool = FramePool::new(umem.clone());
         Ok((umem, pool))
     }
@@ -189,11 +189,7 @@ impl Umem {
     #[inline]
     #[must_use]
     pub fn packet_len(&self, frame: &Frame) -> usize {
-        if frame.is_chained() {
-            self.segments(frame).map(<[u8]>::len).sum()
-        } else {
-            frame.len()
-        }
+        if frame.is_chained() { self.segments(frame).map(<[u8]>::len).sum() } else { frame.len() }
     }
 
     /// Segments of the packet: 1 unless chained.
@@ -203,11 +199,7 @@ impl Umem {
     #[inline]
     #[must_use]
     pub fn segment_count(&self, frame: &Frame) -> usize {
-        if frame.is_chained() {
-            1 + self.tail_slots(frame).count()
-        } else {
-            1
-        }
+        if frame.is_chained() { 1 + self.tail_slots(frame).count() } else { 1 }
     }
 
     /// The slot a frame's head lies in.
@@ -222,15 +214,8 @@ impl Umem {
     /// The slots behind a frame's head, in order.
     #[inline]
     pub(crate) fn tail_slots(&self, frame: &Frame) -> TailSlots<'_> {
-        let next = if frame.is_chained() {
-            self.region.slots.link(self.slot_of(frame)).next
-        } else {
-            NO_SLOT
-        };
-        TailSlots {
-            slots: &self.region.slots,
-            next,
-        }
+        let next = if frame.is_chained() { self.region.slots.link(self.slot_of(frame)).next } else { NO_SLOT };
+        TailSlots { slots: &self.region.slots, next }
     }
 
     fn tails<'a>(&'a self, frame: &'a Frame) -> impl Iterator<Item = &'a [u8]> {
@@ -241,29 +226,15 @@ impl Umem {
             // * A chain holds slots of this memory only, and a link's offset and length were checked against the slot
             //   when it was set; the memory is initialised and stays mapped while a frame of it exists.
             // * The head frame owns its tails and is borrowed for 'a, so nobody writes these bytes meanwhile.
-            unsafe {
-                std::slice::from_raw_parts(
-                    self.region.base().as_ptr().add(at),
-                    usize::from(link.len),
-                )
-            }
+            unsafe { std::slice::from_raw_parts(self.region.base().as_ptr().add(at), usize::from(link.len)) }
         })
     }
 }
 
 impl std::fmt::Debug for Umem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Region {
-            frames,
-            size,
-            pages,
-            ..
-        } = &*self.region;
-        f.debug_struct("Umem")
-            .field("frames", frames)
-            .field("size", size)
-            .field("pages", pages)
-            .finish_non_exhaustive()
+        let Region { frames, size, pages, .. } = &*self.region;
+        f.debug_struct("Umem").field("frames", frames).field("size", size).field("pages", pages).finish_non_exhaustive()
     }
 }
 
@@ -301,36 +272,19 @@ fn map_huge(bytes: usize) -> Option<(File, MmapRaw)> {
     const PAGE: usize = 2 << 20;
     let bytes = bytes.checked_next_multiple_of(PAGE)?;
     let file = sys::memory_file(bytes, libc::MFD_HUGETLB | libc::MFD_HUGE_2MB).ok()?;
-    let map = MmapOptions::new()
-        .len(bytes)
-        .populate()
-        .map_raw(&file)
-        .ok()?;
+    let map = MmapOptions::new().len(bytes).populate().map_raw(&file).ok()?;
     Some((file, map))
 }
 
 fn map_ordinary(bytes: usize, ask: HugePages) -> Result<(File, MmapRaw, PageKind), UmemError> {
     let file = sys::memory_file(bytes, 0).map_err(|source| UmemError::Memory { bytes, source })?;
-    let map = MmapOptions::new()
-        .len(bytes)
-        .map_raw(&file)
-        .map_err(|source| UmemError::Map { bytes, source })?;
-    let merged =
-        ask == HugePages::Prefer && map.advise(Advice::HugePage).is_ok() && shared_memory_merges();
-    Ok((
-        file,
-        map,
-        if merged {
-            PageKind::Transparent
-        } else {
-            PageKind::Normal
-        },
-    ))
+    let map = MmapOptions::new().len(bytes).map_raw(&file).map_err(|source| UmemError::Map { bytes, source })?;
+    let merged = ask == HugePages::Prefer && map.advise(Advice::HugePage).is_ok() && shared_memory_merges();
+    Ok((file, map, if merged { PageKind::Transparent } else { PageKind::Normal }))
 }
 
 /// The kernel accepts the advice for shared memory even where it ignores it; this file tells.
 fn shared_memory_merges() -> bool {
-    let chosen: io::Result<String> =
-        std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+    let chosen: io::Result<String> = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
     chosen.is_ok_and(|line| !line.contains("[never]") && !line.contains("[deny]"))
 }

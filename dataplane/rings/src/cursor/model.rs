@@ -54,9 +54,7 @@ fn produce(memory: &Memory, burst: u32) {
         for ahead in 0..n {
             // SAFETY:
             // * The cursor says the entry is ours; loom checks that it is.
-            memory
-                .entry(cursor.index(ahead))
-                .with_mut(|entry| unsafe { *entry = next + ahead });
+            memory.entry(cursor.index(ahead)).with_mut(|entry| unsafe { *entry = next + ahead });
         }
         if n == 0 {
             thread::yield_now();
@@ -75,11 +73,7 @@ fn consume(memory: &Memory) -> Vec<u32> {
         for ahead in 0..n {
             // SAFETY:
             // * The cursor says the entry is ours; loom checks that it is.
-            seen.push(
-                memory
-                    .entry(cursor.index(ahead))
-                    .with(|entry| unsafe { *entry }),
-            );
+            seen.push(memory.entry(cursor.index(ahead)).with(|entry| unsafe { *entry }));
         }
         if n == 0 {
             thread::yield_now();

@@ -60,16 +60,9 @@ impl Bed {
 
     fn publish(&mut self, want: u32, share: u32) -> Result<(), TestCaseError> {
         let room = self.producer.room(&self.consumed, want);
-        prop_assert!(
-            room <= self.size - self.occupied(),
-            "never more room than there is"
-        );
+        prop_assert!(room <= self.size - self.occupied(), "never more room than there is");
         if room < want {
-            prop_assert_eq!(
-                room,
-                self.size - self.occupied(),
-                "asked the word, so it knows all"
-            );
+            prop_assert_eq!(room, self.size - self.occupied(), "asked the word, so it knows all");
         }
         prop_assert_eq!(self.producer.index(0), self.index(self.true_produced));
         let n = share.min(room);
@@ -82,16 +75,9 @@ impl Bed {
 
     fn release(&mut self, want: u32, share: u32) -> Result<(), TestCaseError> {
         let available = self.consumer.available(&self.produced, want);
-        prop_assert!(
-            available <= self.occupied(),
-            "never more entries than there are"
-        );
+        prop_assert!(available <= self.occupied(), "never more entries than there are");
         if available < want {
-            prop_assert_eq!(
-                available,
-                self.occupied(),
-                "asked the word, so it knows all"
-            );
+            prop_assert_eq!(available, self.occupied(), "asked the word, so it knows all");
         }
         prop_assert_eq!(self.consumer.index(0), self.index(self.true_consumed));
         let n = share.min(available);
@@ -164,11 +150,7 @@ fn a_cursor_asks_the_shared_word_only_when_it_knows_too_little() {
     let produced = AtomicU32::new(0);
     producer.publish(&produced, 4);
     word.store(4, Relaxed);
-    assert_eq!(
-        producer.room(&word, 4),
-        4,
-        "four are known of; the news can wait"
-    );
+    assert_eq!(producer.room(&word, 4), 4, "four are known of; the news can wait");
     assert_eq!(producer.room(&word, 5), 8);
 }
 

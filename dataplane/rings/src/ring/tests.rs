@@ -8,12 +8,7 @@ use crate::abi::{Desc, RingOffset};
 use crate::sys;
 
 /// Where the counters and entries lie in the tests' rings.
-pub(crate) const OFFSET: RingOffset = RingOffset {
-    producer: 0,
-    consumer: 64,
-    desc: 192,
-    flags: 128,
-};
+pub(crate) const OFFSET: RingOffset = RingOffset { producer: 0, consumer: 64, desc: 192, flags: 128 };
 
 /// Two mappings of the same memory, long enough for `size` entries of 16 bytes.
 fn mapped_twice(size: u32) -> (MmapRaw, MmapRaw) {
@@ -26,10 +21,7 @@ fn mapped_twice(size: u32) -> (MmapRaw, MmapRaw) {
 /// Both ends of one ring.
 pub(crate) fn pair<T: Entry>(size: u32) -> (ProducerRing<T>, ConsumerRing<T>) {
     let (ours, theirs) = mapped_twice(size);
-    (
-        ProducerRing::new(ours, &OFFSET, size).unwrap(),
-        ConsumerRing::new(theirs, &OFFSET, size).unwrap(),
-    )
+    (ProducerRing::new(ours, &OFFSET, size).unwrap(), ConsumerRing::new(theirs, &OFFSET, size).unwrap())
 }
 
 #[test]
@@ -38,32 +30,14 @@ fn entries_arrive_as_they_were_written_however_often_the_ring_goes_round() {
     for round in 0..10u64 {
         assert_eq!(near.room(4), 4);
         for ahead in 0..3 {
-            near.write(
-                ahead,
-                Desc {
-                    addr: round,
-                    len: ahead,
-                    options: 1,
-                },
-            );
+            near.write(ahead, Desc { addr: round, len: ahead, options: 1 });
         }
-        assert_eq!(
-            far.available(4),
-            0,
-            "nothing is seen before it is published"
-        );
+        assert_eq!(far.available(4), 0, "nothing is seen before it is published");
         near.publish(3);
         assert_eq!((near.room(4), near.unconsumed()), (1, 3));
         assert_eq!(far.available(4), 3);
         for ahead in 0..3 {
-            assert_eq!(
-                far.read(ahead),
-                Desc {
-                    addr: round,
-                    len: ahead,
-                    options: 1
-                }
-            );
+            assert_eq!(far.read(ahead), Desc { addr: round, len: ahead, options: 1 });
         }
         far.release(3);
     }
@@ -73,53 +47,21 @@ fn entries_arrive_as_they_were_written_however_often_the_ring_goes_round() {
 fn a_ring_whose_offsets_leave_its_mapping_is_refused() {
     let good = OFFSET;
     let bad = [
-        RingOffset {
-            producer: 1 << 20,
-            ..good
-        },
-        RingOffset {
-            consumer: u64::MAX,
-            ..good
-        },
-        RingOffset {
-            flags: u64::MAX - 2,
-            ..good
-        },
-        RingOffset {
-            desc: u64::MAX - 7,
-            ..good
-        },
+        RingOffset { producer: 1 << 20, ..good },
+        RingOffset { consumer: u64::MAX, ..good },
+        RingOffset { flags: u64::MAX - 2, ..good },
+        RingOffset { desc: u64::MAX - 7, ..good },
         RingOffset { desc: 1024, ..good },
-        RingOffset {
-            producer: 2,
-            ..good
-        },
+        RingOffset { producer: 2, ..good },
         RingOffset { desc: 196, ..good },
-        RingOffset {
-            consumer: good.producer,
-            ..good
-        },
-        RingOffset {
-            flags: good.consumer,
-            ..good
-        },
-        RingOffset {
-            producer: good.desc + 4,
-            ..good
-        },
+        RingOffset { consumer: good.producer, ..good },
+        RingOffset { flags: good.consumer, ..good },
+        RingOffset { producer: good.desc + 4, ..good },
     ];
     for offset in bad {
         let (near, far) = mapped_twice(4);
-        assert_eq!(
-            ProducerRing::<Desc>::new(near, &offset, 4).err(),
-            Some(BadOffsets),
-            "{offset:?}"
-        );
-        assert_eq!(
-            ConsumerRing::<Desc>::new(far, &offset, 4).err(),
-            Some(BadOffsets),
-            "{offset:?}"
-        );
+        assert_eq!(ProducerRing::<Desc>::new(near, &offset, 4).err(), Some(BadOffsets), "{offset:?}");
+        assert_eq!(ConsumerRing::<Desc>::new(far, &offset, 4).err(), Some(BadOffsets), "{offset:?}");
     }
     let (near, _) = mapped_twice(4);
     assert!(ProducerRing::<Desc>::new(near, &good, 4).is_ok());
