@@ -24,32 +24,19 @@ struct Stated {
 
 fn read(frame: &Frame<'_>) -> Result<Stated, Quiet> {
     let packet = ArpPacket::new_checked(frame.payload()).map_err(|_| Quiet::Malformed)?;
-    let ArpRepr::EthernetIpv4 {
-        operation,
-        source_hardware_addr,
-        source_protocol_addr,
-        target_protocol_addr,
-        ..
-    } = ArpRepr::parse(&packet).map_err(|_| Quiet::Malformed)?
+    let ArpRepr::EthernetIpv4 { operation, source_hardware_addr, source_protocol_addr, target_protocol_addr, .. } =
+        ArpRepr::parse(&packet).map_err(|_| Quiet::Malformed)?
     else {
         return Err(Quiet::Unanswered);
     };
     if source_hardware_addr != frame.src_addr() {
         return Err(Quiet::Forged);
     }
-    Ok(Stated {
-        operation,
-        sender: (source_protocol_addr, source_hardware_addr),
-        target: target_protocol_addr,
-    })
+    Ok(Stated { operation, sender: (source_protocol_addr, source_hardware_addr), target: target_protocol_addr })
 }
 
 /// Answers a request for an address of the gateway.
-pub(super) fn answer(
-    gateway: &Gateway<'_>,
-    frame: &Frame<'_>,
-    out: &mut [u8],
-) -> Result<Reply, Quiet> {
+pub(super) fn answer(gateway: &Gateway<'_>, frame: &Frame<'_>, out: &mut [u8]) -> Result<Reply, Quiet> {
     let stated = read(frame)?;
     if stated.operation != ArpOperation::Request {
         return Err(Quiet::Unanswered);
@@ -71,34 +58,19 @@ pub(super) fn answer(
         target_hardware_addr: mac,
         target_protocol_addr: address,
     };
-    write(
-        Draft {
-            gateway,
-            to: mac,
-            out,
-        },
-        &reply,
-        Kind::Neighbour,
-    )
+    write(Draft { gateway, to: mac, out }, &reply, Kind::Neighbour)
 }
 
 /// The sender's binding, which every ARP packet but a probe states.
 pub(super) fn learned(frame: &Frame<'_>) -> Option<(IpAddr, MacAddr)> {
     let stated = read(frame).ok()?;
-    let known = matches!(
-        stated.operation,
-        ArpOperation::Request | ArpOperation::Reply
-    );
+    let known = matches!(stated.operation, ArpOperation::Request | ArpOperation::Reply);
     let (address, mac) = stated.sender;
     known.then_some((address.into(), MacAddr(mac.0)))
 }
 
 /// Asks everyone for the address of `target`.
-pub(super) fn request(
-    gateway: &Gateway<'_>,
-    target: Ipv4Addr,
-    out: &mut [u8],
-) -> Result<Reply, Quiet> {
+pub(super) fn request(gateway: &Gateway<'_>, target: Ipv4Addr, out: &mut [u8]) -> Result<Reply, Quiet> {
     let request = ArpRepr::EthernetIpv4 {
         operation: ArpOperation::Request,
         source_hardware_addr: ethernet(gateway.mac),

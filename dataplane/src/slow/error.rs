@@ -53,10 +53,7 @@ impl Problem {
         match self {
             Self::TimeExceeded => Kind::TimeExceeded,
             Self::TooBig { .. } => Kind::TooBig,
-            Self::NoRoute
-            | Self::HostUnreachable
-            | Self::PortUnreachable
-            | Self::AdminProhibited => Kind::Unreachable,
+            Self::NoRoute | Self::HostUnreachable | Self::PortUnreachable | Self::AdminProhibited => Kind::Unreachable,
         }
     }
 
@@ -94,30 +91,18 @@ impl Problem {
 }
 
 /// See [`super::error()`].
-pub(super) fn write(
-    gateway: &Gateway<'_>,
-    problem: Problem,
-    offender: &[u8],
-    out: &mut [u8],
-) -> Result<Reply, Quiet> {
+pub(super) fn write(gateway: &Gateway<'_>, problem: Problem, offender: &[u8], out: &mut [u8]) -> Result<Reply, Quiet> {
     let frame = packet::frame(offender)?;
     if frame.dst_addr().is_multicast() {
         return Err(Quiet::ToMany);
     }
-    let draft = Draft {
-        gateway,
-        to: frame.src_addr(),
-        out,
-    };
+    let draft = Draft { gateway, to: frame.src_addr(), out };
     let len = match frame.ethertype() {
         EthernetProtocol::Ipv4 => write_v4(draft, problem, &frame),
         EthernetProtocol::Ipv6 => write_v6(draft, problem, &frame),
         _ => Err(Quiet::Unanswered),
     }?;
-    Ok(Reply {
-        len,
-        kind: problem.kind(),
-    })
+    Ok(Reply { len, kind: problem.kind() })
 }
 
 fn write_v4(draft: Draft<'_, '_>, problem: Problem, frame: &Frame<'_>) -> Result<usize, Quiet> {
@@ -132,9 +117,7 @@ fn write_v4(draft: Draft<'_, '_>, problem: Problem, frame: &Frame<'_>) -> Result
     }
     let from = source_v4(draft.gateway, source, destination).ok_or(Quiet::NoAddress)?;
     let whole = &frame.payload()[..offender.total_len().into()];
-    let room = IPV4_LONGEST
-        .min(draft.gateway.mtu.into())
-        .saturating_sub(IPV4_HEADER + ICMP_HEADER);
+    let room = IPV4_LONGEST.min(draft.gateway.mtu.into()).saturating_sub(IPV4_HEADER + ICMP_HEADER);
     let quote = &whole[..whole.len().min(room)];
     let (body, len) = draft.icmpv4((from, source), CONTROL, ICMP_HEADER + quote.len())?;
     fill(body, problem.v4(), problem.word(), quote);
@@ -152,9 +135,7 @@ fn write_v6(draft: Draft<'_, '_>, problem: Problem, frame: &Frame<'_>) -> Result
     }
     let from = source_v6(draft.gateway, source, destination);
     let whole = &frame.payload()[..offender.total_len()];
-    let room = IPV6_LONGEST
-        .min(draft.gateway.mtu.into())
-        .saturating_sub(IPV6_HEADER + ICMP_HEADER);
+    let room = IPV6_LONGEST.min(draft.gateway.mtu.into()).saturating_sub(IPV6_HEADER + ICMP_HEADER);
     let quote = &whole[..whole.len().min(room)];
     let (body, len) = draft.icmpv6((from, source), HOPS, ICMP_HEADER + quote.len())?;
     fill(body, problem.v6(), problem.word(), quote);
@@ -185,11 +166,7 @@ fn source_v4(gateway: &Gateway<'_>, to: Ipv4Addr, offended: Ipv4Addr) -> Option<
 }
 
 fn source_v6(gateway: &Gateway<'_>, to: Ipv6Addr, offended: Ipv6Addr) -> Ipv6Addr {
-    if gateway.has(offended.into()) {
-        offended
-    } else {
-        gateway.ipv6_towards(to)
-    }
+    if gateway.has(offended.into()) { offended } else { gateway.ipv6_towards(to) }
 }
 
 fn may_be_reported(message: &[u8], is_question: fn(u8) -> bool) -> Result<(), Quiet> {

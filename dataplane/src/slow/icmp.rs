@@ -3,9 +3,7 @@
 //! The data comes back as it was sent, whatever its length. Fragments are not answered, because nothing is reassembled
 //! here; IPv4 options of the request are not reflected.
 
-use smoltcp::wire::{
-    Icmpv4Message, Icmpv4Packet, Icmpv6Message, Icmpv6Packet, IpProtocol, Ipv6Packet,
-};
+use smoltcp::wire::{Icmpv4Message, Icmpv4Packet, Icmpv6Message, Icmpv6Packet, IpProtocol, Ipv6Packet};
 
 use super::{
     Gateway, Quiet, Reply,
@@ -23,11 +21,7 @@ fn other(protocol: IpProtocol) -> Quiet {
 }
 
 /// Answers an echo request over IPv4.
-pub(super) fn answer_v4(
-    gateway: &Gateway<'_>,
-    frame: &Frame<'_>,
-    out: &mut [u8],
-) -> Result<Reply, Quiet> {
+pub(super) fn answer_v4(gateway: &Gateway<'_>, frame: &Frame<'_>, out: &mut [u8]) -> Result<Reply, Quiet> {
     let received = packet::ipv4(frame.payload())?;
     let (source, destination) = (received.src_addr(), received.dst_addr());
     if frame.dst_addr().is_multicast() || !gateway.has(destination.into()) {
@@ -51,20 +45,13 @@ pub(super) fn answer_v4(
     }
     // RFC 1812, section 4.3.2.5: the type of service is the request's; congestion marks are not an answer's to copy.
     let tos = received.dscp() << 2;
-    let draft = Draft {
-        gateway,
-        to: frame.src_addr(),
-        out,
-    };
+    let draft = Draft { gateway, to: frame.src_addr(), out };
     let (body, len) = draft.icmpv4((destination, source), tos, received.payload().len())?;
     body.copy_from_slice(received.payload());
     let mut reply = Icmpv4Packet::new_unchecked(body);
     reply.set_msg_type(Icmpv4Message::EchoReply);
     reply.fill_checksum();
-    Ok(Reply {
-        len,
-        kind: Kind::Echo,
-    })
+    Ok(Reply { len, kind: Kind::Echo })
 }
 
 /// Answers an echo request over IPv6.
@@ -91,18 +78,11 @@ pub(super) fn answer_v6(
     if request.msg_type() != Icmpv6Message::EchoRequest || request.msg_code() != 0 {
         return Err(Quiet::Unanswered);
     }
-    let draft = Draft {
-        gateway,
-        to: frame.src_addr(),
-        out,
-    };
+    let draft = Draft { gateway, to: frame.src_addr(), out };
     let (body, len) = draft.icmpv6((destination, source), HOPS, received.payload().len())?;
     body.copy_from_slice(received.payload());
     let mut reply = Icmpv6Packet::new_unchecked(body);
     reply.set_msg_type(Icmpv6Message::EchoReply);
     reply.fill_checksum(&destination, &source);
-    Ok(Reply {
-        len,
-        kind: Kind::Echo,
-    })
+    Ok(Reply { len, kind: Kind::Echo })
 }

@@ -26,14 +26,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Neighbour,
-        Self::Request,
-        Self::Echo,
-        Self::TimeExceeded,
-        Self::Unreachable,
-        Self::TooBig,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Neighbour, Self::Request, Self::Echo, Self::TimeExceeded, Self::Unreachable, Self::TooBig];
 }
 
 /// How much each kind may be said.
@@ -48,10 +42,7 @@ pub struct Rate {
 impl Default for Rate {
     /// 100 a second, 50 at once.
     fn default() -> Self {
-        Self {
-            per_second: 100,
-            burst: 50,
-        }
+        Self { per_second: 100, burst: 50 }
     }
 }
 
@@ -77,15 +68,8 @@ impl Limiter {
     /// Buckets that are full.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        let full = Bucket {
-            credit: u64::from(rate.burst) * TOKEN,
-            suppressed: 0,
-        };
-        Self {
-            rate,
-            now: 0,
-            buckets: [full; Kind::ALL.len()],
-        }
+        let full = Bucket { credit: u64::from(rate.burst) * TOKEN, suppressed: 0 };
+        Self { rate, now: 0, buckets: [full; Kind::ALL.len()] }
     }
 
     /// Pays for one reply of `kind` at `now`, in milliseconds of any clock that does not go back; one that does earns
@@ -112,9 +96,7 @@ impl Limiter {
     }
 
     fn earn(&mut self, now: u64) {
-        let earned = now
-            .saturating_sub(self.now)
-            .saturating_mul(self.rate.per_second.into());
+        let earned = now.saturating_sub(self.now).saturating_mul(self.rate.per_second.into());
         self.now = self.now.max(now);
         let full = u64::from(self.rate.burst) * TOKEN;
         for bucket in &mut self.buckets {
@@ -136,9 +118,7 @@ mod tests {
     use super::*;
 
     fn admitted(limiter: &mut Limiter, kind: Kind, now: u64, asked: u32) -> usize {
-        (0..asked)
-            .filter(|_| limiter.admit(kind, now).is_ok())
-            .count()
+        (0..asked).filter(|_| limiter.admit(kind, now).is_ok()).count()
     }
 
     #[test]
@@ -148,9 +128,7 @@ mod tests {
         assert_eq!(limiter.suppressed(Kind::Echo), 30);
         assert_eq!(admitted(&mut limiter, Kind::Echo, 5009, 1), 0);
         assert_eq!(admitted(&mut limiter, Kind::Echo, 5010, 2), 1);
-        let second: usize = (5011..6011)
-            .map(|now| admitted(&mut limiter, Kind::Echo, now, 3))
-            .sum();
+        let second: usize = (5011..6011).map(|now| admitted(&mut limiter, Kind::Echo, now, 3)).sum();
         assert_eq!(second, 100);
         assert_eq!(admitted(&mut limiter, Kind::Echo, 60_000, 80), 50);
     }
@@ -160,22 +138,13 @@ mod tests {
         let mut limiter = Limiter::default();
         admitted(&mut limiter, Kind::Echo, 0, 1000);
         for kind in Kind::ALL.into_iter().filter(|&kind| kind != Kind::Echo) {
-            assert_eq!(
-                (
-                    admitted(&mut limiter, kind, 0, 50),
-                    limiter.suppressed(kind)
-                ),
-                (50, 0)
-            );
+            assert_eq!((admitted(&mut limiter, kind, 0, 50), limiter.suppressed(kind)), (50, 0));
         }
     }
 
     #[test]
     fn a_clock_that_goes_back_earns_nothing_twice() {
-        let mut limiter = Limiter::new(Rate {
-            per_second: 1000,
-            burst: 10,
-        });
+        let mut limiter = Limiter::new(Rate { per_second: 1000, burst: 10 });
         assert_eq!(admitted(&mut limiter, Kind::Echo, 100, 20), 10);
         assert_eq!(admitted(&mut limiter, Kind::Echo, 50, 20), 0);
         assert_eq!(admitted(&mut limiter, Kind::Echo, 100, 20), 0);
@@ -184,15 +153,9 @@ mod tests {
 
     #[test]
     fn a_rate_of_nothing_is_silence() {
-        let mut limiter = Limiter::new(Rate {
-            per_second: 100,
-            burst: 0,
-        });
+        let mut limiter = Limiter::new(Rate { per_second: 100, burst: 0 });
         assert_eq!(admitted(&mut limiter, Kind::Echo, 1 << 40, 5), 0);
-        let mut limiter = Limiter::new(Rate {
-            per_second: 0,
-            burst: 3,
-        });
+        let mut limiter = Limiter::new(Rate { per_second: 0, burst: 3 });
         assert_eq!(admitted(&mut limiter, Kind::Echo, 1 << 40, 5), 3);
     }
 

@@ -53,9 +53,7 @@ impl Gateway<'_> {
 
     /// The address to speak to `other` from: the one in its subnet, else the first.
     fn ipv4_towards(&self, other: Ipv4Addr) -> Option<Ipv4Addr> {
-        let near = |&&(own, len): &&(Ipv4Addr, u8)| {
-            (own.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(len)
-        };
+        let near = |&&(own, len): &&(Ipv4Addr, u8)| (own.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(len);
         let chosen = self.ipv4.iter().find(near).or(self.ipv4.first());
         chosen.map(|&(own, _)| own)
     }
@@ -66,9 +64,7 @@ impl Gateway<'_> {
         if other.is_unicast_link_local() {
             return self.link_local;
         }
-        let near = |&&(own, len): &&(Ipv6Addr, u8)| {
-            (own.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(len)
-        };
+        let near = |&&(own, len): &&(Ipv6Addr, u8)| (own.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(len);
         let chosen = self.ipv6.iter().find(near).or(self.ipv6.first());
         chosen.map_or(self.link_local, |&(own, _)| own)
     }
@@ -130,9 +126,7 @@ pub enum Quiet {
     #[error("a checksum of the packet is wrong")]
     Checksum,
     /// Neighbour discovery that may come from beyond the link (RFC 4861, section 7.1).
-    #[error(
-        "neighbour discovery came with a hop limit other than 255, so possibly from off the link"
-    )]
+    #[error("neighbour discovery came with a hop limit other than 255, so possibly from off the link")]
     OffLink,
     /// A part of a packet; the gateway does not reassemble.
     #[error("the packet is a fragment")]
@@ -193,8 +187,7 @@ pub fn answer(gateway: &Gateway<'_>, frame: &[u8], out: &mut [u8]) -> Result<Rep
 }
 
 fn asks_for_neighbour(protocol: IpProtocol, payload: &[u8]) -> bool {
-    protocol == IpProtocol::Icmpv6
-        && payload.first() == Some(&u8::from(Icmpv6Message::NeighborSolicit))
+    protocol == IpProtocol::Icmpv6 && payload.first() == Some(&u8::from(Icmpv6Message::NeighborSolicit))
 }
 
 /// The binding of an address to a link-layer address that a frame states about its own sender.
@@ -240,12 +233,7 @@ pub fn request(gateway: &Gateway<'_>, target: IpAddr, out: &mut [u8]) -> Result<
 /// Nothing is said about ICMP errors and redirects, fragments other than the first, packets to a group or broadcast
 /// address of either layer, and packets whose source is not one other host (RFC 1122, section 3.2.2; RFC 1812, section
 /// 4.3.2.7; RFC 4443, section 2.4, whose leave to report packets too big for a multicast path is not used).
-pub fn error(
-    gateway: &Gateway<'_>,
-    problem: Problem,
-    offender: &[u8],
-    out: &mut [u8],
-) -> Result<Reply, Quiet> {
+pub fn error(gateway: &Gateway<'_>, problem: Problem, offender: &[u8], out: &mut [u8]) -> Result<Reply, Quiet> {
     error::write(gateway, problem, offender, out)
 }
 

@@ -10,8 +10,8 @@ use podlane_wire::MacAddr;
 use smoltcp::{
     phy::ChecksumCapabilities,
     wire::{
-        EthernetAddress, Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv6Packet, NdiscNeighborFlags,
-        NdiscRepr, RawHardwareAddress,
+        EthernetAddress, Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv6Packet, NdiscNeighborFlags, NdiscRepr,
+        RawHardwareAddress,
     },
 };
 
@@ -52,14 +52,8 @@ fn read<'a>(packet: &Ipv6Packet<&'a [u8]>) -> Result<NdiscRepr<'a>, Quiet> {
 }
 
 /// What a valid solicitation asks for, and the link-layer address it states (RFC 4861, section 7.1.1).
-fn solicitation(
-    packet: &Ipv6Packet<&[u8]>,
-) -> Result<(Ipv6Addr, Option<RawHardwareAddress>), Quiet> {
-    let NdiscRepr::NeighborSolicit {
-        target_addr: target,
-        lladdr,
-    } = read(packet)?
-    else {
+fn solicitation(packet: &Ipv6Packet<&[u8]>) -> Result<(Ipv6Addr, Option<RawHardwareAddress>), Quiet> {
+    let NdiscRepr::NeighborSolicit { target_addr: target, lladdr } = read(packet)? else {
         return Err(Quiet::Unanswered);
     };
     let probe = packet.src_addr().is_unspecified();
@@ -84,8 +78,7 @@ pub(super) fn answer(
 ) -> Result<Reply, Quiet> {
     let (target, stated) = solicitation(received)?;
     let (source, destination) = (received.src_addr(), received.dst_addr());
-    if !gateway.has(target.into()) || destination != target && destination != solicited_node(target)
-    {
+    if !gateway.has(target.into()) || destination != target && destination != solicited_node(target) {
         return Err(Quiet::NotOurs);
     }
     if stated.is_some_and(|stated| !is_sender(frame, stated)) {
@@ -96,28 +89,14 @@ pub(super) fn answer(
         let all = EthernetAddress(MacAddr::of_ipv6_multicast(ALL_NODES).octets());
         (all, ALL_NODES, always)
     } else if gateway.is_host(source.into()) {
-        (
-            frame.src_addr(),
-            source,
-            always | NdiscNeighborFlags::SOLICITED,
-        )
+        (frame.src_addr(), source, always | NdiscNeighborFlags::SOLICITED)
     } else {
         return Err(Quiet::BadSource);
     };
-    let advertisement = NdiscRepr::NeighborAdvert {
-        flags,
-        target_addr: target,
-        lladdr: Some(ethernet(gateway.mac).into()),
-    };
-    let len = write(
-        Draft { gateway, to, out },
-        (target, destination),
-        advertisement,
-    )?;
-    Ok(Reply {
-        len,
-        kind: Kind::Neighbour,
-    })
+    let advertisement =
+        NdiscRepr::NeighborAdvert { flags, target_addr: target, lladdr: Some(ethernet(gateway.mac).into()) };
+    let len = write(Draft { gateway, to, out }, (target, destination), advertisement)?;
+    Ok(Reply { len, kind: Kind::Neighbour })
 }
 
 /// The binding a solicitation states of its source, or an advertisement of its target.
@@ -128,11 +107,7 @@ pub(super) fn learned(frame: &Frame<'_>) -> Option<(IpAddr, MacAddr)> {
             let (_, stated) = solicitation(&packet).ok()?;
             (packet.src_addr(), stated?)
         }
-        NdiscRepr::NeighborAdvert {
-            flags,
-            target_addr,
-            lladdr,
-        } => {
+        NdiscRepr::NeighborAdvert { flags, target_addr, lladdr } => {
             // RFC 4861, section 7.1.2: what goes to a group was not solicited.
             if packet.dst_addr().is_multicast() && flags.contains(NdiscNeighborFlags::SOLICITED) {
                 return None;
@@ -145,23 +120,13 @@ pub(super) fn learned(frame: &Frame<'_>) -> Option<(IpAddr, MacAddr)> {
 }
 
 /// Solicits the address of `target`.
-pub(super) fn request(
-    gateway: &Gateway<'_>,
-    target: Ipv6Addr,
-    out: &mut [u8],
-) -> Result<Reply, Quiet> {
+pub(super) fn request(gateway: &Gateway<'_>, target: Ipv6Addr, out: &mut [u8]) -> Result<Reply, Quiet> {
     let group = solicited_node(target);
     let to = ethernet(MacAddr::of_ipv6_multicast(group));
-    let solicitation = NdiscRepr::NeighborSolicit {
-        target_addr: target,
-        lladdr: Some(ethernet(gateway.mac).into()),
-    };
+    let solicitation = NdiscRepr::NeighborSolicit { target_addr: target, lladdr: Some(ethernet(gateway.mac).into()) };
     let source = gateway.ipv6_towards(target);
     let len = write(Draft { gateway, to, out }, (source, group), solicitation)?;
-    Ok(Reply {
-        len,
-        kind: Kind::Request,
-    })
+    Ok(Reply { len, kind: Kind::Request })
 }
 
 fn write(

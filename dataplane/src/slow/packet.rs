@@ -9,8 +9,8 @@ use podlane_wire::MacAddr;
 use smoltcp::{
     phy::ChecksumCapabilities,
     wire::{
-        EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, Ipv4Packet,
-        Ipv4Repr, Ipv6Packet, Ipv6Repr,
+        EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet,
+        Ipv6Repr,
     },
 };
 
@@ -32,11 +32,7 @@ pub(super) fn ethernet(address: MacAddr) -> EthernetAddress {
 
 pub(super) fn frame(bytes: &[u8]) -> Result<Frame<'_>, Quiet> {
     let frame = EthernetFrame::new_checked(bytes).map_err(|_| Quiet::Malformed)?;
-    if frame.src_addr().is_unicast() {
-        Ok(frame)
-    } else {
-        Err(Quiet::BadSource)
-    }
+    if frame.src_addr().is_unicast() { Ok(frame) } else { Err(Quiet::BadSource) }
 }
 
 pub(super) fn ipv4(bytes: &[u8]) -> Result<Ipv4Packet<&[u8]>, Quiet> {
@@ -44,20 +40,12 @@ pub(super) fn ipv4(bytes: &[u8]) -> Result<Ipv4Packet<&[u8]>, Quiet> {
     if packet.version() != 4 || usize::from(packet.header_len()) < IPV4_HEADER {
         return Err(Quiet::Malformed);
     }
-    if packet.verify_checksum() {
-        Ok(packet)
-    } else {
-        Err(Quiet::Checksum)
-    }
+    if packet.verify_checksum() { Ok(packet) } else { Err(Quiet::Checksum) }
 }
 
 pub(super) fn ipv6(bytes: &[u8]) -> Result<Ipv6Packet<&[u8]>, Quiet> {
     let packet = Ipv6Packet::new_checked(bytes).map_err(|_| Quiet::Malformed)?;
-    if packet.version() == 6 {
-        Ok(packet)
-    } else {
-        Err(Quiet::Malformed)
-    }
+    if packet.version() == 6 { Ok(packet) } else { Err(Quiet::Malformed) }
 }
 
 /// A frame of the gateway's in the caller's buffer.
@@ -69,18 +57,10 @@ pub(super) struct Draft<'a, 'o> {
 
 impl<'o> Draft<'_, 'o> {
     /// Writes the Ethernet header and gives the `len` bytes after it, cleared, and the length of the frame.
-    pub(super) fn ethernet(
-        self,
-        ethertype: EthernetProtocol,
-        len: usize,
-    ) -> Result<(&'o mut [u8], usize), Quiet> {
+    pub(super) fn ethernet(self, ethertype: EthernetProtocol, len: usize) -> Result<(&'o mut [u8], usize), Quiet> {
         let total = ETHERNET_HEADER + len;
         let out = self.out.get_mut(..total).ok_or(Quiet::NoRoom)?;
-        let header = EthernetRepr {
-            src_addr: ethernet(self.gateway.mac),
-            dst_addr: self.to,
-            ethertype,
-        };
+        let header = EthernetRepr { src_addr: ethernet(self.gateway.mac), dst_addr: self.to, ethertype };
         header.emit(&mut EthernetFrame::new_unchecked(&mut *out));
         let body = &mut out[ETHERNET_HEADER..];
         body.fill(0);
@@ -132,10 +112,6 @@ impl<'o> Draft<'_, 'o> {
     }
 
     fn fits(&self, len: usize) -> Result<(), Quiet> {
-        if len <= usize::from(self.gateway.mtu) {
-            Ok(())
-        } else {
-            Err(Quiet::NoRoom)
-        }
+        if len <= usize::from(self.gateway.mtu) { Ok(()) } else { Err(Quiet::NoRoom) }
     }
 }

@@ -50,10 +50,7 @@ fn buffer() -> Vec<u8> {
 fn answered(frame: &[u8]) -> Result<(Vec<u8>, Kind), Quiet> {
     let mut out = buffer();
     let reply = answer(&gateway(), frame, &mut out)?;
-    assert!(
-        out[reply.len..].iter().all(|&byte| byte == 0xa5),
-        "wrote past the reply's end"
-    );
+    assert!(out[reply.len..].iter().all(|&byte| byte == 0xa5), "wrote past the reply's end");
     out.truncate(reply.len);
     Ok((out, reply.kind))
 }
@@ -61,9 +58,7 @@ fn answered(frame: &[u8]) -> Result<(Vec<u8>, Kind), Quiet> {
 /// The one's complement sum of RFC 1071, by its definition; 0 over data that carries its checksum.
 fn checksum(parts: &[&[u8]]) -> u16 {
     let bytes: Vec<u8> = parts.concat();
-    let words = bytes
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
+    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -72,20 +67,12 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 }
 
 fn frame(to: MacAddr, from: MacAddr, ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    [
-        &to.octets(),
-        &from.octets(),
-        &ethertype.to_be_bytes()[..],
-        payload,
-    ]
-    .concat()
+    [&to.octets(), &from.octets(), &ethertype.to_be_bytes()[..], payload].concat()
 }
 
 fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let len = (20 + payload.len() as u16).to_be_bytes();
-    let mut header = vec![
-        0x45, 0x48, len[0], len[1], 0x12, 0x34, 0, 0, 61, protocol, 0, 0,
-    ];
+    let mut header = vec![0x45, 0x48, len[0], len[1], 0x12, 0x34, 0, 0, 61, protocol, 0, 0];
     header.extend(from.octets());
     header.extend(to.octets());
     resum4(&mut header);
@@ -130,10 +117,7 @@ fn icmpv6(from: Ipv6Addr, to: Ipv6Addr, kind: u8, rest: &[u8]) -> Vec<u8> {
 fn icmpv4_reply(reply: &[u8]) -> (&[u8], &[u8]) {
     assert_eq!(reply[12..14], IPV4.to_be_bytes());
     let (header, message) = reply[14..].split_at(20);
-    assert_eq!(
-        usize::from(u16::from_be_bytes([header[2], header[3]])),
-        reply.len() - 14
-    );
+    assert_eq!(usize::from(u16::from_be_bytes([header[2], header[3]])), reply.len() - 14);
     assert_eq!((header[0], header[9]), (0x45, ICMP));
     assert_eq!((checksum(&[header]), checksum(&[message])), (0, 0));
     (header, message)
@@ -143,13 +127,9 @@ fn icmpv4_reply(reply: &[u8]) -> (&[u8], &[u8]) {
 fn icmpv6_reply(reply: &[u8]) -> (Ipv6Addr, Ipv6Addr, u8, &[u8]) {
     assert_eq!(reply[12..14], IPV6.to_be_bytes());
     let (header, message) = reply[14..].split_at(40);
-    assert_eq!(
-        usize::from(u16::from_be_bytes([header[4], header[5]])),
-        message.len()
-    );
+    assert_eq!(usize::from(u16::from_be_bytes([header[4], header[5]])), message.len());
     assert_eq!((header[0] >> 4, header[6]), (6, ICMPV6));
-    let address =
-        |at: usize| -> Ipv6Addr { <[u8; 16]>::try_from(&header[at..at + 16]).unwrap().into() };
+    let address = |at: usize| -> Ipv6Addr { <[u8; 16]>::try_from(&header[at..at + 16]).unwrap().into() };
     let (from, to) = (address(8), address(24));
     assert_eq!(checksum(&[&pseudo6(from, to, message.len()), message]), 0);
     (from, to, header[7], message)
@@ -158,10 +138,7 @@ fn icmpv6_reply(reply: &[u8]) -> (Ipv6Addr, Ipv6Addr, u8, &[u8]) {
 /// Asserts the Ethernet addresses of a reply.
 #[track_caller]
 fn assert_ethernet(reply: &[u8], to: MacAddr) {
-    assert_eq!(
-        (&reply[..6], &reply[6..12]),
-        (&to.octets()[..], &MAC.octets()[..])
-    );
+    assert_eq!((&reply[..6], &reply[6..12]), (&to.octets()[..], &MAC.octets()[..]));
 }
 
 #[test]
@@ -170,41 +147,23 @@ fn a_link_local_host_is_spoken_to_from_the_link_local_address() {
     assert_eq!(gateway().ipv6_towards(near), MAC.link_local());
     assert_eq!(gateway().ipv6_towards(HOST6), OURS6);
     assert_eq!(gateway().ipv6_towards(FAR6), ALSO6);
-    let bare = Gateway {
-        ipv6: &[],
-        ..gateway()
-    };
+    let bare = Gateway { ipv6: &[], ..gateway() };
     assert_eq!(bare.ipv6_towards(FAR6), MAC.link_local());
 }
 
 #[test]
 fn the_last_address_of_a_slash_31_is_a_host_and_of_a_slash_30_is_not() {
     let last = Ipv4Addr::new(10, 9, 0, 3);
-    let narrow = Gateway {
-        ipv4: &[(Ipv4Addr::new(10, 9, 0, 2), 31)],
-        ..gateway()
-    };
+    let narrow = Gateway { ipv4: &[(Ipv4Addr::new(10, 9, 0, 2), 31)], ..gateway() };
     assert!(narrow.is_host(last.into()) && !narrow.is_group(last.into()));
-    let wide = Gateway {
-        ipv4: &[(Ipv4Addr::new(10, 9, 0, 2), 30)],
-        ..gateway()
-    };
+    let wide = Gateway { ipv4: &[(Ipv4Addr::new(10, 9, 0, 2), 30)], ..gateway() };
     assert!(!wide.is_host(last.into()) && wide.is_group(last.into()));
 }
 
 #[test]
 fn a_frame_to_another_station_is_not_answered() {
     let request = arp::packet(1, (HOST, HOST4), OURS4);
-    assert_eq!(
-        answered(&frame(OTHER, HOST, ARP, &request)),
-        Err(Quiet::NotOurs)
-    );
-    assert_eq!(
-        answered(&frame(MAC, HOST, 0x88cc, &[0; 46])),
-        Err(Quiet::Unanswered)
-    );
-    assert_eq!(
-        answered(&frame(MAC, MacAddr::BROADCAST, ARP, &request)),
-        Err(Quiet::BadSource)
-    );
+    assert_eq!(answered(&frame(OTHER, HOST, ARP, &request)), Err(Quiet::NotOurs));
+    assert_eq!(answered(&frame(MAC, HOST, 0x88cc, &[0; 46])), Err(Quiet::Unanswered));
+    assert_eq!(answered(&frame(MAC, MacAddr::BROADCAST, ARP, &request)), Err(Quiet::BadSource));
 }

@@ -68,9 +68,7 @@ pub enum LpmError {
         value: u32,
     },
     /// More routes than indices.
-    #[error(
-        "{count} routes exceed {MAX_ROUTES} for one table; aggregate them or use several networks"
-    )]
+    #[error("{count} routes exceed {MAX_ROUTES} for one table; aggregate them or use several networks")]
     TooManyRoutes {
         /// How many were given.
         count: usize,
@@ -192,10 +190,7 @@ impl<A: Address> Lpm<A> {
         let entries = sorted(routes)?;
         let root_bits = root_bits(entries.len());
         let mut root = vec![NO_ROUTE; 1 << root_bits];
-        let mut builder = Builder {
-            nodes: Vec::new(),
-            guards: Vec::new(),
-        };
+        let mut builder = Builder { nodes: Vec::new(), guards: Vec::new() };
         builder.fill(&mut root, &entries, (0, root_bits));
         Ok(Self {
             root_bits,
@@ -243,10 +238,7 @@ impl<A: Address> Lpm<A> {
 
     /// Memory the table holds, in bytes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + size_of_val(&*self.root)
-            + size_of_val(&*self.nodes)
-            + size_of_val(&*self.guards)
+        size_of::<Self>() + size_of_val(&*self.root) + size_of_val(&*self.nodes) + size_of_val(&*self.guards)
     }
 }
 
@@ -260,23 +252,14 @@ impl<A: Address> Default for Lpm<A> {
     /// A table that matches nothing.
     fn default() -> Self {
         let root = vec![NO_ROUTE; 1 << STRIDE].into();
-        Self {
-            root_bits: STRIDE,
-            root,
-            nodes: Box::new([]),
-            guards: Box::new([]),
-            routes: 0,
-        }
+        Self { root_bits: STRIDE, root, nodes: Box::new([]), guards: Box::new([]), routes: 0 }
     }
 }
 
 impl<A: Address> fmt::Debug for Lpm<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Lpm");
-        shown
-            .field("routes", &self.routes)
-            .field("bytes", &self.bytes())
-            .finish_non_exhaustive()
+        shown.field("routes", &self.routes).field("bytes", &self.bytes()).finish_non_exhaustive()
     }
 }
 
@@ -297,28 +280,18 @@ struct Entry<W> {
 /// The routes checked, in order, each prefix once.
 fn sorted<A: Address>(routes: &[Route<A>]) -> Result<Vec<Entry<A::Word>>, LpmError> {
     if routes.len() > MAX_ROUTES {
-        return Err(LpmError::TooManyRoutes {
-            count: routes.len(),
-        });
+        return Err(LpmError::TooManyRoutes { count: routes.len() });
     }
     let mut entries = Vec::with_capacity(routes.len());
     for (index, route) in routes.iter().enumerate() {
         let (len, value) = (u32::from(route.len), route.value);
         if len > A::Word::WIDTH {
-            return Err(LpmError::PrefixTooLong {
-                index,
-                len: route.len,
-                max: A::Word::WIDTH as u8,
-            });
+            return Err(LpmError::PrefixTooLong { index, len: route.len, max: A::Word::WIDTH as u8 });
         }
         if value > MAX_VALUE {
             return Err(LpmError::ValueTooLarge { index, value });
         }
-        entries.push(Entry {
-            prefix: route.prefix.word().truncated(len),
-            len,
-            value,
-        });
+        entries.push(Entry { prefix: route.prefix.word().truncated(len), len, value });
     }
     entries.sort_by_key(|entry| (entry.prefix, entry.len)); // stable: a later duplicate stays later
     entries.dedup_by(|later, kept| {
@@ -388,12 +361,7 @@ impl<W: Word> Builder<W> {
             return inherited;
         }
         let bits = first.prefix.truncated(shared).after(depth);
-        self.guards.push(Guard {
-            bits,
-            len: shared - depth,
-            hit,
-            miss: inherited,
-        });
+        self.guards.push(Guard { bits, len: shared - depth, hit, miss: inherited });
         GUARD | (self.guards.len() - 1) as u32
     }
 }

@@ -9,29 +9,16 @@ use super::{Address, Lpm, LpmError, MAX_VALUE, Route, Word};
 
 /// Looks at every route, every time.
 fn oracle<A: Address>(routes: &[Route<A>], address: A) -> Option<u32> {
-    let contains =
-        |route: &&Route<A>| route.prefix.word().agreement(address.word()) >= u32::from(route.len);
-    routes
-        .iter()
-        .filter(contains)
-        .max_by_key(|route| route.len)
-        .map(|route| route.value)
+    let contains = |route: &&Route<A>| route.prefix.word().agreement(address.word()) >= u32::from(route.len);
+    routes.iter().filter(contains).max_by_key(|route| route.len).map(|route| route.value)
 }
 
 fn route4(prefix: &str, len: u8, value: u32) -> Route<Ipv4Addr> {
-    Route {
-        prefix: prefix.parse().unwrap(),
-        len,
-        value,
-    }
+    Route { prefix: prefix.parse().unwrap(), len, value }
 }
 
 fn route6(prefix: &str, len: u8, value: u32) -> Route<Ipv6Addr> {
-    Route {
-        prefix: prefix.parse().unwrap(),
-        len,
-        value,
-    }
+    Route { prefix: prefix.parse().unwrap(), len, value }
 }
 
 fn v4(address: &str) -> Ipv4Addr {
@@ -71,19 +58,9 @@ fn the_longest_prefix_wins_and_the_default_takes_the_rest() {
         route4("10.0.0.0", 8, 2),
     ])
     .unwrap();
-    let answers = [
-        "192.0.2.1",
-        "10.9.9.9",
-        "10.1.2.254",
-        "10.1.2.255",
-        "10.1.3.0",
-        "11.0.0.0",
-    ]
-    .map(|address| table.lookup(v4(address)));
-    assert_eq!(
-        answers,
-        [Some(1), Some(2), Some(3), Some(4), Some(2), Some(1)]
-    );
+    let answers = ["192.0.2.1", "10.9.9.9", "10.1.2.254", "10.1.2.255", "10.1.3.0", "11.0.0.0"]
+        .map(|address| table.lookup(v4(address)));
+    assert_eq!(answers, [Some(1), Some(2), Some(3), Some(4), Some(2), Some(1)]);
 }
 
 #[test]
@@ -95,14 +72,8 @@ fn an_ipv6_host_route_is_found_under_its_network_and_its_default() {
         route6("ff00::", 8, 4),
     ])
     .unwrap();
-    let answers = [
-        "2001:db8::1",
-        "fd00:1::4",
-        "fd00:1::5",
-        "fd00:1:0:1::5",
-        "ff02::1",
-    ]
-    .map(|address| table.lookup(v6(address)));
+    let answers =
+        ["2001:db8::1", "fd00:1::4", "fd00:1::5", "fd00:1:0:1::5", "ff02::1"].map(|address| table.lookup(v6(address)));
     assert_eq!(answers, [Some(1), Some(2), Some(3), Some(1), Some(4)]);
 }
 
@@ -123,55 +94,17 @@ fn zero_and_the_largest_value_are_values() {
 fn a_route_that_cannot_be_is_named_by_its_position() {
     let good = route4("10.0.0.0", 8, 1);
     let long = Lpm::build(&[good, Route { len: 33, ..good }]);
-    assert_eq!(
-        long.err(),
-        Some(LpmError::PrefixTooLong {
-            index: 1,
-            len: 33,
-            max: 32
-        })
-    );
-    let large = Lpm::build(&[
-        good,
-        good,
-        Route {
-            value: MAX_VALUE + 1,
-            ..good
-        },
-    ]);
-    assert_eq!(
-        large.err(),
-        Some(LpmError::ValueTooLarge {
-            index: 2,
-            value: MAX_VALUE + 1
-        })
-    );
-    let long = Lpm::build(&[Route {
-        len: 129,
-        ..route6("::", 0, 1)
-    }]);
-    assert_eq!(
-        long.err(),
-        Some(LpmError::PrefixTooLong {
-            index: 0,
-            len: 129,
-            max: 128
-        })
-    );
+    assert_eq!(long.err(), Some(LpmError::PrefixTooLong { index: 1, len: 33, max: 32 }));
+    let large = Lpm::build(&[good, good, Route { value: MAX_VALUE + 1, ..good }]);
+    assert_eq!(large.err(), Some(LpmError::ValueTooLarge { index: 2, value: MAX_VALUE + 1 }));
+    let long = Lpm::build(&[Route { len: 129, ..route6("::", 0, 1) }]);
+    assert_eq!(long.err(), Some(LpmError::PrefixTooLong { index: 0, len: 129, max: 128 }));
 }
 
 #[test]
 fn a_table_of_three_routes_is_smaller_than_two_kilobytes() {
-    let four = [
-        route4("0.0.0.0", 0, 1),
-        route4("10.1.0.0", 16, 2),
-        route4("10.1.2.0", 24, 3),
-    ];
-    let six = [
-        route6("::", 0, 1),
-        route6("fd00::", 48, 2),
-        route6("fd00:0:0:7::", 64, 3),
-    ];
+    let four = [route4("0.0.0.0", 0, 1), route4("10.1.0.0", 16, 2), route4("10.1.2.0", 24, 3)];
+    let six = [route6("::", 0, 1), route6("fd00::", 48, 2), route6("fd00:0:0:7::", 64, 3)];
     assert!(Lpm::build(&four).unwrap().bytes() < 2048);
     assert!(Lpm::build(&six).unwrap().bytes() < 2048);
 }
@@ -182,21 +115,13 @@ fn a_million_routes_build_in_time_and_stay_small() {
     let routes: Vec<_> = (0..1_000_000)
         .map(|value| {
             let bits = numbers.next();
-            Route {
-                prefix: Ipv4Addr::from_bits(bits as u32),
-                len: 16 + (bits >> 60) as u8,
-                value,
-            }
+            Route { prefix: Ipv4Addr::from_bits(bits as u32), len: 16 + (bits >> 60) as u8, value }
         })
         .collect();
     let start = Instant::now();
     let table = Lpm::build(&routes).unwrap();
     // Generous: an unoptimised build on a busy machine takes a second or two.
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert!(table.bytes() < 160 << 20, "{}", table.bytes());
     for route in routes.iter().step_by(100_003) {
         assert_eq!(table.lookup(route.prefix), oracle(&routes, route.prefix));

@@ -16,7 +16,7 @@ impl Word for AtomicU32 {
     }
 
     fn release(&self, value: u32) {
-        self.store(value, Ordering::Release);
+        self.store(value, Ordering::Relaxed);
     }
 }
 

@@ -6,23 +6,11 @@ use super::*;
 
 pub(super) fn packet(operation: u16, sender: (MacAddr, Ipv4Addr), target: Ipv4Addr) -> Vec<u8> {
     let head = [0, 1, 8, 0, 6, 4, 0, operation as u8];
-    [
-        &head[..],
-        &sender.0.octets(),
-        &sender.1.octets(),
-        &[0; 6],
-        &target.octets(),
-    ]
-    .concat()
+    [&head[..], &sender.0.octets(), &sender.1.octets(), &[0; 6], &target.octets()].concat()
 }
 
 fn request_frame(sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
-    frame(
-        MacAddr::BROADCAST,
-        HOST,
-        ARP,
-        &packet(1, (HOST, sender), target),
-    )
+    frame(MacAddr::BROADCAST, HOST, ARP, &packet(1, (HOST, sender), target))
 }
 
 fn parsed(reply: &[u8]) -> ArpRepr {
@@ -41,10 +29,7 @@ fn assert_reply(frame: &[u8], address: Ipv4Addr, to: Ipv4Addr) {
         target_hardware_addr: EthernetAddress(HOST.0),
         target_protocol_addr: to,
     };
-    assert_eq!(
-        (parsed(&reply), reply.len(), kind),
-        (expected, 42, Kind::Neighbour)
-    );
+    assert_eq!((parsed(&reply), reply.len(), kind), (expected, 42, Kind::Neighbour));
 }
 
 #[test]
@@ -64,11 +49,7 @@ fn padding_behind_the_request_is_no_matter() {
 
 #[test]
 fn a_probe_for_our_address_learns_that_it_is_taken() {
-    assert_reply(
-        &request_frame(Ipv4Addr::UNSPECIFIED, OURS4),
-        OURS4,
-        Ipv4Addr::UNSPECIFIED,
-    );
+    assert_reply(&request_frame(Ipv4Addr::UNSPECIFIED, OURS4), OURS4, Ipv4Addr::UNSPECIFIED);
 }
 
 #[test]
@@ -88,21 +69,10 @@ fn other_hosts_and_replies_are_left_alone() {
 #[test]
 fn a_request_from_no_host_or_for_another_sender_is_refused() {
     let group = Ipv4Addr::new(224, 0, 0, 1);
-    assert_eq!(
-        answered(&request_frame(group, OURS4)),
-        Err(Quiet::BadSource)
-    );
+    assert_eq!(answered(&request_frame(group, OURS4)), Err(Quiet::BadSource));
     let subnet = Ipv4Addr::new(10, 1, 255, 255);
-    assert_eq!(
-        answered(&request_frame(subnet, OURS4)),
-        Err(Quiet::BadSource)
-    );
-    let forged = frame(
-        MacAddr::BROADCAST,
-        OTHER,
-        ARP,
-        &packet(1, (HOST, HOST4), OURS4),
-    );
+    assert_eq!(answered(&request_frame(subnet, OURS4)), Err(Quiet::BadSource));
+    let forged = frame(MacAddr::BROADCAST, OTHER, ARP, &packet(1, (HOST, HOST4), OURS4));
     assert_eq!(answered(&forged), Err(Quiet::Forged));
     assert_eq!(learned(&gateway(), &forged), None);
 }
@@ -113,10 +83,7 @@ fn other_hardware_or_lengths_are_refused() {
     for at in [14, 15, 16, 17, 18, 19] {
         let mut bad = good.clone();
         bad[at] ^= 0x40;
-        assert!(
-            matches!(answered(&bad), Err(Quiet::Malformed | Quiet::Unanswered)),
-            "byte {at}"
-        );
+        assert!(matches!(answered(&bad), Err(Quiet::Malformed | Quiet::Unanswered)), "byte {at}");
     }
     assert_eq!(answered(&good[..41]), Err(Quiet::Malformed));
 }
@@ -125,21 +92,14 @@ fn other_hardware_or_lengths_are_refused() {
 fn a_binding_is_learned_from_requests_replies_and_announcements() {
     let binding = Some((IpAddr::from(HOST4), HOST));
     let reply = frame(MAC, HOST, ARP, &packet(2, (HOST, HOST4), OURS4));
-    for stated in [
-        request_frame(HOST4, OURS4),
-        request_frame(HOST4, HOST4),
-        reply,
-    ] {
+    for stated in [request_frame(HOST4, OURS4), request_frame(HOST4, HOST4), reply] {
         assert_eq!(learned(&gateway(), &stated), binding);
     }
 }
 
 #[test]
 fn a_probe_and_an_unknown_operation_state_no_binding() {
-    assert_eq!(
-        learned(&gateway(), &request_frame(Ipv4Addr::UNSPECIFIED, HOST4)),
-        None
-    );
+    assert_eq!(learned(&gateway(), &request_frame(Ipv4Addr::UNSPECIFIED, HOST4)), None);
     let reverse = frame(MAC, HOST, ARP, &packet(3, (HOST, HOST4), OURS4));
     assert_eq!(learned(&gateway(), &reverse), None);
 }
@@ -148,13 +108,7 @@ fn a_probe_and_an_unknown_operation_state_no_binding() {
 fn a_next_hop_is_asked_for_from_the_address_in_its_subnet() {
     let mut out = buffer();
     let reply = request(&gateway(), HOST4.into(), &mut out).unwrap();
-    assert_eq!(
-        reply,
-        Reply {
-            len: 42,
-            kind: Kind::Request
-        }
-    );
+    assert_eq!(reply, Reply { len: 42, kind: Kind::Request });
     assert_ethernet(&out, MacAddr::BROADCAST);
     let expected = ArpRepr::EthernetIpv4 {
         operation: ArpOperation::Request,
@@ -169,27 +123,10 @@ fn a_next_hop_is_asked_for_from_the_address_in_its_subnet() {
 #[test]
 fn ourselves_and_groups_are_not_asked_for() {
     let mut out = buffer();
-    for target in [
-        OURS4,
-        Ipv4Addr::BROADCAST,
-        Ipv4Addr::new(10, 1, 255, 255),
-        Ipv4Addr::UNSPECIFIED,
-    ] {
-        assert_eq!(
-            request(&gateway(), target.into(), &mut out),
-            Err(Quiet::BadTarget)
-        );
+    for target in [OURS4, Ipv4Addr::BROADCAST, Ipv4Addr::new(10, 1, 255, 255), Ipv4Addr::UNSPECIFIED] {
+        assert_eq!(request(&gateway(), target.into(), &mut out), Err(Quiet::BadTarget));
     }
-    let bare = Gateway {
-        ipv4: &[],
-        ..gateway()
-    };
-    assert_eq!(
-        request(&bare, HOST4.into(), &mut out),
-        Err(Quiet::NoAddress)
-    );
-    assert_eq!(
-        request(&gateway(), HOST4.into(), &mut out[..41]),
-        Err(Quiet::NoRoom)
-    );
+    let bare = Gateway { ipv4: &[], ..gateway() };
+    assert_eq!(request(&bare, HOST4.into(), &mut out), Err(Quiet::NoAddress));
+    assert_eq!(request(&gateway(), HOST4.into(), &mut out[..41]), Err(Quiet::NoRoom));
 }

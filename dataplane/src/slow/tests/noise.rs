@@ -4,37 +4,19 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PROBLEMS: [Problem; 3] = [
-    Problem::TimeExceeded,
-    Problem::PortUnreachable,
-    Problem::TooBig { mtu: u16::MAX },
-];
+const PROBLEMS: [Problem; 3] = [Problem::TimeExceeded, Problem::PortUnreachable, Problem::TooBig { mtu: u16::MAX }];
 
 /// Valid frames of every kind that is read here.
 fn valid() -> impl Strategy<Value = Vec<u8>> {
     let solicitation = || {
         let mut out = buffer();
-        let host = Gateway {
-            mac: HOST,
-            ipv4: &[(HOST4, 16)],
-            ipv6: &[(HOST6, 64)],
-            ..gateway()
-        };
+        let host = Gateway { mac: HOST, ipv4: &[(HOST4, 16)], ipv6: &[(HOST6, 64)], ..gateway() };
         let len = request(&host, OURS6.into(), &mut out).unwrap().len;
         out[..len].to_vec()
     };
-    let extended = [
-        &[44, 0, 1, 4, 0, 0, 0, 0, UDP, 0, 0, 1, 0, 0, 0, 7],
-        &[0_u8; 16][..],
-    ]
-    .concat();
+    let extended = [&[44, 0, 1, 4, 0, 0, 0, 0, UDP, 0, 0, 1, 0, 0, 0, 7], &[0_u8; 16][..]].concat();
     prop::sample::select(vec![
-        frame(
-            MacAddr::BROADCAST,
-            HOST,
-            ARP,
-            &arp::packet(1, (HOST, HOST4), OURS4),
-        ),
+        frame(MacAddr::BROADCAST, HOST, ARP, &arp::packet(1, (HOST, HOST4), OURS4)),
         frame(MAC, HOST, ARP, &arp::packet(2, (HOST, HOST4), OURS4)),
         solicitation(),
         echo::ping4(40),
@@ -47,13 +29,8 @@ fn valid() -> impl Strategy<Value = Vec<u8>> {
 /// A valid frame with some bytes changed and perhaps its end cut off.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let changes = prop::collection::vec((0_usize..120, any::<u8>()), 0..4);
-    (
-        valid(),
-        changes,
-        prop_oneof![3 => Just(usize::MAX), 1 => 0_usize..120],
-        any::<bool>(),
-    )
-        .prop_map(|(mut frame, changes, end, sum)| {
+    (valid(), changes, prop_oneof![3 => Just(usize::MAX), 1 => 0_usize..120], any::<bool>()).prop_map(
+        |(mut frame, changes, end, sum)| {
             for (at, value) in changes {
                 if let Some(byte) = frame.get_mut(at) {
                     *byte = value;
@@ -64,26 +41,14 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
                 resum4(&mut frame[14..]); // so that the change gets past the header checksum
             }
             frame
-        })
+        },
+    )
 }
 
 fn any_gateway() -> impl Strategy<Value = Gateway<'static>> {
     (any::<bool>(), 0_u16..2000, 0_u8..=33).prop_map(|(bare, mtu, len)| {
         let lens: &'static [(Ipv4Addr, u8)] = Box::leak(Box::new([(OURS4, len)]));
-        if bare {
-            Gateway {
-                ipv4: &[],
-                ipv6: &[],
-                mtu,
-                ..gateway()
-            }
-        } else {
-            Gateway {
-                ipv4: lens,
-                mtu,
-                ..gateway()
-            }
-        }
+        if bare { Gateway { ipv4: &[], ipv6: &[], mtu, ..gateway() } } else { Gateway { ipv4: lens, mtu, ..gateway() } }
     })
 }
 

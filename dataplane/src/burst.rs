@@ -1,0 +1,177 @@
+//! What moves down the line: a burst of frames, the scratch that describes them, and the queue at a port's exit.
+
+use std::collections::VecDeque;
+
+use podlane_rings::Frame;
+
+use crate::{
+    counters::Tally,
+    drops::DropReason,
+    flow::{FlowKey, Program},
+};
+
+/// The most frames a stage sees at once. 32 costs 4 % of the in-memory rate, 128 gains nothing and leaves less room for the
+/// flow entries in the first-level cache.
+pub const BURST: usize = 64;
+
+/// Up to [`BURST`] frames as one port received them.
+#[derive(Default)]
+pub struct Burst {
+    frames: Vec<Frame>,
+}
+
+impl Burst {
+    /// An empty burst with room for all it will ever hold.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { frames: Vec::with_capacity(BURST) }
+    }
+
+    /// How many more frames fit.
+    #[inline]
+    #[must_use]
+    pub fn room(&self) -> usize {
+        BURST.saturating_sub(self.frames.len())
+    }
+
+    /// Adds a frame. A port asks for [`Self::room`] first; beyond it the burst grows, which costs an allocation and is a
+    /// mistake of the port.
+    #[inline]
+    pub fn push(&mut self, frame: Frame) {
+        debug_assert!(self.room() > 0, "a port received more than a burst");
+        self.frames.push(frame);
+    }
+
+    /// Whether nothing was received.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// The frames in order of arrival.
+    #[inline]
+    #[must_use]
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// Takes the frames out, in order of arrival.
+    #[inline]
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Frame> {
+        self.frames.drain(..)
+    }
+}
+
+/// Where the headers of a packet start, in bytes from the start of the frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Layout {
+    /// The IP (or ARP, or other) header.
+    pub l3: u16,
+    /// The transport header; 0 when the frame has none: no IP, or a fragment.
+    pub l4: u16,
+}
+
+/// The scratch of one burst: a column a field, a row a frame. One per worker, reused.
+pub struct Line {
+    /// The rows in use.
+    pub(crate) rows: usize,
+    pub(crate) keys: Box<[FlowKey; BURST]>,
+    pub(crate) hashes: Box<[u64; BURST]>,
+    pub(crate) layouts: [Layout; BURST],
+    /// Bytes of the whole packet.
+    pub(crate) lengths: [u32; BURST],
+    pub(crate) programs: Box<[Program; BURST]>,
+    /// A set bit: the row's program is not known yet.
+    pub(crate) missing: u64,
+    /// Bytes of all rows.
+    pub(crate) bytes: u64,
+}
+
+impl Line {
+    /// Scratch for bursts of up to [`BURST`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            rows: 0,
+            keys: Box::new([FlowKey::default(); BURST]),
+            hashes: Box::new([0; BURST]),
+            layouts: [Layout::default(); BURST],
+            lengths: [0; BURST],
+            programs: Box::new([Program::drop(DropReason::PortClosed); BURST]),
+            missing: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Frames waiting to leave by one port: what the port's ring did not take stays here, up to a bound.
+pub struct OutQueue {
+    frames: VecDeque<Frame>,
+    /// The packets' lengths, in step with `frames`: what left is counted by what is left.
+    lengths: VecDeque<u32>,
+    bytes: u64,
+    bound: usize,
+}
+
+impl OutQueue {
+    /// A queue of at most `bound` packets.
+    #[must_use]
+    pub fn new(bound: usize) -> Self {
+        Self { frames: VecDeque::with_capacity(bound), lengths: VecDeque::with_capacity(bound), bytes: 0, bound }
+    }
+
+    /// Adds a packet of `length` bytes, or gives it back when the queue is full.
+    ///
+    /// # Errors
+    /// The frame itself: the caller drops it by name.
+    #[inline]
+    pub fn push(&mut self, frame: Frame, length: u32) -> Result<(), Frame> {
+        if self.frames.len() >= self.bound {
+            return Err(frame);
+        }
+        self.frames.push_back(frame);
+        self.lengths.push_back(length);
+        self.bytes += u64::from(length);
+        Ok(())
+    }
+
+    /// The frames, first to leave first. Ports take from the front only.
+    #[inline]
+    pub const fn frames(&mut self) -> &mut VecDeque<Frame> {
+        &mut self.frames
+    }
+
+    /// What waits, once what was taken from the front is accounted for.
+    #[inline]
+    pub fn waiting(&mut self) -> Tally {
+        if self.frames.is_empty() {
+            self.lengths.clear();
+            self.bytes = 0;
+        } else {
+            let left = self.lengths.len() - self.frames.len();
+            self.bytes -= self.lengths.drain(..left).map(u64::from).sum::<u64>();
+        }
+        Tally { packets: self.frames.len() as u64, bytes: self.bytes }
+    }
+
+    /// How many packets wait.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether none waits.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}

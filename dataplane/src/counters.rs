@@ -1,0 +1,157 @@
+//! The ledger: plain numbers of one worker, copied out whole when someone asks.
+//!
+//! For the whole switch, at every moment someone looks: received = sent + dropped + held. Packets the switch makes itself (copies of
+//! a flooded frame, errors, neighbour requests) are received from [`SWITCH`], its own port; held are those waiting in
+//! queues. Numbers are written by one worker only and copied between two of its turns, so a copy is always
+//! consistent; frames under way between two workers are what one handed and the other has not yet taken.
+
+use crate::{
+    drops::{DropReason, REASONS},
+    ids::PortId,
+};
+
+/// The switch's own port: the source of what it makes itself.
+pub const SWITCH: PortId = PortId(0);
+
+/// Packets and their bytes, Ethernet headers included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    /// Counts packets that have these bytes together.
+    #[inline]
+    pub fn add(&mut self, packets: u64, bytes: u64) {
+        self.packets += packets;
+        self.bytes += bytes;
+    }
+}
+
+/// One port's numbers on one worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortCounters {
+    /// What came in by it.
+    pub received: Tally,
+    /// What left by it.
+    pub sent: Tally,
+    /// What came in by it and died, by [`DropReason`].
+    pub dropped: [u64; REASONS],
+}
+
+impl Default for PortCounters {
+    fn default() -> Self {
+        Self { received: Tally::default(), sent: Tally::default(), dropped: [0; REASONS] }
+    }
+}
+
+impl PortCounters {
+    /// The reasons that have counted anything.
+    pub fn reasons(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL.into_iter().zip(self.dropped).filter(|(_, count)| *count > 0)
+    }
+
+    /// Adds another worker's numbers of the same port.
+    pub fn merge(&mut self, other: &Self) {
+        self.received.add(other.received.packets, other.received.bytes);
+        self.sent.add(other.sent.packets, other.sent.bytes);
+        for (mine, theirs) in self.dropped.iter_mut().zip(other.dropped) {
+            *mine += theirs;
+        }
+    }
+}
+
+/// One worker's ledger.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// By [`PortId`]; grows when a port is attached.
+    pub ports: Vec<PortCounters>,
+    /// Frames handed to other workers.
+    pub handed: u64,
+    /// Frames taken over from other workers.
+    pub taken: u64,
+    /// Frames waiting in this worker's queues; filled in when a copy is made.
+    pub held: u64,
+    /// Packets whose flow was in the table.
+    pub hits: u64,
+    /// Packets whose flow had to be resolved.
+    pub misses: u64,
+    /// Misses that found no room in the flow table: forwarded, but not remembered.
+    pub uncached: u64,
+}
+
+impl Counters {
+    /// Makes room for this port's numbers, and for the switch's own.
+    pub fn make_room(&mut self, port: PortId) {
+        if self.ports.len() <= port.index() {
+            self.ports.resize_with(port.index() + 1, PortCounters::default);
+        }
+    }
+
+    /// The numbers of a port. A port never attached counts on the switch's own.
+    #[inline]
+    pub fn port(&mut self, port: PortId) -> &mut PortCounters {
+        let index = if port.index() < self.ports.len() { port.index() } else { SWITCH.index() };
+        &mut self.ports[index]
+    }
+
+    /// Counts one death.
+    #[inline]
+    pub fn dropped(&mut self, port: PortId, reason: DropReason) {
+        self.port(port).dropped[reason as usize] += 1;
+    }
+
+    /// Counts one packet the switch made.
+    pub fn made(&mut self, bytes: usize) {
+        self.port(SWITCH).received.add(1, bytes as u64);
+    }
+
+    /// Adds another worker's ledger.
+    pub fn merge(&mut self, other: &Self) {
+        if self.ports.len() < other.ports.len() {
+            self.ports.resize_with(other.ports.len(), PortCounters::default);
+        }
+        for (mine, theirs) in self.ports.iter_mut().zip(&other.ports) {
+            mine.merge(theirs);
+        }
+        self.handed += other.handed;
+        self.taken += other.taken;
+        self.held += other.held;
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.uncached += other.uncached;
+    }
+
+    /// All that came in, the switch's own packets included.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.ports.iter().map(|port| port.received.packets).sum()
+    }
+
+    /// All that went out.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.ports.iter().map(|port| port.sent.packets).sum()
+    }
+
+    /// All that died.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.ports.iter().flat_map(|port| port.dropped).sum()
+    }
+
+    /// All that waits: in queues, and under way between workers.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.held + self.handed.saturating_sub(self.taken)
+    }
+
+    /// Whether received = sent + dropped + held.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        self.received() == self.sent() + self.lost() + self.waiting()
+    }
+}

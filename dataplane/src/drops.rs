@@ -1,0 +1,96 @@
+//! Why a frame died: the complete list.
+//!
+//! Every frame that enters the switch leaves by one port or by one of these. The sentence beside each name is
+//! the operator's: it is what `podlane counters` and the documents print.
+
+/// The reasons, with the snake_case name used in JSON and the sentence for people.
+macro_rules! drop_reasons {
+    ($($variant:ident, $name:literal, $sentence:literal;)*) => {
+        /// Why a frame was dropped.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $(#[doc = $sentence] $variant,)*
+        }
+
+        impl DropReason {
+            /// All of them, in the order of their numbers.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
+
+            /// The stable name in JSON, metrics and tables.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it means and where to look, for the operator.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => $sentence,)* }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    Runt, "runt", "The frame is shorter than an Ethernet header or than the header its type announces.";
+    Giant, "giant", "The frame is longer than the receiving port's MTU allows.";
+    VlanTruncated, "vlan_truncated", "The frame ends inside a VLAN tag.";
+    TooManyVlanTags, "too_many_vlan_tags", "The frame carries more than two VLAN tags.";
+    Ipv4Header, "ipv4_header", "The IPv4 header is truncated, of another version, or its length field is below 20 bytes.";
+    Ipv4Length, "ipv4_length", "The IPv4 total length is shorter than the header or longer than the frame.";
+    Ipv4Checksum, "ipv4_checksum", "The header checksum of an IPv4 packet to be routed is wrong (RFC 1812, 5.2.2).";
+    Ipv6Header, "ipv6_header", "The IPv6 header is truncated, of another version, or its extension headers do not end.";
+    Ipv6Length, "ipv6_length", "The IPv6 payload length is longer than the frame.";
+    L4Truncated, "l4_truncated", "The transport header is cut off although the packet is no fragment.";
+    L4Length, "l4_length", "The UDP length or TCP data offset contradicts the packet.";
+    ArpMalformed, "arp_malformed", "The ARP packet is truncated or not Ethernet over IPv4.";
+    SourceMulticast, "source_multicast", "The source MAC address is a group address.";
+    SpoofedMac, "spoofed_mac", "The source MAC address is not the one stated for this port.";
+    SpoofedAddress, "spoofed_address", "The source IP address (or ARP sender, or advertised ND target) is not one stated for this port.";
+    PortClosed, "port_closed", "The port is not in the tables yet: it is born closed.";
+    VlanNotAllowed, "vlan_not_allowed", "The frame's VLAN (or the lack of one) is not configured on this port.";
+    ReservedMulticast, "reserved_multicast", "A link-local protocol frame (01:80:c2:00:00:0x) is not forwarded by a bridge.";
+    SamePort, "same_port", "The destination is behind the port the frame came from.";
+    NoDestination, "no_destination", "A flooded frame's network has no other port.";
+    UnknownDestination, "unknown_destination", "The destination MAC address is unknown and the network does not flood.";
+    FloodLimit, "flood_limit", "The network's flood limit (storm cap) was reached.";
+    NotIp, "not_ip", "A frame for the gateway is neither IP nor ARP.";
+    ForGateway, "for_gateway", "A packet for the gateway's own address that it does not answer.";
+    NoGatewayInFamily, "no_gateway_in_family", "A packet to be routed in an address family for which its network has no gateway.";
+    NoRoute, "no_route", "The VRF has no route to the destination.";
+    Blackhole, "blackhole", "The route says discard.";
+    TtlExpired, "ttl_expired", "The time to live or hop limit was 1 or less at the gateway.";
+    NeighbourUnresolved, "neighbour_unresolved", "The next hop's MAC address is not known yet; a request was sent.";
+    NotRoutable, "not_routable", "Link-local, loopback, multicast or unspecified addresses are not routed.";
+    TooBig, "too_big", "The packet exceeds the MTU of the port it should leave by.";
+    ReplyLimit, "reply_limit", "The gateway's reply or error was suppressed by its rate limit.";
+    EgressGone, "egress_gone", "The port the packet should leave by is not attached.";
+    EgressFull, "egress_full", "The transmit queue of the port it should leave by is full.";
+    HandoffFull, "handoff_full", "The ring to the worker that owns the leaving port is full.";
+    NoFrame, "no_frame", "No free frame was left for a copy; give the worker more frames.";
+    NoHeadroom, "no_headroom", "No room in front of the packet for a header to be pushed.";
+    FaultDrop, "fault_drop", "Dropped on purpose by a fault port.";
+    PortRemoved, "port_removed", "The port was removed while the frame was queued for it.";
+}
+
+/// How many reasons there are.
+pub const REASONS: usize = DropReason::ALL.len();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_names_and_order_agree() {
+        for (number, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            assert!(reason.name().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+            assert!(reason.sentence().ends_with('.'));
+        }
+        let mut names: Vec<_> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), REASONS);
+    }
+}

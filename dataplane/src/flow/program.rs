@@ -1,0 +1,225 @@
+//! A flow's program: what resolve decided, in three words that a hit copies and runs.
+//!
+//! ```text
+//!   word 0   op (8) | drop reason (8) | leaving port (16) | tag: none, or VLAN id + edit (16) | MTU (16)
+//!   word 1   new destination MAC (48) | dependency shard (16)
+//!   word 2   new source MAC (48)      | spare (16)
+//! ```
+//!
+//! All there is to do to a packet has an op here, dropping and flooding included, so that apply is the only executor.
+
+use podlane_wire::MacAddr;
+
+use crate::{
+    drops::DropReason,
+    flow::key::{mac_word, word_mac},
+    ids::PortId,
+};
+
+/// Words in a program.
+pub const PROGRAM_WORDS: usize = 3;
+
+/// What apply does with a packet of the flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Op {
+    /// Drop by [`Program::reason`].
+    Drop = 0,
+    /// Send out of [`Program::egress`] as it is, but for the VLAN tag.
+    Bridge = 1,
+    /// Rewrite both MAC addresses, count the hop, send out of [`Program::egress`].
+    Route = 2,
+    /// Copy to every other port of the packet's network.
+    Flood = 3,
+    /// For the gateway itself: ARP, ND, echo, or an error to be sent back.
+    Answer = 4,
+}
+
+/// What happens to the outer VLAN tag on the way out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TagEdit {
+    /// Leave the frame as it came.
+    Keep,
+    /// Take the tag off.
+    Pop,
+    /// Put a tag with this id in front.
+    Push(u16),
+    /// Write this id into the tag that is there.
+    Set(u16),
+}
+
+impl TagEdit {
+    const fn pack(self) -> u16 {
+        match self {
+            Self::Keep => 0,
+            Self::Pop => 1 << 12,
+            Self::Push(id) => 2 << 12 | (id & 0xfff),
+            Self::Set(id) => 3 << 12 | (id & 0xfff),
+        }
+    }
+
+    const fn unpack(bits: u16) -> Self {
+        match bits >> 12 {
+            0 => Self::Keep,
+            1 => Self::Pop,
+            2 => Self::Push(bits & 0xfff),
+            _ => Self::Set(bits & 0xfff),
+        }
+    }
+}
+
+/// What to do with the packets of a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Program {
+    words: [u64; PROGRAM_WORDS],
+}
+
+impl Program {
+    /// Drop by this reason.
+    #[inline]
+    #[must_use]
+    pub const fn drop(reason: DropReason) -> Self {
+        Self { words: [(Op::Drop as u64) | (reason as u64) << 8, 0, 0] }
+    }
+
+    /// Send out of `egress`, whose longest IP packet is `mtu` bytes.
+    #[must_use]
+    pub fn bridge(egress: PortId, tag: TagEdit, mtu: u16) -> Self {
+        Self { words: [head(Op::Bridge, egress, tag, mtu), 0, 0] }
+    }
+
+    /// Send out of `egress` as a router does, from `source` to the next hop's MAC address.
+    #[must_use]
+    pub fn route(egress: PortId, tag: TagEdit, mtu: u16, next_hop: MacAddr, source: MacAddr) -> Self {
+        Self { words: [head(Op::Route, egress, tag, mtu), mac_word(next_hop), mac_word(source)] }
+    }
+
+    /// Copy to all other ports of the network.
+    #[must_use]
+    pub fn flood() -> Self {
+        Self { words: [head(Op::Flood, PortId(0), TagEdit::Keep, u16::MAX), 0, 0] }
+    }
+
+    /// Hand to the gateway; `reason` is what to call the packet's end when nothing is sent back.
+    #[must_use]
+    pub fn answer(reason: DropReason) -> Self {
+        Self { words: [(Op::Answer as u64) | (reason as u64) << 8, 0, 0] }
+    }
+
+    /// The same program, forgotten when something behind `shard` changes.
+    #[must_use]
+    pub const fn depending_on(mut self, shard: u16) -> Self {
+        self.words[1] |= (shard as u64) << 48;
+        self
+    }
+
+    /// What to do.
+    #[inline]
+    #[must_use]
+    pub const fn op(&self) -> Op {
+        match self.words[0] as u8 {
+            1 => Op::Bridge,
+            2 => Op::Route,
+            3 => Op::Flood,
+            4 => Op::Answer,
+            _ => Op::Drop,
+        }
+    }
+
+    /// Why the packet dies, for [`Op::Drop`] and an [`Op::Answer`] that has no answer.
+    #[inline]
+    #[must_use]
+    pub fn reason(&self) -> DropReason {
+        let number = usize::from((self.words[0] >> 8) as u8);
+        DropReason::ALL.get(number).copied().unwrap_or(DropReason::EgressGone)
+    }
+
+    /// The port to leave by.
+    #[inline]
+    #[must_use]
+    pub const fn egress(&self) -> PortId {
+        PortId((self.words[0] >> 16) as u16)
+    }
+
+    /// What happens to the VLAN tag.
+    #[inline]
+    #[must_use]
+    pub const fn tag(&self) -> TagEdit {
+        TagEdit::unpack((self.words[0] >> 32) as u16)
+    }
+
+    /// The longest IP packet the leaving port takes, bytes.
+    #[inline]
+    #[must_use]
+    pub const fn mtu(&self) -> u16 {
+        (self.words[0] >> 48) as u16
+    }
+
+    /// The next hop's MAC address, for [`Op::Route`].
+    #[inline]
+    #[must_use]
+    pub fn next_hop(&self) -> MacAddr {
+        word_mac(self.words[1])
+    }
+
+    /// The source MAC address, for [`Op::Route`].
+    #[inline]
+    #[must_use]
+    pub fn source(&self) -> MacAddr {
+        word_mac(self.words[2])
+    }
+
+    /// The part of the learned tables this program was resolved from.
+    #[inline]
+    #[must_use]
+    pub const fn shard(&self) -> u16 {
+        (self.words[1] >> 48) as u16
+    }
+
+    /// The words, for the flow table.
+    #[inline]
+    #[must_use]
+    pub const fn words(&self) -> &[u64; PROGRAM_WORDS] {
+        &self.words
+    }
+
+    /// A program from words taken out of [`Self::words`].
+    #[inline]
+    #[must_use]
+    pub const fn from_words(words: [u64; PROGRAM_WORDS]) -> Self {
+        Self { words }
+    }
+}
+
+const fn head(op: Op, egress: PortId, tag: TagEdit, mtu: u16) -> u64 {
+    op as u64 | (egress.0 as u64) << 16 | (tag.pack() as u64) << 32 | (mtu as u64) << 48
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_gives_back_what_was_put_in() {
+        let next_hop = MacAddr([2, 0, 0, 0, 0, 9]);
+        let source = MacAddr([2, 0, 0, 0, 0, 1]);
+        for tag in [TagEdit::Keep, TagEdit::Pop, TagEdit::Push(4094), TagEdit::Set(1)] {
+            let program = Program::route(PortId(700), tag, 9000, next_hop, source).depending_on(4095);
+            assert_eq!(program.op(), Op::Route);
+            assert_eq!(program.egress(), PortId(700));
+            assert_eq!(program.tag(), tag);
+            assert_eq!(program.mtu(), 9000);
+            assert_eq!(program.next_hop(), next_hop);
+            assert_eq!(program.source(), source);
+            assert_eq!(program.shard(), 4095);
+        }
+    }
+
+    #[test]
+    fn every_reason_survives_a_drop_program() {
+        for reason in DropReason::ALL {
+            assert_eq!(Program::drop(reason).op(), Op::Drop);
+            assert_eq!(Program::drop(reason).reason(), reason);
+        }
+    }
+}

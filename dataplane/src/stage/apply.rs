@@ -1,0 +1,212 @@
+//! apply: programs run. The only executor: a hit and a miss, a drop and a flood all end here.
+
+use podlane_rings::Frame;
+use podlane_wire::{MacAddr, checksum};
+
+use crate::{
+    burst::{Burst, Layout, Line},
+    drops::DropReason,
+    flow::{Class, FlowKey, Op, Program, TagEdit},
+    ids::PortId,
+    stage::{dispatch::Exits, finish, gateway, resolve::Shared},
+    tables::{PortTable, Tables},
+    worker::limits::Limits,
+};
+
+const ETHERNET: usize = 14;
+const VLAN_TAG: usize = 4;
+
+/// What every packet of a pass has in common.
+pub struct Pass<'a> {
+    /// The tables the programs were resolved from.
+    pub tables: &'a Tables,
+    /// What was learned.
+    pub shared: &'a Shared,
+    /// The port the burst came in by.
+    pub ingress: PortId,
+    /// Its table, unless it is closed.
+    pub port: Option<&'a PortTable>,
+    /// Worker-clock milliseconds.
+    pub now: u32,
+}
+
+/// One packet on its way out.
+pub struct Packet<'a> {
+    pub(crate) frame: Frame,
+    pub(crate) key: &'a FlowKey,
+    pub(crate) layout: Layout,
+    pub(crate) length: u32,
+}
+
+/// Runs the programs of a burst, in order of arrival.
+pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+    let unfinished = pass.port.is_some_and(|port| port.unfinished_checksums);
+    for (row, frame) in burst.drain().enumerate() {
+        let program = &line.programs[row];
+        let packet = Packet { frame, key: &line.keys[row], layout: line.layouts[row], length: line.lengths[row] };
+        match program.op() {
+            Op::Bridge => forward(packet, program, pass.ingress, unfinished, exits),
+            Op::Route => route(packet, program, pass, unfinished, exits, limits),
+            Op::Drop => exits.drop(pass.ingress, packet.frame, program.reason()),
+            Op::Flood => flood(packet, pass, unfinished, exits, limits),
+            Op::Answer => gateway::answer(packet, program.reason(), pass, exits, limits),
+        }
+    }
+}
+
+/// Tag, checksum, out: what bridged and routed packets share.
+#[inline]
+fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId, unfinished: bool, exits: &mut Exits) {
+    let egress = program.egress();
+    if packet.length > u32::from(program.mtu()) + u32::from(packet.layout.l3) {
+        return exits.drop(ingress, packet.frame, DropReason::TooBig);
+    }
+    if program.tag() != TagEdit::Keep
+        && let Err(reason) = edit_tag(&mut packet, program.tag())
+    {
+        return exits.drop(ingress, packet.frame, reason);
+    }
+    if unfinished && packet.layout.l4 != 0 {
+        let offload = exits.finishes_checksums(egress);
+        finish::checksum(&mut packet, exits.pool.umem(), offload);
+    }
+    exits.send(ingress, egress, packet.frame, packet.length);
+}
+
+fn route(
+    mut packet: Packet<'_>,
+    program: &Program,
+    pass: &Pass<'_>,
+    unfinished: bool,
+    exits: &mut Exits,
+    limits: &mut Limits,
+) {
+    if let Err(reason) = count_hop(&mut packet, program.mtu()) {
+        return gateway::refuse(packet, reason, program.mtu(), pass, exits, limits);
+    }
+    let bytes = packet.frame.bytes_mut();
+    let (MacAddr(next_hop), MacAddr(source)) = (program.next_hop(), program.source());
+    bytes[..6].copy_from_slice(&next_hop);
+    bytes[6..12].copy_from_slice(&source);
+    forward(packet, program, pass.ingress, unfinished, exits);
+}
+
+/// Checks what a router must (RFC 1812, 5.2.2 and 5.3.1) and counts the hop.
+#[inline]
+fn count_hop(packet: &mut Packet<'_>, mtu: u16) -> Result<(), DropReason> {
+    let l3 = usize::from(packet.layout.l3);
+    let too_big = packet.length > u32::from(mtu) + u32::from(packet.layout.l3);
+    let ipv4 = packet.key.kind().class == Class::Ipv4;
+    let header = packet.frame.bytes_mut().get_mut(l3..).ok_or(DropReason::Runt)?;
+    if !ipv4 {
+        let header = header.first_chunk_mut::<40>().ok_or(DropReason::Ipv6Header)?;
+        if header[7] <= 1 {
+            return Err(DropReason::TtlExpired);
+        }
+        if too_big {
+            return Err(DropReason::TooBig);
+        }
+        header[7] -= 1;
+        return Ok(());
+    }
+    let length = usize::from(header.first().map_or(0, |first| first & 0xf)) * 4;
+    let header = header.get_mut(..length.max(20)).ok_or(DropReason::Ipv4Header)?;
+    if !checksum::sum(header).is_valid() {
+        return Err(DropReason::Ipv4Checksum);
+    }
+    if header[8] <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    if too_big {
+        return Err(DropReason::TooBig);
+    }
+    let before = u16::from_be_bytes([header[8], header[9]]);
+    let field = u16::from_be_bytes([header[10], header[11]]);
+    header[8] -= 1;
+    let updated = checksum::update16(field, before, before - 0x0100);
+    header[10..12].copy_from_slice(&updated.to_be_bytes());
+    Ok(())
+}
+
+/// Copies to every other port of the packet's network, under the network's cap; the last copy is the packet itself.
+#[cold]
+fn flood(mut packet: Packet<'_>, pass: &Pass<'_>, unfinished: bool, exits: &mut Exits, limits: &mut Limits) {
+    let number = pass.port.and_then(|port| port.network_of(packet.key.vlan()));
+    let Some((number, network)) = number.and_then(|number| Some((number, pass.tables.network(number)?))) else {
+        return exits.drop(pass.ingress, packet.frame, DropReason::VlanNotAllowed);
+    };
+    if !limits.flood(number, network.flood_limit, pass.now) {
+        return exits.drop(pass.ingress, packet.frame, DropReason::FloodLimit);
+    }
+    if unfinished && packet.layout.l4 != 0 {
+        finish::checksum(&mut packet, exits.pool.umem(), false);
+    }
+    let mut members = network.members.iter().filter(|member| member.port != pass.ingress).peekable();
+    while let Some(member) = members.next() {
+        let program = Program::bridge(member.port, member.tag_edit(packet.key.vlan()), member.mtu);
+        if members.peek().is_none() {
+            return forward(packet, &program, pass.ingress, false, exits);
+        }
+        match exits.copy(&packet.frame) {
+            Some(frame) => {
+                exits.counters.made(packet.length as usize);
+                let copy = Packet { frame, key: packet.key, layout: packet.layout, length: packet.length };
+                forward(copy, &program, crate::counters::SWITCH, false, exits);
+            }
+            None => {
+                // A copy that was never made: received from the switch's own port, and dead there.
+                exits.counters.made(packet.length as usize);
+                exits.counters.dropped(crate::counters::SWITCH, DropReason::NoFrame);
+            }
+        }
+    }
+    exits.drop(pass.ingress, packet.frame, DropReason::NoDestination);
+}
+
+/// Takes off, puts on or rewrites the outer VLAN tag; layout and length follow.
+pub(super) fn edit_tag(packet: &mut Packet<'_>, edit: TagEdit) -> Result<(), DropReason> {
+    const ADDRESSES: usize = 12;
+    let frame = &mut packet.frame;
+    match edit {
+        TagEdit::Keep => {}
+        TagEdit::Pop => {
+            if frame.len() < ETHERNET + VLAN_TAG {
+                return Err(DropReason::VlanTruncated);
+            }
+            frame.bytes_mut().copy_within(..ADDRESSES, VLAN_TAG);
+            frame.pop_front(VLAN_TAG).map_err(|_| DropReason::VlanTruncated)?;
+            packet.shift(-(VLAN_TAG as i16));
+        }
+        TagEdit::Push(id) => {
+            frame.push_front(VLAN_TAG).map_err(|_| DropReason::NoHeadroom)?;
+            let bytes = frame.bytes_mut();
+            bytes.copy_within(VLAN_TAG..VLAN_TAG + ADDRESSES, 0);
+            bytes[ADDRESSES..ADDRESSES + 2].copy_from_slice(&[0x81, 0x00]);
+            bytes[ADDRESSES + 2..ADDRESSES + 4].copy_from_slice(&id.to_be_bytes());
+            packet.shift(VLAN_TAG as i16);
+        }
+        TagEdit::Set(id) => {
+            let tag = frame.bytes_mut().get_mut(ETHERNET..ETHERNET + 2).ok_or(DropReason::VlanTruncated)?;
+            // The priority bits stay as the sender chose them.
+            let priority = u16::from_be_bytes([tag[0], tag[1]]) & 0xf000;
+            tag.copy_from_slice(&(priority | id).to_be_bytes());
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Packet<'a> {
+    /// A packet of the switch's own, made because of one with this key.
+    pub(super) fn made(frame: Frame, key: &'a FlowKey) -> Self {
+        let length = frame.len() as u32;
+        Self { frame, key, layout: Layout::default(), length }
+    }
+
+    fn shift(&mut self, by: i16) {
+        self.layout.l3 = self.layout.l3.wrapping_add_signed(by);
+        if self.layout.l4 != 0 {
+            self.layout.l4 = self.layout.l4.wrapping_add_signed(by);
+        }
+        self.length = self.length.wrapping_add_signed(i32::from(by));
+    }
+}

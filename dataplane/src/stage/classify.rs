@@ -1,0 +1,255 @@
+//! classify: bytes become flow keys; malformed frames get their drop reason here.
+//!
+//! One pass over the headers a verdict can depend on, each length checked before it is believed. What it does not need (options,
+//! checksums) it does not read.
+
+use podlane_rings::{Frame, Umem};
+
+use crate::{
+    burst::{Layout, Line},
+    drops::DropReason,
+    flow::{Class, FlowKey, FlowTable, Kind, Program, VlanField},
+    ids::PortId,
+};
+
+const ETHERNET: usize = 14;
+const VLAN_TAG: usize = 4;
+const TYPE_IPV4: u16 = 0x0800;
+const TYPE_ARP: u16 = 0x0806;
+const TYPE_VLAN: u16 = 0x8100;
+const TYPE_IPV6: u16 = 0x86dd;
+const TYPE_SERVICE_VLAN: u16 = 0x88a8;
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+const SCTP: u8 = 132;
+
+/// How many IPv6 extension headers are walked; RFC 8504, 5.3 allows a limit, and no honest sender comes near it.
+const EXTENSIONS: usize = 8;
+
+/// Reads the headers of a burst that came in by `port`. `longest` is the longest frame the port takes, bytes.
+pub fn classify(line: &mut Line, frames: &[Frame], umem: &Umem, port: PortId, longest: usize, table: &FlowTable) {
+    line.rows = frames.len();
+    line.missing = 0;
+    line.bytes = 0;
+    for (row, frame) in frames.iter().enumerate() {
+        let bytes = frame.bytes();
+        let length = if frame.is_chained() { umem.packet_len(frame) } else { bytes.len() };
+        line.lengths[row] = length as u32;
+        line.bytes += length as u64;
+        let packet = Packet { port, bytes, length };
+        let parsed = if length > longest { Err(DropReason::Giant) } else { packet.read() };
+        match parsed {
+            Ok((key, layout)) => {
+                line.hashes[row] = table.hash(&key);
+                line.keys[row] = key;
+                line.layouts[row] = layout;
+                line.missing |= 1 << row;
+            }
+            Err(reason) => line.programs[row] = Program::drop(reason),
+        }
+    }
+}
+
+/// Reads one packet outside a burst: for tools and tests.
+///
+/// # Errors
+/// The reason a port would drop it by.
+pub fn key_of(port: PortId, bytes: &[u8]) -> Result<(FlowKey, Layout), DropReason> {
+    Packet { port, bytes, length: bytes.len() }.read()
+}
+
+/// A packet being read: its first segment, and the length of all of it.
+#[derive(Clone, Copy)]
+struct Packet<'a> {
+    port: PortId,
+    bytes: &'a [u8],
+    length: usize,
+}
+
+/// The link layer, read.
+struct Link<'a> {
+    macs: &'a [u8; 12],
+    vlan: VlanField,
+    ethertype: u16,
+}
+
+impl Link<'_> {
+    #[inline]
+    fn key(&self, port: PortId, class: Class, protocol: u8) -> FlowKey {
+        FlowKey::new(port, self.macs, self.vlan, Kind { class, protocol, ethertype: self.ethertype })
+    }
+}
+
+impl Packet<'_> {
+    #[inline]
+    fn read(&self) -> Result<(FlowKey, Layout), DropReason> {
+        let (macs, rest) = self.bytes.split_first_chunk::<12>().ok_or(DropReason::Runt)?;
+        let ethertype = be16(rest, 0).ok_or(DropReason::Runt)?;
+        let link = Link { macs, vlan: VlanField::UNTAGGED, ethertype };
+        if ethertype == TYPE_VLAN || ethertype == TYPE_SERVICE_VLAN {
+            return self.tagged(link);
+        }
+        self.network(&link, ETHERNET)
+    }
+
+    #[cold]
+    fn tagged(&self, mut link: Link<'_>) -> Result<(FlowKey, Layout), DropReason> {
+        let tag = be16(self.bytes, ETHERNET).ok_or(DropReason::VlanTruncated)?;
+        link.vlan = VlanField::tagged(tag);
+        link.ethertype = be16(self.bytes, ETHERNET + 2).ok_or(DropReason::VlanTruncated)?;
+        let l3 = ETHERNET + VLAN_TAG;
+        if link.ethertype != TYPE_VLAN && link.ethertype != TYPE_SERVICE_VLAN {
+            return self.network(&link, l3);
+        }
+        // A customer's tag inside ours is payload to us (802.1ad), but a third tag is a loop or an attack.
+        let inner = be16(self.bytes, l3 + 2).ok_or(DropReason::VlanTruncated)?;
+        if inner == TYPE_VLAN || inner == TYPE_SERVICE_VLAN {
+            return Err(DropReason::TooManyVlanTags);
+        }
+        Ok((link.key(self.port, Class::Other, 0), Layout { l3: l3 as u16, l4: 0 }))
+    }
+
+    #[inline]
+    fn network(&self, link: &Link<'_>, l3: usize) -> Result<(FlowKey, Layout), DropReason> {
+        match link.ethertype {
+            TYPE_IPV4 => self.ipv4(link, l3),
+            TYPE_IPV6 => self.ipv6(link, l3),
+            TYPE_ARP => self.arp(link, l3),
+            _ => Ok((link.key(self.port, Class::Other, 0), Layout { l3: l3 as u16, l4: 0 })),
+        }
+    }
+
+    fn arp(&self, link: &Link<'_>, l3: usize) -> Result<(FlowKey, Layout), DropReason> {
+        // RFC 826: Ethernet, IPv4, 6 and 4 bytes of address.
+        const ETHERNET_OVER_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
+        let arp = self.bytes.get(l3..l3 + 28).ok_or(DropReason::ArpMalformed)?;
+        if !arp.starts_with(&ETHERNET_OVER_IPV4) {
+            return Err(DropReason::ArpMalformed);
+        }
+        Ok((link.key(self.port, Class::Arp, 0), Layout { l3: l3 as u16, l4: 0 }))
+    }
+
+    #[inline]
+    fn ipv4(&self, link: &Link<'_>, l3: usize) -> Result<(FlowKey, Layout), DropReason> {
+        let header = self.bytes.get(l3..).and_then(|rest| rest.first_chunk::<20>()).ok_or(DropReason::Ipv4Header)?;
+        let header_length = usize::from(header[0] & 0xf) * 4;
+        if header[0] >> 4 != 4 || header_length < 20 {
+            return Err(DropReason::Ipv4Header);
+        }
+        let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        if total < header_length || l3 + total > self.length {
+            return Err(DropReason::Ipv4Length);
+        }
+        let protocol = header[9];
+        let [.., a, b, c, d, e, f, g, h] = *header;
+        let mut key = link.key(self.port, Class::Ipv4, protocol);
+        key.set_ipv4([a, b, c, d, e, f, g, h]);
+        let l4 = l3 + header_length;
+        // More fragments, or an offset: the first fragment too goes without ports, so that all of them are one flow.
+        if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
+            return Ok((key, Layout { l3: l3 as u16, l4: 0 }));
+        }
+        key.set_ports(self.ports(protocol, l4, total - header_length)?);
+        Ok((key, Layout { l3: l3 as u16, l4: l4 as u16 }))
+    }
+
+    #[inline]
+    fn ipv6(&self, link: &Link<'_>, l3: usize) -> Result<(FlowKey, Layout), DropReason> {
+        let header = self.bytes.get(l3..).and_then(|rest| rest.first_chunk::<40>()).ok_or(DropReason::Ipv6Header)?;
+        if header[0] >> 4 != 6 {
+            return Err(DropReason::Ipv6Header);
+        }
+        let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        let end = l3 + 40 + payload;
+        if end > self.length {
+            return Err(DropReason::Ipv6Length);
+        }
+        let (protocol, l4) = match header[6] {
+            TCP | UDP | ICMPV6 | SCTP => (header[6], l3 + 40),
+            other => self.extensions(other, l3 + 40, end)?,
+        };
+        let ports = if l4 == 0 { [0; 4] } else { self.ports(protocol, l4, end - l4)? };
+        let discovery = protocol == ICMPV6 && l4 != 0 && (133..=137).contains(&ports[0]);
+        let mut key = link.key(self.port, if discovery { Class::Nd } else { Class::Ipv6 }, protocol);
+        if let Some(addresses) = header.last_chunk::<32>() {
+            key.set_ipv6(addresses);
+        }
+        key.set_ports(ports);
+        Ok((key, Layout { l3: l3 as u16, l4: l4 as u16 }))
+    }
+
+    /// Walks IPv6 extension headers (RFC 8200, 4) to the transport header: its protocol and offset, 0 for a fragment.
+    #[cold]
+    fn extensions(&self, first: u8, start: usize, end: usize) -> Result<(u8, usize), DropReason> {
+        const HOP_BY_HOP: u8 = 0;
+        const ROUTING: u8 = 43;
+        const FRAGMENT: u8 = 44;
+        const AUTHENTICATION: u8 = 51;
+        const DESTINATION: u8 = 60;
+        let (mut next, mut at) = (first, start);
+        for _ in 0..EXTENSIONS {
+            let unit = match next {
+                HOP_BY_HOP | ROUTING | DESTINATION => 8,
+                AUTHENTICATION => 4,
+                FRAGMENT => {
+                    let header = self.bytes.get(at..at + 8).ok_or(DropReason::Ipv6Header)?;
+                    return Ok((header[0], 0));
+                }
+                // 59 is "no next header"; anything unknown is a protocol we have no ports for.
+                _ => return Ok((next, at)),
+            };
+            let header = self.bytes.get(at..at + 2).ok_or(DropReason::Ipv6Header)?;
+            let length = if unit == 4 { (usize::from(header[1]) + 2) * 4 } else { (usize::from(header[1]) + 1) * 8 };
+            next = header[0];
+            at += length;
+            if at > end {
+                return Err(DropReason::Ipv6Header);
+            }
+        }
+        Err(DropReason::Ipv6Header)
+    }
+
+    /// The key's four bytes of ports, once the transport header is known to be whole.
+    #[inline]
+    fn ports(&self, protocol: u8, l4: usize, length: usize) -> Result<[u8; 4], DropReason> {
+        let shortest = match protocol {
+            TCP => 20,
+            UDP => 8,
+            SCTP => 12,
+            ICMP | ICMPV6 => 4,
+            _ => return Ok([0; 4]),
+        };
+        let header = self.bytes.get(l4..).ok_or(DropReason::L4Truncated)?;
+        if length < shortest || header.len() < shortest {
+            return Err(DropReason::L4Truncated);
+        }
+        let first = header.first_chunk::<8>().map_or([0; 4], |[a, b, c, d, ..]| [*a, *b, *c, *d]);
+        match protocol {
+            TCP => {
+                let data_offset = usize::from(header[12] >> 4) * 4;
+                if data_offset < 20 || data_offset > length {
+                    return Err(DropReason::L4Length);
+                }
+            }
+            UDP => {
+                let stated = usize::from(u16::from_be_bytes([header[4], header[5]]));
+                if stated < 8 || stated > length {
+                    return Err(DropReason::L4Length);
+                }
+            }
+            // Type and code; the checksum behind them differs from packet to packet.
+            ICMP | ICMPV6 => return Ok([header[0], header[1], 0, 0]),
+            _ => {}
+        }
+        Ok(first)
+    }
+}
+
+#[inline]
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    let pair = bytes.get(at..at + 2)?;
+    Some(u16::from_be_bytes([pair[0], pair[1]]))
+}

@@ -1,0 +1,253 @@
+//! dispatch: every way out of the switch. A frame ends here, in one port's queue, in another worker's ring, or in a drop counter.
+
+use podlane_rings::{Frame, FramePool};
+
+use crate::{
+    burst::OutQueue,
+    counters::Counters,
+    drops::DropReason,
+    ids::{MAX_PORTS, PortId, WorkerId},
+    port::{Port, PortError},
+    worker::handoff::Peers,
+};
+
+/// Frames that may wait for one port: two of its bursts at the default ring size, so that a slow port delays its own
+/// packets and no one else's.
+pub const QUEUE_BOUND: usize = 1024;
+
+/// Where a port's exit is, seen from one worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Exit {
+    /// Nowhere: the port is not attached.
+    #[default]
+    None,
+    /// Here, in this slot.
+    Here { slot: u16, finishes_checksums: bool },
+    /// With another worker.
+    There(WorkerId),
+}
+
+/// A port this worker serves.
+pub struct Attached {
+    /// Which.
+    pub id: PortId,
+    /// Its rings.
+    pub port: Box<dyn Port>,
+    /// What waits to leave by it.
+    pub queue: OutQueue,
+    /// Whether it died and waits to be detached.
+    pub dead: bool,
+    /// Set while the port is on [`Exits::busy`].
+    marked: bool,
+}
+
+/// Every way out: the ports of this worker, the rings to the others, and the pool and ledger they need.
+pub struct Exits {
+    /// The worker's packet memory.
+    pub pool: FramePool,
+    /// The worker's ledger.
+    pub counters: Counters,
+    /// The ports this worker serves, by slot.
+    pub slots: Vec<Attached>,
+    /// The rings to and from the other workers.
+    pub peers: Peers,
+    exits: Box<[Exit]>,
+    /// Slots with frames to send or to bring home.
+    busy: Vec<u16>,
+}
+
+impl Exits {
+    /// No way out yet.
+    #[must_use]
+    pub fn new(pool: FramePool, peers: Peers) -> Self {
+        let mut counters = Counters::default();
+        counters.make_room(crate::counters::SWITCH);
+        Self { pool, counters, slots: Vec::new(), peers, exits: vec![Exit::None; MAX_PORTS].into(), busy: Vec::new() }
+    }
+
+    /// Opens the way out by a port of this worker.
+    pub fn attach(&mut self, id: PortId, port: Box<dyn Port>) {
+        self.counters.make_room(id);
+        let finishes_checksums = port.facts().finishes_checksums;
+        self.set(id, Exit::Here { slot: self.slots.len() as u16, finishes_checksums });
+        self.slots.push(Attached { id, port, queue: OutQueue::new(QUEUE_BOUND), dead: false, marked: false });
+        self.busy.reserve(self.slots.len());
+        // Its rings want frames before anything can arrive.
+        self.mark(self.slots.len() - 1);
+    }
+
+    /// Opens the way to a port of another worker.
+    pub fn attach_remote(&mut self, id: PortId, worker: WorkerId) {
+        self.counters.make_room(id);
+        self.set(id, Exit::There(worker));
+    }
+
+    /// Has a port settled at the end of the turn: it received, or was sent to.
+    #[inline]
+    pub fn mark(&mut self, slot: usize) {
+        let attached = &mut self.slots[slot];
+        if !attached.marked {
+            attached.marked = true;
+            self.busy.push(slot as u16);
+        }
+    }
+
+    /// Closes the way to a port; what waits for it is dropped by name. Returns the port, if it was this worker's.
+    pub fn detach(&mut self, id: PortId) -> Option<Box<dyn Port>> {
+        self.set(id, Exit::None);
+        let slot = self.slots.iter().position(|attached| attached.id == id)?;
+        let mut attached = self.slots.swap_remove(slot);
+        self.discard(&mut attached);
+        if let Some(moved) = self.slots.get(slot) {
+            let (id, finishes_checksums) = (moved.id, moved.port.facts().finishes_checksums);
+            self.set(id, Exit::Here { slot: slot as u16, finishes_checksums });
+        }
+        // Slots have moved: look at all of them once.
+        self.busy.clear();
+        for slot in 0..self.slots.len() {
+            self.slots[slot].marked = false;
+            self.mark(slot);
+        }
+        Some(attached.port)
+    }
+
+    /// The port died: its frames are dropped by name, and it is not polled until it is detached.
+    pub fn kill(&mut self, slot: usize) {
+        let Some(attached) = self.slots.get_mut(slot) else { return };
+        attached.dead = true;
+        let id = attached.id;
+        let mut frames = core::mem::take(attached.queue.frames());
+        for frame in frames.drain(..) {
+            self.drop(id, frame, DropReason::PortRemoved);
+        }
+        self.set(id, Exit::None);
+    }
+
+    /// Sends a packet of `length` bytes out of `egress`; `ingress` is where it came from, for the ledger.
+    #[inline]
+    pub fn send(&mut self, ingress: PortId, egress: PortId, frame: Frame, length: u32) {
+        match self.exit(egress) {
+            Exit::Here { slot, .. } => {
+                let attached = &mut self.slots[usize::from(slot)];
+                if let Err(frame) = attached.queue.push(frame, length) {
+                    return self.drop(ingress, frame, DropReason::EgressFull);
+                }
+                self.mark(usize::from(slot));
+            }
+            Exit::There(worker) => self.hand_over(ingress, egress, worker, frame),
+            Exit::None => self.drop(ingress, frame, DropReason::EgressGone),
+        }
+    }
+
+    /// Whether a checksum may be left unfinished toward this port.
+    #[inline]
+    #[must_use]
+    pub fn finishes_checksums(&self, egress: PortId) -> bool {
+        matches!(self.exit(egress), Exit::Here { finishes_checksums: true, .. })
+    }
+
+    /// Ends a packet that came in by `ingress`.
+    #[inline]
+    pub fn drop(&mut self, ingress: PortId, frame: Frame, reason: DropReason) {
+        self.counters.dropped(ingress, reason);
+        self.pool.give(frame);
+    }
+
+    /// A copy of a packet, if there are frames for it.
+    pub fn copy(&mut self, frame: &Frame) -> Option<Frame> {
+        let umem = self.pool.umem().clone();
+        self.pool.copy_packet(&umem, frame)
+    }
+
+    /// Moves queued packets into the ports' rings, and rings. Calls `died` for each port that failed.
+    pub fn flush(&mut self, mut died: impl FnMut(PortId, PortError)) {
+        let mut kept = 0;
+        for turn in 0..self.busy.len() {
+            let slot = self.busy[turn];
+            let Some(attached) = self.slots.get_mut(usize::from(slot)) else { continue };
+            let before = attached.queue.waiting();
+            attached.port.transmit(&mut self.pool, &mut attached.queue);
+            let after = attached.queue.waiting();
+            let sent = &mut self.counters.port(attached.id).sent;
+            sent.add(before.packets - after.packets, before.bytes - after.bytes);
+            if let Err(error) = attached.port.settle(&mut self.pool) {
+                died(attached.id, error);
+                self.kill(usize::from(slot));
+            }
+            let attached = &mut self.slots[usize::from(slot)];
+            attached.marked = !attached.dead && (after.packets > 0 || attached.port.outstanding());
+            if attached.marked {
+                self.busy[kept] = slot;
+                kept += 1;
+            }
+        }
+        self.busy.truncate(kept);
+    }
+
+    /// Takes over what other workers handed here: copied into this worker's memory, because their rings cannot send from
+    /// it.
+    pub fn take_over(&mut self) {
+        for peer in 0..self.peers.len() {
+            for _ in 0..crate::burst::BURST {
+                let Some(handed) = self.peers.next(peer) else { break };
+                self.counters.taken += 1;
+                let copy = self.peers.umem(peer).and_then(|umem| self.pool.copy_packet(umem, &handed.frame));
+                let length = self.peers.umem(peer).map_or(0, |umem| umem.packet_len(&handed.frame));
+                self.peers.give_back(peer, handed.frame);
+                match copy {
+                    Some(copy) => self.send(handed.ingress, handed.egress, copy, length as u32),
+                    None => self.counters.dropped(handed.ingress, DropReason::NoFrame),
+                }
+            }
+        }
+        self.peers.bring_home(&mut self.pool);
+    }
+
+    /// Packets waiting in this worker's queues.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.slots.iter().map(|attached| attached.queue.len() as u64).sum()
+    }
+
+    /// Whether a port has frames to send or to bring home.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
+    /// Closes every port and gives back every frame.
+    pub fn close(&mut self) {
+        while let Some(attached) = self.slots.first() {
+            let id = attached.id;
+            if let Some(port) = self.detach(id) {
+                port.close(&mut self.pool);
+            }
+        }
+        self.peers.bring_home(&mut self.pool);
+    }
+
+    fn hand_over(&mut self, ingress: PortId, egress: PortId, worker: WorkerId, frame: Frame) {
+        match self.peers.hand(worker, ingress, egress, frame) {
+            Ok(()) => self.counters.handed += 1,
+            Err(frame) => self.drop(ingress, frame, DropReason::HandoffFull),
+        }
+    }
+
+    fn discard(&mut self, attached: &mut Attached) {
+        for frame in attached.queue.frames().drain(..) {
+            self.counters.dropped(attached.id, DropReason::PortRemoved);
+            self.pool.give(frame);
+        }
+    }
+
+    #[inline]
+    fn exit(&self, port: PortId) -> Exit {
+        self.exits.get(port.index()).copied().unwrap_or_default()
+    }
+
+    fn set(&mut self, port: PortId, exit: Exit) {
+        if let Some(place) = self.exits.get_mut(port.index()) {
+            *place = exit;
+        }
+    }
+}

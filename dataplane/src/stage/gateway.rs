@@ -1,0 +1,170 @@
+//! Packets for the gateway itself, and errors about packets it could not send on.
+//!
+//! What to say is the slow path's ([`slow`]); here it is given a frame, a tag and a way out. A
+//! reply takes the place of the packet it answers in the ledger; an error is a packet of the switch's own.
+
+use core::net::IpAddr;
+
+use podlane_rings::Frame;
+
+use crate::{
+    counters::SWITCH,
+    drops::DropReason,
+    flow::TagEdit,
+    ids::{NetworkId, PortId},
+    slow::{self, Problem, Quiet, Reply},
+    stage::{
+        apply::{Packet, Pass, edit_tag},
+        claims::{ROOM, untagged},
+        dispatch::Exits,
+    },
+    tables::{Gateway, Network, NextHop},
+    worker::limits::Limits,
+};
+
+/// Answers a packet that is for the gateway, or says why it could not be routed; `reason` names its end otherwise.
+#[cold]
+pub fn answer(packet: Packet<'_>, reason: DropReason, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+    match reason {
+        DropReason::ForGateway => reply(packet, pass, exits, limits),
+        DropReason::NeighbourUnresolved => {
+            ask_for_next_hop(&packet, pass, exits, limits);
+            exits.drop(pass.ingress, packet.frame, reason);
+        }
+        _ => refuse(packet, reason, 0, pass, exits, limits),
+    }
+}
+
+/// Drops a packet by `reason` and tells its sender, where the RFCs have an error for that and the rate limit allows it.
+#[cold]
+pub fn refuse(
+    packet: Packet<'_>,
+    reason: DropReason,
+    mtu: u16,
+    pass: &Pass<'_>,
+    exits: &mut Exits,
+    limits: &mut Limits,
+) {
+    let problem = match reason {
+        DropReason::TtlExpired => Some(Problem::TimeExceeded),
+        DropReason::TooBig => Some(Problem::TooBig { mtu }),
+        DropReason::NoRoute => Some(Problem::NoRoute),
+        _ => None,
+    };
+    if let Some(problem) = problem {
+        tell(&packet, problem, pass, exits, limits);
+    }
+    exits.drop(pass.ingress, packet.frame, reason);
+}
+
+/// The network a packet came in by, with its gateway.
+fn place<'a>(packet: &Packet<'_>, pass: &Pass<'a>) -> Option<(NetworkId, &'a Network, &'a Gateway)> {
+    let number = pass.port?.network_of(packet.key.vlan())?;
+    let network = pass.tables.network(number)?;
+    Some((number, network, network.gateway.as_ref()?))
+}
+
+fn reply(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+    let mut room = [0; ROOM];
+    let said = place(&packet, pass).ok_or(DropReason::ForGateway).and_then(|(number, _, gateway)| {
+        let question = untagged(packet.frame.bytes(), packet.layout, &mut room);
+        let voice = Voice { number, gateway, now: pass.now };
+        voice.say(exits, limits, |gateway, out| match slow::answer(gateway, question, out) {
+            Err(Quiet::ClosedPort) => slow::error(gateway, Problem::PortUnreachable, question, out),
+            answered => answered,
+        })
+    });
+    match said {
+        Ok(frame) => {
+            exits.pool.give(packet.frame);
+            send_back(Packet::made(frame, packet.key), pass, pass.ingress, exits);
+        }
+        Err(reason) => exits.drop(pass.ingress, packet.frame, reason),
+    }
+}
+
+fn tell(packet: &Packet<'_>, problem: Problem, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+    let Some((number, _, gateway)) = place(packet, pass) else { return };
+    let mut room = [0; ROOM];
+    let offender = untagged(packet.frame.bytes(), packet.layout, &mut room);
+    let voice = Voice { number, gateway, now: pass.now };
+    let said = voice.say(exits, limits, |gateway, out| slow::error(gateway, problem, offender, out));
+    // An error that may not or cannot be said is no loss of a packet: the offender's end is counted already.
+    if let Ok(frame) = said {
+        exits.counters.made(frame.len());
+        send_back(Packet::made(frame, packet.key), pass, SWITCH, exits);
+    }
+}
+
+/// Asks every port of the next hop's network who has it.
+fn ask_for_next_hop(packet: &Packet<'_>, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+    let Some((_, network, _)) = place(packet, pass) else { return };
+    let Some((_, destination)) = packet.key.addresses() else { return };
+    let vrf = pass.tables.vrfs.get(network.vrf.index());
+    let (number, target): (NetworkId, IpAddr) = match vrf.and_then(|vrf| vrf.route(destination)) {
+        Some(NextHop::Connected(number)) => (number, destination),
+        Some(NextHop::Via(number, hop)) => (number, hop),
+        _ => return,
+    };
+    let Some(network) = pass.tables.network(number) else { return };
+    let Some(gateway) = &network.gateway else { return };
+    let voice = Voice { number, gateway, now: pass.now };
+    let Ok(question) = voice.say(exits, limits, |gateway, out| slow::request(gateway, target, out)) else { return };
+    for member in &network.members {
+        let Some(frame) = exits.copy(&question) else { break };
+        let mut copy = Packet::made(frame, packet.key);
+        let edit = member.vlan.map_or(TagEdit::Keep, TagEdit::Push);
+        exits.counters.made(copy.frame.len());
+        match edit_tag(&mut copy, edit) {
+            Ok(()) => exits.send(SWITCH, member.port, copy.frame, copy.length),
+            Err(reason) => exits.drop(SWITCH, copy.frame, reason),
+        }
+    }
+    exits.pool.give(question);
+}
+
+/// Sends what the gateway says out of the port that was heard, with the tag that was heard.
+fn send_back(mut packet: Packet<'_>, pass: &Pass<'_>, by: PortId, exits: &mut Exits) {
+    let vlan = packet.key.vlan();
+    if vlan.is_tagged()
+        && let Err(reason) = edit_tag(&mut packet, TagEdit::Push(vlan.id().unwrap_or(0)))
+    {
+        return exits.drop(by, packet.frame, reason);
+    }
+    exits.send(by, pass.ingress, packet.frame, packet.length);
+}
+
+/// A gateway about to speak.
+struct Voice<'a> {
+    number: NetworkId,
+    gateway: &'a Gateway,
+    now: u32,
+}
+
+impl Voice<'_> {
+    /// A frame with what `write` has to say, if the rate limit allows it.
+    fn say(
+        &self,
+        exits: &mut Exits,
+        limits: &mut Limits,
+        write: impl FnOnce(&slow::Gateway<'_>, &mut [u8]) -> Result<Reply, Quiet>,
+    ) -> Result<Frame, DropReason> {
+        let mut frame = exits.pool.take().ok_or(DropReason::NoFrame)?;
+        let spoken = frame
+            .set_len(frame.tailroom())
+            .map_err(|_| DropReason::NoFrame)
+            .and_then(|()| write(&self.gateway.speaker(), frame.bytes_mut()).map_err(|_| DropReason::ForGateway))
+            .and_then(|reply| {
+                let admitted = limits.reply(self.number, reply.kind, self.now);
+                admitted.then_some(reply.len).ok_or(DropReason::ReplyLimit)
+            })
+            .and_then(|length| frame.set_len(length).map_err(|_| DropReason::NoFrame));
+        match spoken {
+            Ok(()) => Ok(frame),
+            Err(reason) => {
+                exits.pool.give(frame);
+                Err(reason)
+            }
+        }
+    }
+}

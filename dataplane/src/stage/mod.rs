@@ -1,0 +1,10 @@
+//! The stages of a packet's line, in the order a burst passes them.
+
+pub mod apply;
+mod claims;
+pub mod classify;
+pub mod dispatch;
+mod finish;
+mod gateway;
+pub mod lookup;
+pub mod resolve;

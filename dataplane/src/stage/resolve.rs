@@ -1,0 +1,335 @@
+//! resolve: what to do with the packets of a flow that is not in the table. The only stage that reads the tables.
+//!
+//! ```text
+//!   port open? -> network of the tag -> source MAC guard, learn -> source address guard
+//!     -> for the gateway's MAC:  own address -> answer | route -> neighbour -> program
+//!     -> group MAC:              flood (or answer, when it asks for the gateway)
+//!     -> unicast MAC:            station -> program | unknown -> flood
+//! ```
+
+use core::net::IpAddr;
+
+use podlane_wire::MacAddr;
+
+use crate::{
+    burst::Layout,
+    drops::DropReason,
+    flow::{
+        Class, FlowKey, FlowTable, Program,
+        key::{mac_word, word_mac},
+        learned::{Learned, Lesson, spread},
+        table::SHARDS,
+    },
+    ids::{NetworkId, PortId},
+    slow,
+    stage::claims::{Message, ROOM, untagged},
+    tables::{Gateway, Network, NextHop, PortTable, Tables},
+};
+
+/// What workers share and learn together.
+pub struct Shared {
+    /// The flows.
+    pub flows: std::sync::Arc<FlowTable>,
+    /// Which port a MAC address is behind: the FDB's learned part.
+    pub macs: Learned<1>,
+    /// Which MAC address an IP address has: the learned neighbours.
+    pub neighbours: Learned<3>,
+}
+
+impl Shared {
+    /// Shared tables for `flows` flows and about `stations` MAC addresses and neighbours.
+    #[must_use]
+    pub fn new(flows: FlowTable, stations: usize) -> Self {
+        Self { flows: flows.into(), macs: Learned::new(stations), neighbours: Learned::new(stations) }
+    }
+
+    /// Learns that `mac` is behind `port`; flows toward its former place are forgotten.
+    fn learn_mac(&self, network: NetworkId, mac: MacAddr, port: PortId, now: u32) {
+        let key = mac_key(network, mac);
+        match self.macs.learn(&key, u64::from(port.0) + 1, now) {
+            Lesson::New | Lesson::Moved(_) => self.flows.forget(shard(&key)),
+            Lesson::Known | Lesson::Refused => {}
+        }
+    }
+
+    /// Learns that `address` has `mac`; flows routed to its former MAC address are forgotten.
+    pub fn learn_neighbour(&self, network: NetworkId, address: IpAddr, mac: MacAddr, now: u32) {
+        let lesson = self.neighbours.learn(&neighbour_key(network, address), mac_word(mac) | 1 << 63, now);
+        if let Lesson::Moved(former) = lesson {
+            self.flows.forget(shard(&mac_key(network, word_mac(former))));
+        }
+    }
+}
+
+/// A MAC address of a network, as a key of [`Shared::macs`].
+#[must_use]
+pub fn mac_key(network: NetworkId, mac: MacAddr) -> [u64; 1] {
+    [mac_word(mac) | u64::from(network.0) << 48]
+}
+
+fn neighbour_key(network: NetworkId, address: IpAddr) -> [u64; 3] {
+    let (family, bits) = match address {
+        IpAddr::V4(v4) => (4, u128::from(v4.to_bits())),
+        IpAddr::V6(v6) => (6, v6.to_bits()),
+    };
+    [u64::from(network.0) | family << 16, (bits >> 64) as u64, bits as u64]
+}
+
+/// The shard of the flow table's epochs that a learned MAC address belongs to.
+#[must_use]
+pub fn shard(key: &[u64; 1]) -> u16 {
+    (spread(key) as usize % SHARDS) as u16
+}
+
+/// A packet whose flow is not known.
+pub struct Miss<'a> {
+    /// Its key.
+    pub key: &'a FlowKey,
+    /// Its first segment.
+    pub bytes: &'a [u8],
+    /// Where its headers are.
+    pub layout: Layout,
+    /// Worker-clock milliseconds.
+    pub now: u32,
+}
+
+/// What was decided, and on what grounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resolution {
+    /// What to do.
+    pub program: Program,
+    /// The epoch of the program's shard, read before the learned tables were.
+    pub epoch: u32,
+    /// Whether the next packet with the same key deserves the same without being looked at.
+    pub cacheable: bool,
+}
+
+impl Resolution {
+    const fn once(program: Program) -> Self {
+        Self { program, epoch: 0, cacheable: false }
+    }
+}
+
+/// Decides what to do with a packet. Every frame the line saw gets a program here or in classify.
+#[must_use]
+pub fn resolve(tables: &Tables, shared: &Shared, miss: &Miss<'_>) -> Resolution {
+    match (Resolver { tables, shared, miss }).decide() {
+        Ok(resolution) => resolution,
+        // Drops are not remembered here: forged sources would fill the table with flows that never come again.
+        Err(reason) => Resolution::once(Program::drop(reason)),
+    }
+}
+
+/// The network of a packet and who sent it.
+struct Place<'a> {
+    port: &'a PortTable,
+    number: NetworkId,
+    network: &'a Network,
+}
+
+struct Resolver<'a> {
+    tables: &'a Tables,
+    shared: &'a Shared,
+    miss: &'a Miss<'a>,
+}
+
+impl<'a> Resolver<'a> {
+    fn decide(&self) -> Result<Resolution, DropReason> {
+        let key = self.miss.key;
+        let port = self.tables.port(key.port()).ok_or(DropReason::PortClosed)?;
+        let number = port.network_of(key.vlan()).ok_or(DropReason::VlanNotAllowed)?;
+        let network = self.tables.network(number).ok_or(DropReason::VlanNotAllowed)?;
+        let place = Place { port, number, network };
+        self.guard_mac(&place)?;
+        self.guard_address(&place)?;
+        let destination = key.destination_mac();
+        match &network.gateway {
+            Some(gateway) if destination == gateway.mac => self.to_gateway(&place, gateway),
+            gateway if is_group(destination) => self.to_group(&place, gateway.as_ref()),
+            _ => self.to_station(&place, destination),
+        }
+    }
+
+    fn guard_mac(&self, place: &Place<'_>) -> Result<(), DropReason> {
+        let source = self.miss.key.source_mac();
+        if is_group(source) {
+            return Err(DropReason::SourceMulticast);
+        }
+        if place.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
+            return Err(DropReason::SpoofedMac);
+        }
+        match place.port.mac {
+            Some(stated) if stated == source => {}
+            Some(_) => return Err(DropReason::SpoofedMac),
+            // A port that states no MAC address must not take one that another port states.
+            None if place.network.stations.contains_key(&source) => return Err(DropReason::SpoofedMac),
+            None if place.network.learning => {
+                self.shared.learn_mac(place.number, source, self.miss.key.port(), self.miss.now);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The source IP address; for ARP the sender, for a neighbour advertisement the target too.
+    fn guard_address(&self, place: &Place<'_>) -> Result<(), DropReason> {
+        let key = self.miss.key;
+        if let Some((source, _)) = key.addresses()
+            && !place.port.may_send_from(source)
+        {
+            return Err(DropReason::SpoofedAddress);
+        }
+        if !matches!(key.kind().class, Class::Arp | Class::Nd) {
+            return Ok(());
+        }
+        if let Some(claim) = self.message().and_then(|message| message.claim()) {
+            let forged = !place.port.may_send_from(claim.address)
+                || claim.mac.is_some_and(|mac| place.port.mac.is_some_and(|stated| stated != mac))
+                || self.claims_anothers(place, claim.address);
+            if forged {
+                return Err(DropReason::SpoofedAddress);
+            }
+        }
+        if let Some(gateway) = &place.network.gateway {
+            let mut room = [0; ROOM];
+            let packet = untagged(self.miss.bytes, self.miss.layout, &mut room);
+            if let Some((address, mac)) = slow::learned(&gateway.speaker(), packet) {
+                self.shared.learn_neighbour(place.number, address, mac, self.miss.now);
+            }
+        }
+        Ok(())
+    }
+
+    /// A port that states no addresses may claim any, except the gateway's and those other ports state.
+    fn claims_anothers(&self, place: &Place<'_>, address: IpAddr) -> bool {
+        let gateway = place.network.gateway.as_ref().is_some_and(|gateway| gateway.has(address));
+        gateway || (place.port.addresses.is_empty() && place.network.neighbours.contains_key(&address))
+    }
+
+    fn message(&self) -> Option<Message<'a>> {
+        Message::of(self.miss.key.kind().class, self.miss.bytes, self.miss.layout)
+    }
+
+    fn to_gateway(&self, place: &Place<'_>, gateway: &Gateway) -> Result<Resolution, DropReason> {
+        let key = self.miss.key;
+        let Some((_, destination)) = key.addresses() else {
+            return match key.kind().class {
+                Class::Arp => Ok(Resolution::once(Program::answer(DropReason::ForGateway))),
+                _ => Err(DropReason::NotIp),
+            };
+        };
+        if gateway.has(destination) {
+            return Ok(Resolution::once(Program::answer(DropReason::ForGateway)));
+        }
+        let serves = match destination {
+            IpAddr::V4(_) => !gateway.ipv4.is_empty(),
+            IpAddr::V6(_) => !gateway.ipv6.is_empty(),
+        };
+        if !serves {
+            return Err(DropReason::NoGatewayInFamily);
+        }
+        let source_routable = key.addresses().is_some_and(|(source, _)| is_routable(source));
+        if !source_routable || !is_routable(destination) {
+            return Err(DropReason::NotRoutable);
+        }
+        self.route(place, destination)
+    }
+
+    fn route(&self, place: &Place<'_>, destination: IpAddr) -> Result<Resolution, DropReason> {
+        let answer = |reason| Ok(Resolution::once(Program::answer(reason)));
+        let vrf = self.tables.vrfs.get(place.network.vrf.index()).ok_or(DropReason::NoRoute)?;
+        let (number, hop) = match vrf.route(destination) {
+            Some(NextHop::Connected(network)) => (network, destination),
+            Some(NextHop::Via(network, hop)) => (network, hop),
+            Some(NextHop::Blackhole) => return Err(DropReason::Blackhole),
+            None => return answer(DropReason::NoRoute),
+        };
+        let network = self.tables.network(number).ok_or(DropReason::NoRoute)?;
+        let gateway = network.gateway.as_ref().ok_or(DropReason::NoRoute)?;
+        // Another of our own gateway addresses in this VRF: as much ours as the nearest one.
+        if gateway.has(destination) {
+            return answer(DropReason::ForGateway);
+        }
+        let Some(next_hop) = self.neighbour(number, network, hop) else {
+            return answer(DropReason::NeighbourUnresolved);
+        };
+        let key = mac_key(number, next_hop);
+        let epoch = self.shared.flows.epoch(shard(&key));
+        let Some(egress) = self.station(number, network, next_hop) else {
+            return answer(DropReason::NeighbourUnresolved);
+        };
+        let member = network.member(egress).ok_or(DropReason::EgressGone)?;
+        let tag = member.tag_edit(self.miss.key.vlan());
+        let program = Program::route(egress, tag, member.mtu, next_hop, gateway.mac).depending_on(shard(&key));
+        Ok(Resolution { program, epoch, cacheable: true })
+    }
+
+    fn to_group(&self, place: &Place<'_>, gateway: Option<&Gateway>) -> Result<Resolution, DropReason> {
+        let MacAddr(mac) = self.miss.key.destination_mac();
+        if mac[..5] == [0x01, 0x80, 0xc2, 0, 0] && mac[5] < 0x10 {
+            return Err(DropReason::ReservedMulticast);
+        }
+        let asks_gateway = gateway.is_some_and(|gateway| {
+            let target = self.message().and_then(|message| message.asks_for());
+            target.is_some_and(|target| gateway.has(target))
+        });
+        if asks_gateway {
+            return Ok(Resolution::once(Program::answer(DropReason::ForGateway)));
+        }
+        Ok(self.flood(place, DropReason::NoDestination))
+    }
+
+    fn to_station(&self, place: &Place<'_>, destination: MacAddr) -> Result<Resolution, DropReason> {
+        let key = mac_key(place.number, destination);
+        let epoch = self.shared.flows.epoch(shard(&key));
+        let Some(egress) = self.station(place.number, place.network, destination) else {
+            if !place.network.flood_unknown {
+                return Err(DropReason::UnknownDestination);
+            }
+            return Ok(self.flood(place, DropReason::UnknownDestination));
+        };
+        if egress == self.miss.key.port() {
+            return Err(DropReason::SamePort);
+        }
+        let member = place.network.member(egress).ok_or(DropReason::EgressGone)?;
+        let tag = member.tag_edit(self.miss.key.vlan());
+        let program = Program::bridge(egress, tag, member.mtu).depending_on(shard(&key));
+        let looked_at_each = matches!(self.miss.key.kind().class, Class::Arp | Class::Nd);
+        Ok(Resolution { program, epoch, cacheable: !looked_at_each })
+    }
+
+    /// Flooding is not remembered: the next packet may know better.
+    fn flood(&self, place: &Place<'_>, alone: DropReason) -> Resolution {
+        let only_member = place.network.members.iter().all(|member| member.port == self.miss.key.port());
+        Resolution::once(if only_member { Program::drop(alone) } else { Program::flood() })
+    }
+
+    fn station(&self, number: NetworkId, network: &Network, mac: MacAddr) -> Option<PortId> {
+        if let Some(port) = network.stations.get(&mac) {
+            return Some(*port);
+        }
+        let port = self.shared.macs.lookup(&mac_key(number, mac))?;
+        Some(PortId((port - 1) as u16))
+    }
+
+    fn neighbour(&self, number: NetworkId, network: &Network, address: IpAddr) -> Option<MacAddr> {
+        if let Some(mac) = network.neighbours.get(&address) {
+            return Some(*mac);
+        }
+        self.shared.neighbours.lookup(&neighbour_key(number, address)).map(word_mac)
+    }
+}
+
+const fn is_group(mac: MacAddr) -> bool {
+    mac.0[0] & 1 != 0
+}
+
+/// Whether a router may forward from or to this address (RFC 1812, 5.3.7; RFC 4291, 2.5).
+fn is_routable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            !(v4.is_unspecified() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast())
+        }
+        IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_loopback() || v6.is_unicast_link_local() || v6.is_multicast()),
+    }
+}

@@ -1,0 +1,205 @@
+//! What the workers switch by: compiled from what the node wants, immutable, swapped whole.
+//!
+//! The control side builds a [`Tables`], the workers read it behind an `Arc` and hand the former one back, so that no worker
+//! ever frees one. Everything learned from traffic lives elsewhere ([`flow::learned`](crate::flow::learned)): these
+//! tables change only when the configuration does.
+
+pub mod lpm;
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::HashMap;
+
+use podlane_wire::MacAddr;
+
+use crate::{
+    flow::{TagEdit, VlanField},
+    ids::{Generation, NetworkId, PortId, VrfId},
+    slow,
+    tables::lpm::{Lpm4, Lpm6},
+};
+
+/// Everything resolve reads, for one generation.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// Which tables these are; never 0, which no table has.
+    pub generation: Generation,
+    /// By [`PortId`]; a port that is missing here is closed.
+    pub ports: Vec<Option<PortTable>>,
+    /// By [`NetworkId`].
+    pub networks: Vec<Network>,
+    /// By [`VrfId`].
+    pub vrfs: Vec<Vrf>,
+}
+
+impl Tables {
+    /// A port's table, unless the port is closed.
+    #[inline]
+    #[must_use]
+    pub fn port(&self, port: PortId) -> Option<&PortTable> {
+        self.ports.get(port.index())?.as_ref()
+    }
+
+    /// A network. A number out of a port's table is always there.
+    #[must_use]
+    pub fn network(&self, network: NetworkId) -> Option<&Network> {
+        self.networks.get(network.index())
+    }
+}
+
+/// What a port may say and where it belongs.
+#[derive(Clone, Debug, Default)]
+pub struct PortTable {
+    /// The only source MAC address it may use; `None` means any, learned where the network learns.
+    pub mac: Option<MacAddr>,
+    /// The only source addresses it may use; empty means any.
+    pub addresses: Vec<IpAddr>,
+    /// The network of untagged frames.
+    pub native: Option<NetworkId>,
+    /// The networks of tagged frames by VLAN id, sorted.
+    pub vlans: Vec<(u16, NetworkId)>,
+    /// The longest IP packet it takes, bytes.
+    pub mtu: u16,
+    /// Whether its sender leaves TCP and UDP checksums to be finished, as a veth's kernel does.
+    pub unfinished_checksums: bool,
+}
+
+impl PortTable {
+    /// The network a frame with this tag belongs to.
+    #[must_use]
+    pub fn network_of(&self, vlan: VlanField) -> Option<NetworkId> {
+        match vlan.id() {
+            None => self.native,
+            Some(id) => self.vlans.binary_search_by_key(&id, |(vlan, _)| *vlan).ok().map(|at| self.vlans[at].1),
+        }
+    }
+
+    /// Whether the port may send from this address. Link-local IPv6 and the unspecified address (DHCP, duplicate
+    /// address detection) are no one's to forge: the MAC guard has already tied them to the port.
+    #[must_use]
+    pub fn may_send_from(&self, address: IpAddr) -> bool {
+        let own = match address {
+            IpAddr::V4(v4) => v4.is_unspecified(),
+            IpAddr::V6(v6) => v6.is_unspecified() || v6.is_unicast_link_local(),
+        };
+        own || self.addresses.is_empty() || self.addresses.contains(&address)
+    }
+}
+
+/// One broadcast domain and its gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// The routing domain.
+    pub vrf: VrfId,
+    /// The gateway the switch plays, if any.
+    pub gateway: Option<Gateway>,
+    /// The ports of the network and the tag each expects.
+    pub members: Vec<Member>,
+    /// Where stated MAC addresses are.
+    pub stations: HashMap<MacAddr, PortId>,
+    /// The MAC addresses of stated IP addresses.
+    pub neighbours: HashMap<IpAddr, MacAddr>,
+    /// Whether MAC addresses of ports that state none are learned.
+    pub learning: bool,
+    /// Whether frames to unknown MAC addresses go to every port.
+    pub flood_unknown: bool,
+    /// How long a learned MAC address lives without traffic, milliseconds.
+    pub mac_age: u32,
+    /// Flooded packets a second, per worker; the storm cap.
+    pub flood_limit: u32,
+}
+
+impl Network {
+    /// The member at `port`, if the network reaches it.
+    #[must_use]
+    pub fn member(&self, port: PortId) -> Option<&Member> {
+        self.members.iter().find(|member| member.port == port)
+    }
+}
+
+/// A port's place in a network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// The port.
+    pub port: PortId,
+    /// The VLAN id the port expects, `None` for untagged.
+    pub vlan: Option<u16>,
+    /// The longest IP packet the port takes, bytes.
+    pub mtu: u16,
+}
+
+impl Member {
+    /// What to do to the tag of a frame that came with `from` so that this member understands it.
+    #[must_use]
+    pub const fn tag_edit(&self, from: VlanField) -> TagEdit {
+        match (from.is_tagged(), self.vlan) {
+            (false, None) => TagEdit::Keep,
+            (true, None) => TagEdit::Pop,
+            (false, Some(id)) => TagEdit::Push(id),
+            (true, Some(id)) => TagEdit::Set(id),
+        }
+    }
+}
+
+/// The switch's own address in a network.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Its IPv4 addresses with their prefix lengths.
+    pub ipv4: Vec<(Ipv4Addr, u8)>,
+    /// Its IPv6 addresses with their prefix lengths.
+    pub ipv6: Vec<(Ipv6Addr, u8)>,
+    /// Its link-local address, from the MAC (RFC 4291, appendix A).
+    pub link_local: Ipv6Addr,
+    /// The network's MTU, bytes of an IP packet.
+    pub mtu: u16,
+}
+
+impl Gateway {
+    /// Whether the gateway itself has this address.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.speaker().has(address)
+    }
+
+    /// What the slow path speaks as.
+    #[must_use]
+    pub fn speaker(&self) -> slow::Gateway<'_> {
+        let Self { mac, ipv4, ipv6, link_local, mtu } = self;
+        slow::Gateway { mac: *mac, ipv4, ipv6, link_local: *link_local, mtu: *mtu }
+    }
+}
+
+/// One routing domain.
+#[derive(Debug, Default)]
+pub struct Vrf {
+    /// IPv4 routes; values index [`Self::next_hops`].
+    pub ipv4: Lpm4,
+    /// IPv6 routes; values index [`Self::next_hops`].
+    pub ipv6: Lpm6,
+    /// Where routes lead.
+    pub next_hops: Vec<NextHop>,
+}
+
+impl Vrf {
+    /// Where packets to `destination` go.
+    #[must_use]
+    pub fn route(&self, destination: IpAddr) -> Option<NextHop> {
+        let index = match destination {
+            IpAddr::V4(v4) => self.ipv4.lookup(v4),
+            IpAddr::V6(v6) => self.ipv6.lookup(v6),
+        }?;
+        self.next_hops.get(index as usize).copied()
+    }
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NextHop {
+    /// The destination is in this network itself.
+    Connected(NetworkId),
+    /// By this neighbour in this network.
+    Via(NetworkId, IpAddr),
+    /// Nowhere, on purpose.
+    Blackhole,
+}

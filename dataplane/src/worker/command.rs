@@ -1,0 +1,137 @@
+//! What the control side may ask of a worker, between two of its turns, and what a worker reports by itself.
+//!
+//! The only way in: one bounded channel a worker, looked at once a turn. What takes long (opening and closing sockets,
+//! freeing tables) is done on the control side, before a command is sent or with what a reply brings back.
+
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+
+use podlane_rings::FramePool;
+
+use crate::{
+    counters::Counters,
+    ids::{PortId, WorkerId},
+    port::{Port, PortError, PortFacts, PortStatistics},
+    tables::Tables,
+    worker::handoff::Bell,
+};
+
+/// Commands that may wait for a worker.
+const DEPTH: usize = 64;
+
+/// A thing to do between two turns.
+pub enum Command {
+    /// Switch by these tables from now on; the former ones come back, for the control side to free.
+    Tables(Arc<Tables>, Sender<Arc<Tables>>),
+    /// Serve this port.
+    Attach(PortId, Box<dyn Port>),
+    /// Send what is for this port to that worker.
+    AttachRemote(PortId, WorkerId),
+    /// Stop serving this port, or sending to it; what waits for it is dropped. A port of this worker comes back, to be
+    /// closed.
+    Detach(PortId, Sender<Option<Box<dyn Port>>>),
+    /// Lend up to so many frames, for opening or closing a port.
+    Lend(usize, Sender<FramePool>),
+    /// Take lent frames home.
+    Absorb(FramePool),
+    /// Copy the ledger and the state of the ports.
+    Report(Sender<Report>),
+    /// Close everything and end.
+    Stop,
+}
+
+/// A worker, as it is between two turns.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// Its ledger.
+    pub counters: Counters,
+    /// Its ports.
+    pub ports: Vec<PortReport>,
+    /// How it spends its time.
+    pub pace: Pace,
+    /// Frames in all, and free now.
+    pub frames: (usize, usize),
+    /// Flows it owns.
+    pub flows: usize,
+}
+
+/// One worker's end of a port.
+#[derive(Clone, Copy, Debug)]
+pub struct PortReport {
+    /// Which port.
+    pub id: PortId,
+    /// How it works.
+    pub facts: PortFacts,
+    /// What the kernel lost.
+    pub statistics: PortStatistics,
+    /// Packets waiting to leave by it.
+    pub held: u64,
+    /// Whether the device is gone.
+    pub dead: bool,
+}
+
+/// How a worker spends its time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pace {
+    /// Loops so far.
+    pub turns: u64,
+    /// Loops that moved a packet.
+    pub busy_turns: u64,
+    /// Times it slept.
+    pub sleeps: u64,
+    /// Times the kernel took the core away from it: another process runs there.
+    pub preempted: u64,
+}
+
+/// Something a worker noticed.
+#[derive(Debug)]
+pub enum Event {
+    /// A port died; it waits to be detached.
+    PortDied {
+        /// The worker that noticed.
+        worker: WorkerId,
+        /// The port.
+        port: PortId,
+        /// Why.
+        error: PortError,
+    },
+    /// The worker's thread ended without being told to.
+    WorkerEnded {
+        /// Which.
+        worker: WorkerId,
+    },
+}
+
+/// The control side's handle on one worker.
+#[derive(Clone)]
+pub struct Line {
+    sender: Sender<Command>,
+    bell: Bell,
+}
+
+impl Line {
+    /// A line, and the worker's end of it.
+    #[must_use]
+    pub fn new(bell: Bell) -> (Self, Receiver<Command>) {
+        let (sender, receiver) = bounded(DEPTH);
+        (Self { sender, bell }, receiver)
+    }
+
+    /// Sends a command and wakes the worker. Waits while the channel is full, which a turning worker never lets
+    /// last.
+    ///
+    /// # Errors
+    /// The command comes back: the worker has ended.
+    pub fn send(&self, command: Command) -> Result<(), Box<Command>> {
+        let sent = match self.sender.try_send(command) {
+            Err(TrySendError::Full(command)) => self.sender.send(command).map_err(|error| Box::new(error.0)),
+            Err(TrySendError::Disconnected(command)) => Err(Box::new(command)),
+            Ok(()) => Ok(()),
+        };
+        self.bell.ring();
+        sent
+    }
+}

@@ -1,0 +1,80 @@
+//! Caps on what multiplies: flooded packets per network, and packets the gateway sends by itself.
+
+use crate::{
+    ids::NetworkId,
+    slow::limit::{Kind, Limiter, Rate},
+};
+
+/// What one gateway may send by itself, of each kind and per worker: enough for every pod of a node to ping it, far
+/// from a flood.
+const REPLIES: Rate = Rate { per_second: 1000, burst: 100 };
+
+/// How much of a second's flood allowance may come at once.
+const FLOOD_BURST: u32 = 10;
+
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    /// Thousandths of a packet.
+    tokens: u64,
+    filled: u32,
+}
+
+/// One worker's caps.
+#[derive(Default)]
+pub struct Limits {
+    floods: Vec<Bucket>,
+    replies: Vec<Limiter>,
+}
+
+impl Limits {
+    /// Whether one more packet may be flooded in `network`, which allows `limit` a second.
+    pub fn flood(&mut self, network: NetworkId, limit: u32, now: u32) -> bool {
+        if self.floods.len() <= network.index() {
+            let full = Bucket { tokens: u64::MAX, filled: now };
+            self.floods.resize(network.index() + 1, full);
+        }
+        let bucket = &mut self.floods[network.index()];
+        let most = u64::from((limit / FLOOD_BURST).max(1)) * 1000;
+        let grown = u64::from(now.wrapping_sub(bucket.filled)) * u64::from(limit);
+        bucket.tokens = bucket.tokens.saturating_add(grown).min(most);
+        bucket.filled = now;
+        let allowed = bucket.tokens >= 1000;
+        if allowed {
+            bucket.tokens -= 1000;
+        }
+        allowed
+    }
+
+    /// Whether the gateway of `network` may send one more packet of this kind by itself.
+    pub fn reply(&mut self, network: NetworkId, kind: Kind, now: u32) -> bool {
+        if self.replies.len() <= network.index() {
+            self.replies.resize(network.index() + 1, Limiter::new(REPLIES));
+        }
+        self.replies[network.index()].admit(kind, u64::from(now)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_floods_its_limit_and_no_more() {
+        let mut limits = Limits::default();
+        let mut passed = 0;
+        for now in 0..1000 {
+            for _ in 0..10 {
+                passed += u32::from(limits.flood(NetworkId(3), 1000, now));
+            }
+        }
+        // A second's worth, and the burst it started with.
+        assert!((1000..=1100).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn a_limit_of_zero_floods_nothing_after_the_first_instant() {
+        let mut limits = Limits::default();
+        assert!(limits.flood(NetworkId(0), 0, 0));
+        assert!(!limits.flood(NetworkId(0), 0, 5000));
+    }
+}

@@ -1,0 +1,440 @@
+//! A worker: one thread on one core, turning.
+//!
+//! ```text
+//!   turn:  commands? -> for each port: receive -> classify -> lookup -> resolve -> apply -> (dispatch)
+//!          -> from other workers -> transmit and settle what is busy -> ageing, a little -> idle? spin, then sleep
+//! ```
+//!
+//! A worker owns its packet memory, its rings, its ledger and the flow entries it wrote. It shares the flow table and what was
+//! learned, neither behind a lock; it waits for no one.
+
+pub mod command;
+pub mod handoff;
+pub mod idle;
+pub mod limits;
+mod upkeep;
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam::channel::{Receiver, Sender};
+use podlane_rings::{FramePool, Umem};
+use thiserror::Error;
+
+use crate::{
+    burst::{Burst, Line},
+    flow::{Basis, FlowWriter, Insertion},
+    ids::{Generation, WorkerId},
+    stage::{
+        apply::{self, Pass},
+        classify::classify,
+        dispatch::Exits,
+        lookup::{lookup, rows},
+        resolve::{Miss, Shared, resolve},
+    },
+    tables::Tables,
+    worker::{
+        command::{Command, Event, Pace, PortReport, Report},
+        handoff::{Bell, Peers},
+        idle::{Poll, SPIN, Sleeper},
+        limits::Limits,
+        upkeep::Upkeep,
+    },
+};
+
+/// How long workers wait for each other's frames when they end.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How one worker works.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WorkerConfig {
+    /// The core to run on; `None` leaves it to the scheduler.
+    pub core: Option<usize>,
+    /// How to wait.
+    pub poll: Poll,
+    /// Flows end after this many milliseconds without a packet.
+    pub flow_idle: u32,
+}
+
+/// Why workers cannot start.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    /// No thread, file descriptor or epoll instance to be had.
+    #[error("worker {worker} cannot start: {source}; raise the limits on threads and open files (ulimit -u, -n)")]
+    Resources {
+        /// Which.
+        worker: WorkerId,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The core is not this process's.
+    #[error(
+        "worker {worker} cannot run on core {core}; name a core of this machine that the process may use (taskset -p, cpuset)"
+    )]
+    Core {
+        /// Which.
+        worker: WorkerId,
+        /// The core.
+        core: usize,
+    },
+}
+
+/// What a worker is made of; [`Crew::start`] makes all of them.
+pub struct Worker {
+    id: WorkerId,
+    config: WorkerConfig,
+    shared: Arc<Shared>,
+    tables: Arc<Tables>,
+    flows: FlowWriter,
+    exits: Exits,
+    limits: Limits,
+    line: Line,
+    burst: Burst,
+    commands: Receiver<Command>,
+    events: Sender<Event>,
+    sleeper: Sleeper,
+    pace: Pace,
+    upkeep: Upkeep,
+    started: Instant,
+    leaving: Arc<AtomicUsize>,
+    workers: usize,
+}
+
+/// The running workers.
+pub struct Crew {
+    /// A line to each.
+    pub lines: Vec<command::Line>,
+    /// The memory of each, for opening sockets.
+    pub umems: Vec<Umem>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Crew {
+    /// Starts one worker a pool. They have no ports yet, and empty tables: everything is closed.
+    ///
+    /// # Errors
+    /// A thread, a file descriptor or a core is not to be had; nothing is left running then.
+    pub fn start(
+        setups: Vec<(WorkerConfig, FramePool)>,
+        shared: &Arc<Shared>,
+        events: &Sender<Event>,
+    ) -> Result<Self, WorkerError> {
+        let workers = Worker::make(setups, shared, events)?;
+        let umems = workers.iter().map(|(worker, _)| worker.exits.pool.umem().clone()).collect();
+        let mut crew = Self { lines: Vec::new(), umems, threads: Vec::new() };
+        for (worker, line) in workers {
+            let (id, name) = (worker.id, format!("podlane-w{}", worker.id));
+            crew.lines.push(line);
+            match std::thread::Builder::new().name(name).spawn(move || worker.run()) {
+                Ok(thread) => crew.threads.push(thread),
+                Err(source) => {
+                    crew.stop();
+                    return Err(WorkerError::Resources { worker: id, source });
+                }
+            }
+        }
+        Ok(crew)
+    }
+
+    /// Ends all workers and waits for them. Ports are closed, frames are home.
+    pub fn stop(&mut self) {
+        for line in &self.lines {
+            // A worker that has ended needs no telling.
+            let _ = line.send(Command::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            // A worker's panic was reported as an event already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Worker {
+    /// Workers that are not running yet, for [`Crew::start`] and for tests and benches that turn them by hand.
+    ///
+    /// # Errors
+    /// A file descriptor or a core is not to be had.
+    pub fn make(
+        setups: Vec<(WorkerConfig, FramePool)>,
+        shared: &Arc<Shared>,
+        events: &Sender<Event>,
+    ) -> Result<Vec<(Self, command::Line)>, WorkerError> {
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let resources = |worker| move |source| WorkerError::Resources { worker, source };
+        let mut ends = Vec::new();
+        for (number, (config, pool)) in setups.iter().enumerate() {
+            let worker = WorkerId(number as u16);
+            if let Some(core) = config.core
+                && !cores.iter().any(|id| id.id == core)
+            {
+                return Err(WorkerError::Core { worker, core });
+            }
+            ends.push((pool.umem().clone(), Bell::new().map_err(resources(worker))?));
+        }
+        let (started, leaving, workers) = (Instant::now(), Arc::default(), setups.len());
+        let peers = Peers::mesh(&ends);
+        let mut made = Vec::new();
+        for (number, (((config, pool), peers), (_, bell))) in setups.into_iter().zip(peers).zip(ends).enumerate() {
+            let id = WorkerId(number as u16);
+            let (line, commands) = command::Line::new(bell.clone());
+            let worker = Self {
+                id,
+                config,
+                shared: Arc::clone(shared),
+                tables: Arc::default(),
+                flows: FlowWriter::new(Arc::clone(&shared.flows), id),
+                exits: Exits::new(pool, peers),
+                limits: Limits::default(),
+                line: Line::new(),
+                burst: Burst::new(),
+                commands,
+                events: events.clone(),
+                sleeper: Sleeper::new(bell).map_err(resources(id))?,
+                pace: Pace::default(),
+                upkeep: Upkeep::default(),
+                started,
+                leaving: Arc::clone(&leaving),
+                workers,
+            };
+            made.push((worker, line));
+        }
+        Ok(made)
+    }
+
+    /// Turns until told to stop.
+    pub fn run(mut self) {
+        let _reported = ReportEnd { events: self.events.clone(), worker: self.id, armed: true };
+        if let Some(core) = self.config.core {
+            core_affinity::set_for_current(core_affinity::CoreId { id: core });
+        }
+        let mut last_work = Instant::now();
+        while self.obey() {
+            let turned = Instant::now();
+            if self.turn(self.clock(turned)) {
+                last_work = turned;
+            } else if self.config.poll == Poll::Adaptive
+                && turned.duration_since(last_work) > SPIN
+                && !self.exits.is_busy()
+            {
+                self.rest();
+                last_work = Instant::now();
+            }
+        }
+        self.leave();
+        core::mem::forget(_reported);
+    }
+
+    /// Carries out what was asked. Returns whether to go on.
+    pub fn obey(&mut self) -> bool {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Tables(tables, back) => {
+                    let former = core::mem::replace(&mut self.tables, tables);
+                    // Nobody waits for them: then they are freed here, once, after all.
+                    let _ = back.send(former);
+                }
+                Command::Attach(id, port) => self.attach(id, port),
+                Command::AttachRemote(id, worker) => self.exits.attach_remote(id, worker),
+                Command::Detach(id, back) => self.detach(id, &back),
+                Command::Lend(frames, back) => {
+                    if let Err(unwanted) = back.send(self.exits.pool.lend(frames)) {
+                        self.exits.pool.absorb(unwanted.0);
+                    }
+                }
+                Command::Absorb(pool) => self.exits.pool.absorb(pool),
+                Command::Report(back) => drop(back.send(self.report())),
+                Command::Stop => return false,
+            }
+        }
+        true
+    }
+
+    /// One turn: every port once. Returns whether a packet moved.
+    pub fn turn(&mut self, now: u32) -> bool {
+        let mut moved = false;
+        for slot in 0..self.exits.slots.len() {
+            moved |= self.serve(slot, now);
+        }
+        if !self.exits.peers.is_empty() {
+            moved |= self.exits.peers.has_work();
+            self.exits.take_over();
+        }
+        if self.exits.is_busy() {
+            let (worker, events) = (self.id, &self.events);
+            self.exits.flush(|port, error| report_death(events, worker, port, error));
+            self.exits.peers.announce();
+        }
+        if self.upkeep.is_due(now) {
+            self.keep_up(now);
+        }
+        self.pace.turns += 1;
+        self.pace.busy_turns += u64::from(moved);
+        moved
+    }
+
+    /// What the worker would report now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let mut counters = self.exits.counters.clone();
+        counters.held = self.exits.held();
+        let ports = self.exits.slots.iter().map(|attached| PortReport {
+            id: attached.id,
+            facts: attached.port.facts(),
+            statistics: attached.port.statistics(),
+            held: attached.queue.len() as u64,
+            dead: attached.dead,
+        });
+        Report {
+            worker: self.id,
+            counters,
+            ports: ports.collect(),
+            pace: self.pace,
+            frames: (self.exits.pool.total(), self.exits.pool.free()),
+            flows: self.flows.owned(),
+        }
+    }
+
+    /// One burst of one port down the line.
+    fn serve(&mut self, slot: usize, now: u32) -> bool {
+        let Some(attached) = self.exits.slots.get_mut(slot) else { return false };
+        if attached.dead {
+            return false;
+        }
+        attached.port.receive(&mut self.exits.pool, &mut self.burst);
+        if self.burst.is_empty() {
+            return false;
+        }
+        let ingress = attached.id;
+        self.exits.mark(slot);
+        let tables = Arc::clone(&self.tables);
+        let port = tables.port(ingress);
+        // An Ethernet header and two tags, beyond the MTU.
+        let longest = port.map_or(usize::MAX, |port| usize::from(port.mtu) + 22);
+        let table = &self.shared.flows;
+        classify(&mut self.line, self.burst.frames(), self.exits.pool.umem(), ingress, longest, table);
+        self.exits.counters.port(ingress).received.add(self.line.rows as u64, self.line.bytes);
+        self.exits.counters.hits += lookup(&mut self.line, table, tables.generation, now);
+        if self.line.missing != 0 {
+            self.resolve_missing(&tables, now);
+        }
+        let pass = Pass { tables: &tables, shared: &self.shared, ingress, port, now };
+        apply::apply(&self.line, &mut self.burst, &pass, &mut self.exits, &mut self.limits);
+        true
+    }
+
+    #[cold]
+    fn resolve_missing(&mut self, tables: &Tables, now: u32) {
+        let table = &self.shared.flows;
+        for row in rows(self.line.missing) {
+            let (key, hash) = (&self.line.keys[row], self.line.hashes[row]);
+            // An earlier packet of the same burst may have opened this flow.
+            if let Some((entry, program)) = table.find(hash, key, tables.generation) {
+                table.touch(entry, self.line.lengths[row], now);
+                self.line.programs[row] = program;
+                self.exits.counters.hits += 1;
+                continue;
+            }
+            self.exits.counters.misses += 1;
+            let bytes = self.burst.frames().get(row).map_or(&[][..], |frame| frame.bytes());
+            let miss = Miss { key, bytes, layout: self.line.layouts[row], now };
+            let resolution = resolve(tables, &self.shared, &miss);
+            self.line.programs[row] = resolution.program;
+            if !resolution.cacheable {
+                continue;
+            }
+            let basis = Basis { generation: tables.generation, epoch: resolution.epoch };
+            match self.flows.insert(hash, key, &resolution.program, basis, now) {
+                Insertion::Done(entry) => table.touch(entry, self.line.lengths[row], now),
+                Insertion::Full => self.exits.counters.uncached += 1,
+            }
+        }
+        self.line.missing = 0;
+    }
+
+    fn attach(&mut self, id: crate::ids::PortId, port: Box<dyn crate::port::Port>) {
+        if let Err(error) = self.sleeper.watch(&port.wake_fds()) {
+            let error = crate::port::PortError::Wake { port: id, source: error };
+            report_death(&self.events, self.id, id, error);
+        }
+        self.exits.attach(id, port);
+    }
+
+    fn detach(&mut self, id: crate::ids::PortId, back: &Sender<Option<Box<dyn crate::port::Port>>>) {
+        let port = self.exits.detach(id);
+        if let Some(port) = &port {
+            self.sleeper.forget(&port.wake_fds());
+        }
+        if let Err(unwanted) = back.send(port)
+            && let Some(port) = unwanted.0
+        {
+            port.close(&mut self.exits.pool);
+        }
+    }
+
+    fn rest(&mut self) {
+        self.pace.sleeps += 1;
+        let (commands, peers) = (&self.commands, &self.exits.peers);
+        self.sleeper.sleep(|| !commands.is_empty() || peers.has_work());
+    }
+
+    /// The end: ports close, and frames lent to other workers come home while they still turn.
+    fn leave(&mut self) {
+        let table = &self.shared.flows;
+        self.flows = FlowWriter::new(Arc::clone(table), self.id);
+        self.exits.close();
+        self.leaving.fetch_add(1, Ordering::AcqRel);
+        let deadline = Instant::now() + FAREWELL;
+        loop {
+            self.exits.take_over();
+            let all_left = self.leaving.load(Ordering::Acquire) >= self.workers;
+            let settled = !self.exits.peers.has_work() && !self.exits.peers.outstanding();
+            if (all_left && settled) || Instant::now() > deadline {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn clock(&self, at: Instant) -> u32 {
+        at.duration_since(self.started).as_millis() as u32
+    }
+
+    /// The generation the worker switches by.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.tables.generation
+    }
+}
+
+fn report_death(events: &Sender<Event>, worker: WorkerId, port: crate::ids::PortId, error: crate::port::PortError) {
+    // Without a control side there is no one to tell; the port stays dead.
+    let _ = events.try_send(Event::PortDied { worker, port, error });
+}
+
+/// Tells the control side when a worker ends by a panic.
+struct ReportEnd {
+    events: Sender<Event>,
+    worker: WorkerId,
+    armed: bool,
+}
+
+impl Drop for ReportEnd {
+    fn drop(&mut self) {
+        if self.armed {
+            let _ = self.events.try_send(Event::WorkerEnded { worker: self.worker });
+        }
+    }
+}

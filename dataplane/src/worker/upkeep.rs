@@ -1,0 +1,97 @@
+//! What a worker does on the side, a little each millisecond: end idle flows, forget silent stations, look after devices.
+
+use crate::{
+    flow::Sweep,
+    ids::{NetworkId, WorkerId},
+    stage::resolve::{mac_key, shard},
+    worker::Worker,
+};
+
+/// Every flow and station is looked at once in about this many milliseconds.
+const ROUND: usize = 10_000;
+
+/// Devices are looked after this often, milliseconds.
+const HEALTH: u32 = 200;
+
+/// A learned neighbour lives this long without being seen, milliseconds: RFC 4861's reachable time is shorter, but a
+/// neighbour here is refreshed by its own ARP and ND only.
+const NEIGHBOUR_AGE: u32 = 600_000;
+
+/// When what was done last.
+#[derive(Default)]
+pub struct Upkeep {
+    last: u32,
+    health: u32,
+    stations: usize,
+}
+
+impl Upkeep {
+    /// Whether a millisecond has passed.
+    #[inline]
+    pub const fn is_due(&self, now: u32) -> bool {
+        now != self.last
+    }
+}
+
+impl Worker {
+    /// A slice of everything that is to be done from time to time.
+    #[cold]
+    pub(super) fn keep_up(&mut self, now: u32) {
+        let elapsed = (now.wrapping_sub(self.upkeep.last) as usize).clamp(1, 100);
+        self.upkeep.last = now;
+        self.end_idle_flows(now, elapsed);
+        if self.id == WorkerId(0) {
+            self.forget_silent_stations(now, elapsed);
+        }
+        if now.wrapping_sub(self.upkeep.health) >= HEALTH {
+            self.upkeep.health = now;
+            self.look_after_devices();
+        }
+    }
+
+    fn end_idle_flows(&mut self, now: u32, elapsed: usize) {
+        let budget = (self.flows.owned() * elapsed / ROUND + 4).min(4096);
+        let by = Sweep { now, idle: self.config.flow_idle, generation: self.tables.generation, budget };
+        let (tables, shared) = (&self.tables, &self.shared);
+        self.flows.sweep(by, |key, seen| {
+            // A station is alive as long as one of its flows is.
+            let network = tables.port(key.port()).and_then(|port| port.network_of(key.vlan()));
+            if let Some(network) = network {
+                shared.macs.refresh(&mac_key(network, key.source_mac()), seen);
+            }
+        });
+    }
+
+    fn forget_silent_stations(&mut self, now: u32, elapsed: usize) {
+        let slots = self.shared.macs.slots();
+        let count = slots * elapsed / ROUND + 4;
+        let range = self.upkeep.stations..self.upkeep.stations + count;
+        let age = |seen: u32| (now.wrapping_sub(seen) as i32).max(0) as u32;
+        let (tables, flows) = (&self.tables, &self.shared.flows);
+        let silent = |key: &[u64; 1], port: u64, seen| {
+            let network = tables.network(NetworkId((key[0] >> 48) as u16));
+            let attached = tables.port(crate::ids::PortId((port - 1) as u16)).is_some();
+            !attached || network.is_none_or(|network| age(seen) > network.mac_age)
+        };
+        self.shared.macs.forget(range.clone(), silent, |key| flows.forget(shard(key)));
+        self.shared.neighbours.forget(range, |_, _, seen| age(seen) > NEIGHBOUR_AGE, |_| ());
+        self.upkeep.stations = if self.upkeep.stations + count >= slots { 0 } else { self.upkeep.stations + count };
+    }
+
+    fn look_after_devices(&mut self) {
+        use nix::sys::resource::{UsageWho, getrusage};
+        if let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) {
+            self.pace.preempted = usage.involuntary_context_switches().unsigned_abs();
+        }
+        for slot in 0..self.exits.slots.len() {
+            let attached = &mut self.exits.slots[slot];
+            if attached.dead {
+                continue;
+            }
+            if let Err(error) = attached.port.health() {
+                super::report_death(&self.events, self.id, attached.id, error);
+                self.exits.kill(slot);
+            }
+        }
+    }
+}
