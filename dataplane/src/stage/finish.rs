@@ -18,7 +18,7 @@ const UDP: u8 = 17;
 
 /// Finishes a packet's checksum if it was left unfinished. `offload`: the leaving port can do it.
 #[inline]
-pub fn checksum(packet: &mut Packet<'_>, umem: &Umem, offload: bool) {
+pub(super) fn checksum(packet: &mut Packet<'_>, umem: &Umem, offload: bool) {
     let protocol = packet.key.kind().protocol;
     let field: usize = match protocol {
         TCP => 16,

@@ -24,7 +24,7 @@ use crate::{
 
 /// Answers a packet that is for the gateway, or says why it could not be routed; `reason` names its end otherwise.
 #[cold]
-pub fn answer(packet: Packet<'_>, reason: DropReason, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+pub(super) fn answer(packet: Packet<'_>, reason: DropReason, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
     match reason {
         DropReason::ForGateway => reply(packet, pass, exits, limits),
         DropReason::NeighbourUnresolved => {
@@ -37,7 +37,7 @@ pub fn answer(packet: Packet<'_>, reason: DropReason, pass: &Pass<'_>, exits: &m
 
 /// Drops a packet by `reason` and tells its sender, where the RFCs have an error for that and the rate limit allows it.
 #[cold]
-pub fn refuse(
+pub(super) fn refuse(
     packet: Packet<'_>,
     reason: DropReason,
     mtu: u16,

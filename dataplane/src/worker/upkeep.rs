@@ -19,7 +19,7 @@ const NEIGHBOUR_AGE: u32 = 600_000;
 
 /// When what was done last.
 #[derive(Default)]
-pub struct Upkeep {
+pub(super) struct Upkeep {
     last: u32,
     health: u32,
     stations: usize,
@@ -28,7 +28,7 @@ pub struct Upkeep {
 impl Upkeep {
     /// Whether a millisecond has passed.
     #[inline]
-    pub const fn is_due(&self, now: u32) -> bool {
+    pub(super) const fn is_due(&self, now: u32) -> bool {
         now != self.last
     }
 }
