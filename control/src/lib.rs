@@ -1,4 +1,10 @@
 //! The daemon and the command line of Podlane, as a library that the binary, the tests and the demo share.
+//!
+//! ```text
+//! config (a file) -> desired (what the node wants) -> daemon (makes it so, answers) <- socket <- cli (asks, prints)
+//! ```
 
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod desired;

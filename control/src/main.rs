@@ -1,2 +1,7 @@
-//! The podlane daemon and command line.
-fn main() {}
+//! The `podlane` binary: all of it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    podlane::cli::main()
+}

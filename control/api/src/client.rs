@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::{
-    Connection, Counters, FlowQuery, Flows, LineError, Ports, Refusal, Reply, Request, Status,
-};
+use crate::{Connection, Counters, FlowQuery, Flows, LineError, Ports, Refusal, Reply, Request, Status};
 
 /// A question got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -71,21 +69,11 @@ impl Client {
     /// [`ClientError`] names the socket and what to do.
     pub fn connect(socket: &Path, timeout: Duration) -> Result<Self, ClientError> {
         let stream = open(socket, timeout).map_err(|source| match source.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => ClientError::NotRunning {
-                socket: socket.into(),
-            },
-            ErrorKind::PermissionDenied => ClientError::Permission {
-                socket: socket.into(),
-            },
-            _ => ClientError::Connect {
-                socket: socket.into(),
-                source,
-            },
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => ClientError::NotRunning { socket: socket.into() },
+            ErrorKind::PermissionDenied => ClientError::Permission { socket: socket.into() },
+            _ => ClientError::Connect { socket: socket.into(), source },
         })?;
-        Ok(Self {
-            socket: socket.into(),
-            connection: Connection::new(stream, timeout),
-        })
+        Ok(Self { socket: socket.into(), connection: Connection::new(stream, timeout) })
     }
 
     /// How the daemon is.
@@ -134,18 +122,11 @@ impl Client {
 
     fn ask(&mut self, request: Request) -> Result<Reply, ClientError> {
         let answer = self.connection.ask(request);
-        Ok(answer.map_err(|source| ClientError::NoAnswer {
-            socket: self.socket.clone(),
-            source,
-        })??)
+        Ok(answer.map_err(|source| ClientError::NoAnswer { socket: self.socket.clone(), source })??)
     }
 
     fn other_reply(&self, expected: &'static str, got: &Reply) -> ClientError {
-        ClientError::OtherReply {
-            socket: self.socket.clone(),
-            expected,
-            got: got.name(),
-        }
+        ClientError::OtherReply { socket: self.socket.clone(), expected, got: got.name() }
     }
 }
 

@@ -61,13 +61,7 @@ mod tests {
 
     #[test]
     fn a_lost_packet_unbalances_the_ledger() {
-        let mut ledger = Ledger {
-            received: 10,
-            made: 1,
-            sent: 7,
-            held: 1,
-            dropped: Dropped::new(),
-        };
+        let mut ledger = Ledger { received: 10, made: 1, sent: 7, held: 1, dropped: Dropped::new() };
         assert!(!ledger.balances());
         ledger.dropped.insert("runt".to_owned(), 3);
         assert!(ledger.balances());
@@ -75,11 +69,7 @@ mod tests {
 
     #[test]
     fn the_total_stands_beside_its_verdict_in_json() {
-        let counters = Counters {
-            total: Ledger::default(),
-            balanced: true,
-            ports: Vec::new(),
-        };
+        let counters = Counters { total: Ledger::default(), balanced: true, ports: Vec::new() };
         let json = serde_json::to_value(&counters).unwrap();
         assert_eq!(json["received"], 0);
         assert_eq!(json["balanced"], true);

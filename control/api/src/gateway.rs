@@ -16,9 +16,7 @@ pub struct Gateway {
 
 /// The text is no address with a prefix length.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "\"{text}\" is not an address with its prefix length (write it as in 10.1.0.1/24 or fd00:1::1/64)"
-)]
+#[error("\"{text}\" is not an address with its prefix length (write it as in 10.1.0.1/24 or fd00:1::1/64)")]
 pub struct BadGateway {
     /// What was written.
     pub text: String,
@@ -29,10 +27,7 @@ impl Gateway {
     #[must_use]
     pub fn new(address: IpAddr, prefix_len: u8) -> Option<Self> {
         let bits = if address.is_ipv4() { 32 } else { 128 };
-        (prefix_len <= bits).then_some(Self {
-            address,
-            prefix_len,
-        })
+        (prefix_len <= bits).then_some(Self { address, prefix_len })
     }
 
     /// The address.
@@ -58,9 +53,7 @@ impl FromStr for Gateway {
     type Err = BadGateway;
 
     fn from_str(text: &str) -> Result<Self, BadGateway> {
-        split(text).ok_or_else(|| BadGateway {
-            text: text.to_owned(),
-        })
+        split(text).ok_or_else(|| BadGateway { text: text.to_owned() })
     }
 }
 
@@ -92,24 +85,11 @@ mod tests {
 
     #[test]
     fn text_and_value_are_the_same_gateway() {
-        for text in [
-            "10.1.0.1/24",
-            "0.0.0.0/0",
-            "10.1.0.1/32",
-            "fd00:1::1/64",
-            "fd00::1/128",
-        ] {
+        for text in ["10.1.0.1/24", "0.0.0.0/0", "10.1.0.1/32", "fd00:1::1/64", "fd00::1/128"] {
             assert_eq!(text.parse::<Gateway>().unwrap().to_string(), text);
         }
-        for text in [
-            "10.1.0.1",
-            "10.1.0.1/",
-            "10.1.0.1/33",
-            "fd00::1/129",
-            "10.1.0/24",
-            "10.1.0.1/+4",
-            "10.1.0.1/24/8",
-        ] {
+        for text in ["10.1.0.1", "10.1.0.1/", "10.1.0.1/33", "fd00::1/129", "10.1.0/24", "10.1.0.1/+4", "10.1.0.1/24/8"]
+        {
             assert!(text.parse::<Gateway>().is_err(), "{text}");
         }
     }

@@ -22,7 +22,7 @@ pub use client::{Client, ClientError};
 pub use counters::{Counters, Dropped, Ledger, PortLedger};
 pub use flow::{Flow, Flows};
 pub use gateway::{BadGateway, Gateway};
-pub use line::{Connection, LineError, MAX_REPLY_BYTES, MAX_REQUEST_BYTES};
+pub use line::{Connection, HangUp, LineError, MAX_REPLY_BYTES, MAX_REQUEST_BYTES};
 pub use listener::{BindError, Listener, MAX_SOCKET_PATH};
 pub use mac_addr::{BadMacAddr, MacAddr};
 pub use nearest::nearest;

@@ -10,6 +10,7 @@
 //! ```
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,18 @@ pub struct Connection {
     pending: Vec<u8>,
 }
 
+/// Ends a [`Connection`] that another thread may be waiting on; that one then reads [`LineError::Closed`].
+#[derive(Debug)]
+pub struct HangUp(UnixStream);
+
+impl HangUp {
+    /// Ends it, both ways.
+    pub fn hang_up(&self) {
+        // A peer that is gone already is as good.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct RequestLine {
     version: u32,
@@ -86,11 +99,15 @@ impl Connection {
     /// Speaks over `stream`; every read or write of a line ends within `timeout`.
     #[must_use]
     pub fn new(stream: UnixStream, timeout: Duration) -> Self {
-        Self {
-            stream,
-            timeout,
-            pending: Vec::new(),
-        }
+        Self { stream, timeout, pending: Vec::new() }
+    }
+
+    /// A way to end the connection from another thread, whatever this one waits for.
+    ///
+    /// # Errors
+    /// What the kernel says when it has no more descriptors.
+    pub fn hang_up_later(&self) -> std::io::Result<HangUp> {
+        self.stream.try_clone().map(HangUp)
     }
 
     /// The daemon's side: waits for a request. A line that is none comes back as the refusal to send.
@@ -117,12 +134,7 @@ impl Connection {
             Ok(reply) => (Some(reply), None),
             Err(refusal) => (None, Some(refusal)),
         };
-        self.write_line(&ReplyLine {
-            version: PROTOCOL_VERSION,
-            reply,
-            refusal,
-            message,
-        })
+        self.write_line(&ReplyLine { version: PROTOCOL_VERSION, reply, refusal, message })
     }
 
     /// The client's side: sends a request and waits for its answer.
@@ -130,25 +142,17 @@ impl Connection {
     /// # Errors
     /// [`LineError`] when no answer of the protocol came in time. `Ok(Err(_))` is the daemon's own refusal.
     pub fn ask(&mut self, request: Request) -> Result<Result<Reply, Refusal>, LineError> {
-        self.write_line(&RequestLine {
-            version: PROTOCOL_VERSION,
-            request,
-        })?;
+        self.write_line(&RequestLine { version: PROTOCOL_VERSION, request })?;
         let line = self.read_line(MAX_REPLY_BYTES)?;
         let VersionOnly { version } = serde_json::from_slice(&line)?;
         if version != PROTOCOL_VERSION {
-            return Ok(Err(Refusal::Version {
-                daemon: version,
-                client: PROTOCOL_VERSION,
-            }));
+            return Ok(Err(Refusal::Version { daemon: version, client: PROTOCOL_VERSION }));
         }
         let line: ReplyLine = serde_json::from_slice(&line)?;
         match (line.reply, line.refusal) {
             (Some(reply), None) => Ok(Ok(reply)),
             (None, Some(refusal)) => Ok(Err(refusal)),
-            _ => Err(LineError::Malformed(serde::de::Error::custom(
-                "neither a reply nor a refusal",
-            ))),
+            _ => Err(LineError::Malformed(serde::de::Error::custom("neither a reply nor a refusal"))),
         }
     }
 
@@ -156,25 +160,17 @@ impl Connection {
         let deadline = Instant::now() + self.timeout;
         let mut searched = 0;
         loop {
-            if let Some(end) = self.pending[searched..]
-                .iter()
-                .position(|byte| *byte == b'\n')
-            {
+            if let Some(end) = self.pending[searched..].iter().position(|byte| *byte == b'\n') {
                 let rest = self.pending.split_off(searched + end + 1);
                 let mut line = std::mem::replace(&mut self.pending, rest);
                 line.pop();
-                return if line.len() > limit {
-                    Err(LineError::TooLong { limit })
-                } else {
-                    Ok(line)
-                };
+                return if line.len() > limit { Err(LineError::TooLong { limit }) } else { Ok(line) };
             }
             searched = self.pending.len();
             if searched > limit {
                 return Err(LineError::TooLong { limit });
             }
-            self.stream
-                .set_read_timeout(Some(self.remaining(deadline)?))?;
+            self.stream.set_read_timeout(Some(self.remaining(deadline)?))?;
             let mut chunk = [0; 16 * 1024];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(LineError::Closed),
@@ -191,8 +187,7 @@ impl Connection {
         line.push(b'\n');
         let mut rest = &line[..];
         while !rest.is_empty() {
-            self.stream
-                .set_write_timeout(Some(self.remaining(deadline)?))?;
+            self.stream.set_write_timeout(Some(self.remaining(deadline)?))?;
             match self.stream.write(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(error) if waits(&error) => {}
@@ -218,22 +213,14 @@ impl Connection {
 
 /// Errors that mean "ask again": the loop's deadline decides when to stop.
 fn waits(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-    )
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 fn understand(line: &[u8]) -> Result<Request, Refusal> {
-    let malformed = |error: serde_json::Error| Refusal::Malformed {
-        detail: error.to_string(),
-    };
+    let malformed = |error: serde_json::Error| Refusal::Malformed { detail: error.to_string() };
     let VersionOnly { version } = serde_json::from_slice(line).map_err(malformed)?;
     if version != PROTOCOL_VERSION {
-        return Err(Refusal::Version {
-            daemon: PROTOCOL_VERSION,
-            client: version,
-        });
+        return Err(Refusal::Version { daemon: PROTOCOL_VERSION, client: version });
     }
     let line: RequestLine = serde_json::from_slice(line).map_err(malformed)?;
     Ok(line.request)
@@ -248,51 +235,33 @@ mod tests {
         let (client, daemon) = UnixStream::pair().unwrap();
         let raw = client.try_clone().unwrap();
         let timeout = Duration::from_millis(timeout_ms);
-        (
-            Connection::new(client, timeout),
-            Connection::new(daemon, timeout),
-            raw,
-        )
+        (Connection::new(client, timeout), Connection::new(daemon, timeout), raw)
     }
 
     #[test]
     fn a_question_and_its_answer_cross() {
         let (mut client, mut daemon, _raw) = pair(1000);
-        let query = FlowQuery {
-            limit: 3,
-            network: Some("blue".to_owned()),
-            port: None,
-        };
+        let query = FlowQuery { limit: 3, network: Some("blue".to_owned()), port: None };
         let asked = Request::Flows(query);
         std::thread::scope(|scope| {
             let client = scope.spawn(|| client.ask(asked.clone()).unwrap());
             assert_eq!(daemon.hear().unwrap(), Ok(asked.clone()));
-            daemon
-                .answer(Ok(Reply::Counters(Counters::default())))
-                .unwrap();
-            assert_eq!(
-                client.join().unwrap(),
-                Ok(Reply::Counters(Counters::default()))
-            );
+            daemon.answer(Ok(Reply::Counters(Counters::default()))).unwrap();
+            assert_eq!(client.join().unwrap(), Ok(Reply::Counters(Counters::default())));
         });
     }
 
     #[test]
     fn the_wire_is_what_the_document_shows() {
         let (mut client, mut daemon, mut raw) = pair(1000);
-        raw.write_all(b"{\"version\":1,\"request\":\"status\"}\n{\"version\":1,\"request\":{\"flows\":{\"port\":\"red\"}}}\n").unwrap();
+        raw.write_all(
+            b"{\"version\":1,\"request\":\"status\"}\n{\"version\":1,\"request\":{\"flows\":{\"port\":\"red\"}}}\n",
+        )
+        .unwrap();
         assert_eq!(daemon.hear().unwrap(), Ok(Request::Status));
-        let query = FlowQuery {
-            port: Some("red".to_owned()),
-            ..FlowQuery::default()
-        };
+        let query = FlowQuery { port: Some("red".to_owned()), ..FlowQuery::default() };
         assert_eq!(daemon.hear().unwrap(), Ok(Request::Flows(query)));
-        daemon
-            .answer(Err(Refusal::UnknownPort {
-                name: "rde".to_owned(),
-                nearest: Some("red".to_owned()),
-            }))
-            .unwrap();
+        daemon.answer(Err(Refusal::UnknownPort { name: "rde".to_owned(), nearest: Some("red".to_owned()) })).unwrap();
         let line = client.read_line(1000).unwrap();
         let expected = r#"{"version":1,"refusal":{"kind":"unknown_port","name":"rde","nearest":"red"},"message":"no port is named \"rde\" (did you mean \"red\"?)"}"#;
         assert_eq!(String::from_utf8(line).unwrap(), expected);
@@ -301,13 +270,7 @@ mod tests {
     #[test]
     fn another_version_is_refused_by_its_number_whatever_else_it_says() {
         let refusal = understand(br#"{"version":7,"request":{"teleport":true}}"#);
-        assert_eq!(
-            refusal,
-            Err(Refusal::Version {
-                daemon: PROTOCOL_VERSION,
-                client: 7
-            })
-        );
+        assert_eq!(refusal, Err(Refusal::Version { daemon: PROTOCOL_VERSION, client: 7 }));
     }
 
     #[test]
@@ -321,15 +284,9 @@ mod tests {
             r#"{"version":1,"request":"fly"}"#,
             r#"{"version":1,"request":{"flows":{"limt":1}}}"#,
         ] {
-            assert!(
-                matches!(understand(line.as_bytes()), Err(Refusal::Malformed { .. })),
-                "{line}"
-            );
+            assert!(matches!(understand(line.as_bytes()), Err(Refusal::Malformed { .. })), "{line}");
         }
-        assert!(matches!(
-            understand(&[0xff, 0xfe, 0]),
-            Err(Refusal::Malformed { .. })
-        ));
+        assert!(matches!(understand(&[0xff, 0xfe, 0]), Err(Refusal::Malformed { .. })));
     }
 
     #[test]
@@ -339,12 +296,7 @@ mod tests {
             let junk = vec![b'x'; MAX_REQUEST_BYTES * 2];
             let _ = raw.write_all(&junk);
         });
-        assert_eq!(
-            daemon.hear().unwrap(),
-            Err(Refusal::TooLong {
-                limit: MAX_REQUEST_BYTES
-            })
-        );
+        assert_eq!(daemon.hear().unwrap(), Err(Refusal::TooLong { limit: MAX_REQUEST_BYTES }));
         drop(daemon);
         drop(_client);
         writer.join().unwrap();
@@ -362,10 +314,7 @@ mod tests {
             }
         });
         let began = Instant::now();
-        assert!(matches!(
-            daemon.hear(),
-            Err(LineError::TimedOut { waited_ms: 60 })
-        ));
+        assert!(matches!(daemon.hear(), Err(LineError::TimedOut { waited_ms: 60 })));
         assert!(began.elapsed() < Duration::from_millis(400));
         drop(daemon);
         drop(_client);

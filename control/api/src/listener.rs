@@ -69,8 +69,7 @@ pub enum BindError {
 }
 
 fn holder(pid: Option<u32>) -> String {
-    pid.map(|pid| format!(", process {pid}"))
-        .unwrap_or_default()
+    pid.map(|pid| format!(", process {pid}")).unwrap_or_default()
 }
 
 /// A bound socket and the right to it. Dropped, it takes both files away.
@@ -97,9 +96,7 @@ impl Listener {
     /// [`BindError`] names the path and what to do. Nothing of another daemon is touched.
     pub fn bind(socket: &Path) -> Result<Self, BindError> {
         if socket.as_os_str().len() > MAX_SOCKET_PATH {
-            return Err(BindError::PathTooLong {
-                socket: socket.into(),
-            });
+            return Err(BindError::PathTooLong { socket: socket.into() });
         }
         if let Some(directory) = socket.parent() {
             fs::create_dir_all(directory).map_err(refused(directory, "create the directory"))?;
@@ -107,11 +104,7 @@ impl Listener {
         let lock = Lock::take(socket)?;
         clear(socket)?;
         let listener = listen(socket).map_err(refused(socket, "listen"))?;
-        Ok(Self {
-            socket: socket.into(),
-            listener,
-            _lock: lock,
-        })
+        Ok(Self { socket: socket.into(), listener, _lock: lock })
     }
 
     /// The path it listens on.
@@ -161,10 +154,7 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(BindError::Held {
-                        socket: socket.into(),
-                        pid: written_pid(&mut file),
-                    });
+                    return Err(BindError::Held { socket: socket.into(), pid: written_pid(&mut file) });
                 }
                 Err(TryLockError::Error(source)) => return Err(refused(&path, "lock")(source)),
             }
@@ -214,14 +204,10 @@ fn clear(socket: &Path) -> Result<(), BindError> {
         Err(error) => return Err(refused(socket, "look at it")(error)),
     };
     if !there.file_type().is_socket() {
-        return Err(BindError::NotASocket {
-            socket: socket.into(),
-        });
+        return Err(BindError::NotASocket { socket: socket.into() });
     }
     if UnixStream::connect(socket).is_ok() {
-        return Err(BindError::Occupied {
-            socket: socket.into(),
-        });
+        return Err(BindError::Occupied { socket: socket.into() });
     }
     fs::remove_file(socket).map_err(refused(socket, "replace it"))
 }

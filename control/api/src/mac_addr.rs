@@ -37,9 +37,7 @@ impl FromStr for MacAddr {
     type Err = BadMacAddr;
 
     fn from_str(text: &str) -> Result<Self, BadMacAddr> {
-        octets(text).map(Self).ok_or_else(|| BadMacAddr {
-            text: text.to_owned(),
-        })
+        octets(text).map(Self).ok_or_else(|| BadMacAddr { text: text.to_owned() })
     }
 }
 
@@ -47,9 +45,7 @@ fn octets(text: &str) -> Option<[u8; 6]> {
     let mut parts = text.split(':');
     let mut mac = [0; 6];
     for octet in &mut mac {
-        let part = parts
-            .next()
-            .filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))?;
         *octet = u8::from_str_radix(part, 16).ok()?;
     }
     parts.next().is_none().then_some(mac)
@@ -78,22 +74,14 @@ mod tests {
         let mac = MacAddr([0x02, 0, 0xab, 0, 1, 0xff]);
         assert_eq!(mac.to_string(), "02:00:ab:00:01:ff");
         assert_eq!("02:00:AB:00:01:ff".parse(), Ok(mac));
-        assert_eq!(
-            serde_json::to_string(&mac).unwrap(),
-            "\"02:00:ab:00:01:ff\""
-        );
+        assert_eq!(serde_json::to_string(&mac).unwrap(), "\"02:00:ab:00:01:ff\"");
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in [
-            "",
-            "02:00:00:00:01",
-            "02:00:00:00:01:01:01",
-            "2:0:0:0:1:1",
-            "02-00-00-00-01-01",
-            "+2:00:00:00:01:01",
-        ] {
+        for text in
+            ["", "02:00:00:00:01", "02:00:00:00:01:01:01", "2:0:0:0:1:1", "02-00-00-00-01-01", "+2:00:00:00:01:01"]
+        {
             assert!(text.parse::<MacAddr>().is_err(), "{text}");
         }
         assert!(!MacAddr([0x01, 0, 0x5e, 0, 0, 1]).is_unicast());

@@ -19,13 +19,9 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 fn distance(word: &str, candidate: &str) -> usize {
-    let prefix = word.len() >= 3
-        && (candidate.starts_with(word) || (candidate.len() >= 3 && word.starts_with(candidate)));
-    if prefix {
-        1
-    } else {
-        strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase())
-    }
+    let prefix =
+        word.len() >= 3 && (candidate.starts_with(word) || (candidate.len() >= 3 && word.starts_with(candidate)));
+    if prefix { 1 } else { strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()) }
 }
 
 #[cfg(test)]
@@ -40,10 +36,6 @@ mod tests {
         assert_eq!(nearest("Learning", keys), Some("learning"));
         assert_eq!(nearest("mac", keys), Some("mac_age"));
         assert_eq!(nearest("colour", keys), None);
-        assert_eq!(
-            nearest("mtu", keys),
-            None,
-            "the word itself is no suggestion"
-        );
+        assert_eq!(nearest("mtu", keys), None, "the word itself is no suggestion");
     }
 }

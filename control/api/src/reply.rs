@@ -74,9 +74,7 @@ pub enum Refusal {
         nearest: Option<String>,
     },
     /// As many clients as the daemon serves at once are being served.
-    #[error(
-        "the daemon is serving {clients} clients already, which is as many as it serves at once (try again)"
-    )]
+    #[error("the daemon is serving {clients} clients already, which is as many as it serves at once (try again)")]
     Busy {
         /// How many clients it serves at once.
         clients: usize,
@@ -94,8 +92,5 @@ pub enum Refusal {
 }
 
 fn remedy(nearest: Option<&str>, otherwise: &str) -> String {
-    nearest.map_or_else(
-        || otherwise.to_owned(),
-        |name| format!("did you mean \"{name}\"?"),
-    )
+    nearest.map_or_else(|| otherwise.to_owned(), |name| format!("did you mean \"{name}\"?"))
 }

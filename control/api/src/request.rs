@@ -40,10 +40,6 @@ fn default_limit() -> usize {
 
 impl Default for FlowQuery {
     fn default() -> Self {
-        Self {
-            limit: default_limit(),
-            network: None,
-            port: None,
-        }
+        Self { limit: default_limit(), network: None, port: None }
     }
 }

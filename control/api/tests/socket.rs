@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use podlane_api::{
-    BindError, Client, ClientError, Counters, FlowQuery, LineError, Listener, Refusal, Reply,
-};
+use podlane_api::{BindError, Client, ClientError, Counters, FlowQuery, LineError, Listener, Refusal, Reply};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -18,8 +16,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(test: &str) -> Self {
-        let directory =
-            std::env::temp_dir().join(format!("podlane-api-{}-{test}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("podlane-api-{}-{test}", std::process::id()));
         fs::create_dir_all(&directory).expect("a scratch directory");
         Self(directory)
     }
@@ -29,9 +26,7 @@ impl Scratch {
     }
 
     fn files(&self) -> usize {
-        fs::read_dir(&self.0)
-            .expect("the scratch directory")
-            .count()
+        fs::read_dir(&self.0).expect("the scratch directory").count()
     }
 }
 
@@ -42,10 +37,7 @@ impl Drop for Scratch {
 }
 
 /// Serves connections, each with one answer, in the background.
-fn serve(
-    listener: Listener,
-    answers: Vec<Result<Reply, Refusal>>,
-) -> std::thread::JoinHandle<Listener> {
+fn serve(listener: Listener, answers: Vec<Result<Reply, Refusal>>) -> std::thread::JoinHandle<Listener> {
     std::thread::spawn(move || {
         for answer in answers {
             let mut connection = loop {
@@ -73,11 +65,7 @@ fn two_daemons_on_one_socket_are_refused_by_pid() {
         other => panic!("{other:?}"),
     }
     drop(first);
-    assert_eq!(
-        scratch.files(),
-        0,
-        "a daemon that ends takes both its files away"
-    );
+    assert_eq!(scratch.files(), 0, "a daemon that ends takes both its files away");
     Listener::bind(&scratch.socket()).unwrap();
 }
 
@@ -98,18 +86,12 @@ fn what_a_killed_daemon_left_is_replaced() {
 fn what_is_not_podlanes_stays() {
     let scratch = Scratch::new("foreign");
     fs::write(scratch.socket(), "dear diary").unwrap();
-    assert!(matches!(
-        Listener::bind(&scratch.socket()),
-        Err(BindError::NotASocket { .. })
-    ));
+    assert!(matches!(Listener::bind(&scratch.socket()), Err(BindError::NotASocket { .. })));
     assert_eq!(fs::read(scratch.socket()).unwrap(), b"dear diary");
 
     fs::remove_file(scratch.socket()).unwrap();
     let _foreign = UnixListener::bind(scratch.socket()).unwrap();
-    assert!(matches!(
-        Listener::bind(&scratch.socket()),
-        Err(BindError::Occupied { .. })
-    ));
+    assert!(matches!(Listener::bind(&scratch.socket()), Err(BindError::Occupied { .. })));
     assert!(scratch.socket().exists());
 }
 
@@ -118,20 +100,14 @@ fn only_the_owner_may_connect_and_the_directory_is_made() {
     let scratch = Scratch::new("mode");
     let socket = scratch.0.join("run/podlane/podlane.sock");
     let _listener = Listener::bind(&socket).unwrap();
-    assert_eq!(
-        fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn a_path_too_long_for_a_socket_is_refused_before_anything_is_made() {
     let scratch = Scratch::new("long");
     let socket = scratch.0.join("x".repeat(120));
-    assert!(matches!(
-        Listener::bind(&socket),
-        Err(BindError::PathTooLong { .. })
-    ));
+    assert!(matches!(Listener::bind(&socket), Err(BindError::PathTooLong { .. })));
     assert_eq!(scratch.files(), 0);
 }
 
@@ -165,15 +141,9 @@ fn a_missing_or_dead_daemon_is_named_with_its_remedy() {
     let scratch = Scratch::new("absent");
     let error = Client::connect(&scratch.socket(), TIMEOUT).unwrap_err();
     assert!(matches!(error, ClientError::NotRunning { .. }));
-    assert!(
-        error.to_string().contains("podlane run --config"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("podlane run --config"), "{error}");
     drop(UnixListener::bind(scratch.socket()).unwrap());
-    assert!(matches!(
-        Client::connect(&scratch.socket(), TIMEOUT),
-        Err(ClientError::NotRunning { .. })
-    ));
+    assert!(matches!(Client::connect(&scratch.socket(), TIMEOUT), Err(ClientError::NotRunning { .. })));
 }
 
 #[test]
@@ -183,10 +153,7 @@ fn a_silent_daemon_costs_a_client_its_timeout_and_no_more() {
     let began = Instant::now();
     let mut client = Client::connect(&scratch.socket(), Duration::from_millis(80)).unwrap();
     match client.status() {
-        Err(ClientError::NoAnswer {
-            source: LineError::TimedOut { waited_ms: 80 },
-            ..
-        }) => {}
+        Err(ClientError::NoAnswer { source: LineError::TimedOut { waited_ms: 80 }, .. }) => {}
         other => panic!("{other:?}"),
     }
     assert!(began.elapsed() < Duration::from_secs(1));
@@ -197,29 +164,18 @@ fn a_full_backlog_costs_a_client_its_timeout_and_no_more() {
     let scratch = Scratch::new("backlog");
     let _listener = Listener::bind(&scratch.socket()).unwrap();
     let timeout = Duration::from_millis(80);
-    let waiting: Vec<_> = (0..200)
-        .map_while(|_| Client::connect(&scratch.socket(), timeout).ok())
-        .collect();
+    let waiting: Vec<_> = (0..200).map_while(|_| Client::connect(&scratch.socket(), timeout).ok()).collect();
     assert!(waiting.len() < 200, "the backlog is bounded");
     let began = Instant::now();
-    assert!(matches!(
-        Client::connect(&scratch.socket(), timeout),
-        Err(ClientError::Connect { .. })
-    ));
+    assert!(matches!(Client::connect(&scratch.socket(), timeout), Err(ClientError::Connect { .. })));
     assert!(began.elapsed() < Duration::from_secs(1));
 }
 
 #[test]
 fn a_refusal_and_a_wrong_reply_reach_the_caller_as_themselves() {
     let scratch = Scratch::new("refusal");
-    let refusal = Refusal::UnknownNetwork {
-        name: "blu".to_owned(),
-        nearest: Some("blue".to_owned()),
-    };
-    let answers = vec![
-        Err(refusal.clone()),
-        Ok(Reply::Counters(Counters::default())),
-    ];
+    let refusal = Refusal::UnknownNetwork { name: "blu".to_owned(), nearest: Some("blue".to_owned()) };
+    let answers = vec![Err(refusal.clone()), Ok(Reply::Counters(Counters::default()))];
     let daemon = serve(Listener::bind(&scratch.socket()).unwrap(), answers);
 
     let mut client = Client::connect(&scratch.socket(), TIMEOUT).unwrap();
@@ -229,16 +185,6 @@ fn a_refusal_and_a_wrong_reply_reach_the_caller_as_themselves() {
     }
     let mut client = Client::connect(&scratch.socket(), TIMEOUT).unwrap();
     let got = client.ports();
-    assert!(
-        matches!(
-            got,
-            Err(ClientError::OtherReply {
-                expected: "ports",
-                got: "counters",
-                ..
-            })
-        ),
-        "{got:?}"
-    );
+    assert!(matches!(got, Err(ClientError::OtherReply { expected: "ports", got: "counters", .. })), "{got:?}");
     daemon.join().unwrap();
 }

@@ -1,0 +1,127 @@
+//! The command line: reads arguments, asks the daemon, prints.
+//!
+//! Standard output is for answers, standard error for errors and logs. Exit statuses: 0 it worked; 1 it did not; 2 the
+//! arguments or the configuration are wrong, and nothing was tried.
+
+mod args;
+mod log;
+mod paint;
+mod show;
+mod table;
+mod units;
+
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use podlane_api::{Client, ClientError, FlowQuery};
+use serde::Serialize;
+
+use crate::config::{self, ConfigError, Machine};
+use crate::daemon::{self, DaemonError};
+use args::{Args, Ask, Verb};
+use log::LogError;
+use paint::Paint;
+use show::Show;
+
+/// How long the daemon may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a verb did not do its work.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    #[error("cannot write to standard output: {0} (check where it goes)")]
+    Output(#[from] io::Error),
+}
+
+impl CliError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            // Who closes the pipe, as head does, has read enough.
+            Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Self::Config(_) | Self::Log(_) => ExitCode::from(2),
+            Self::Client(_) | Self::Daemon(_) | Self::Output(_) => ExitCode::FAILURE,
+        }
+    }
+
+    fn is_worth_saying(&self) -> bool {
+        !matches!(self, Self::Output(error) if error.kind() == ErrorKind::BrokenPipe)
+    }
+}
+
+/// Does what the process's arguments say, and returns its exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Args { socket, verb } = Args::parse();
+    match perform(verb, &socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if error.is_worth_saying() {
+                // Nothing is left to tell it to when standard error is gone, too.
+                let _ = writeln!(io::stderr(), "{}", said(&error));
+            }
+            error.exit_code()
+        }
+    }
+}
+
+/// An error as it is printed. Findings begin with their file already, as compilers write them, for editors to jump to.
+fn said(error: &CliError) -> String {
+    match error {
+        CliError::Config(ConfigError::Refused(refused)) => {
+            let count = refused.findings.len();
+            let s = if count == 1 { "" } else { "s" };
+            format!("{refused}\npodlane: {}: {count} mistake{s}, nothing was changed", refused.path.display())
+        }
+        error => format!("podlane: {error}"),
+    }
+}
+
+fn perform(verb: Verb, socket: &Path) -> Result<(), CliError> {
+    match verb {
+        Verb::Run { config, log } => {
+            log.start()?;
+            daemon::run(config::load(&config, &Machine::this())?)?;
+            Ok(())
+        }
+        Verb::Check { file } => {
+            let desired = config::load(&file, &Machine::this())?;
+            let (networks, ports, routes) = (desired.networks.len(), desired.ports.len(), desired.routes.len());
+            writeln!(io::stdout(), "{}: good: {networks} networks, {ports} ports, {routes} routes", file.display())?;
+            Ok(())
+        }
+        Verb::Status(ask) => answer(&connect(socket)?.status()?, ask),
+        Verb::Ports(ask) => answer(&connect(socket)?.ports()?, ask),
+        Verb::Flows { ask, limit, network, port } => {
+            answer(&connect(socket)?.flows(FlowQuery { limit: limit.into(), network, port })?, ask)
+        }
+        Verb::Counters(ask) => answer(&connect(socket)?.counters()?, ask),
+    }
+}
+
+fn connect(socket: &Path) -> Result<Client, ClientError> {
+    Client::connect(socket, PATIENCE)
+}
+
+/// Prints an answer: the very object with `--json`, else for people.
+fn answer(answer: &(impl Show + Serialize), ask: Ask) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    if ask.json {
+        serde_json::to_writer(&mut out, answer).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", answer.show(Paint::of(&io::stdout())))?;
+    }
+    out.flush()?;
+    Ok(())
+}

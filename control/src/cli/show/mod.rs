@@ -1,0 +1,23 @@
+//! The daemon's answers, for people. With `--json` none of this runs.
+
+mod counters;
+mod flows;
+mod ports;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use podlane_api::Dropped;
+
+use super::paint::Paint;
+
+/// An answer that people can read.
+pub(super) trait Show {
+    /// Its text, with a final newline.
+    fn show(&self, paint: Paint) -> String;
+}
+
+fn total(dropped: &Dropped) -> u64 {
+    dropped.values().sum()
+}

@@ -1,0 +1,98 @@
+//! `podlane ports`
+
+use std::fmt::Write;
+
+use podlane_api::{KernelDrops, Port, PortState, Ports};
+
+use super::{Show, total};
+use crate::cli::paint::Paint;
+use crate::cli::table::Lean::{Left, Right};
+use crate::cli::table::{Cell, Table};
+use crate::cli::units::{bytes, count};
+
+impl Show for Ports {
+    fn show(&self, paint: Paint) -> String {
+        let columns = [
+            ("PORT", Left),
+            ("KIND", Left),
+            ("DEVICE", Left),
+            ("NETWORK", Left),
+            ("STATE", Left),
+            ("MODE", Left),
+            ("QUEUES", Right),
+            ("RECEIVED", Right),
+            ("", Right),
+            ("SENT", Right),
+            ("", Right),
+            ("DROPPED", Right),
+            ("HELD", Right),
+        ];
+        let mut table = Table::new(columns, paint);
+        for port in &self.ports {
+            let dropped = total(&port.dropped);
+            table.row([
+                port.name.as_str().into(),
+                port.kind.to_string().into(),
+                Cell::or_dash(port.device.as_deref()),
+                networks(port).into(),
+                Cell::styled(port.state, state_style(port.state, paint)),
+                mode(port),
+                port.queues.to_string().into(),
+                count(port.received.packets).into(),
+                bytes(port.received.bytes).into(),
+                count(port.sent.packets).into(),
+                bytes(port.sent.bytes).into(),
+                Cell::styled(count(dropped), if dropped == 0 { paint.good } else { paint.odd }),
+                count(port.held).into(),
+            ]);
+        }
+        let mut text = table.to_string();
+        for line in self.ports.iter().flat_map(remarks) {
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+}
+
+fn state_style(state: PortState, paint: Paint) -> anstyle::Style {
+    match state {
+        PortState::Up => paint.good,
+        PortState::Waiting => paint.odd,
+        PortState::Gone | PortState::Failed => paint.bad,
+    }
+}
+
+/// `blue`, `10:blue 20:green`, or both.
+fn networks(port: &Port) -> String {
+    let tagged = port.vlans.iter().map(|(vlan, network)| format!("{vlan}:{network}"));
+    port.network.clone().into_iter().chain(tagged).collect::<Vec<_>>().join(" ")
+}
+
+/// `copy native`, `zero-copy native checksum`.
+fn mode(port: &Port) -> Cell {
+    let checksum = port.checksum_offload.then_some("checksum");
+    let words =
+        [port.mode.map(|mode| mode.to_string()), port.xdp.map(|xdp| xdp.to_string()), checksum.map(str::to_owned)];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    Cell::or_dash((!words.is_empty()).then(|| words.join(" ")))
+}
+
+/// What does not fit a row: why a port is not up, and what the kernel lost.
+fn remarks(port: &Port) -> Vec<String> {
+    let KernelDrops { rx_dropped, rx_ring_full, fill_ring_empty, rx_invalid, tx_invalid, .. } = port.kernel;
+    let lost = [
+        (rx_dropped, "dropped"),
+        (rx_ring_full, "found the receive ring full"),
+        (fill_ring_empty, "found the fill ring empty"),
+        (rx_invalid, "had an invalid fill descriptor"),
+        (tx_invalid, "had an invalid transmit descriptor"),
+    ];
+    let lost = lost.iter().filter(|(packets, _)| *packets > 0);
+    let reason = port.reason.iter().map(|reason| format!("{}: {}: {reason}", port.name, port.state));
+    let netns = port.netns.iter().map(|netns| format!("{}: in namespace {}", port.name, netns.display()));
+    reason
+        .chain(netns)
+        .chain(lost.map(|(packets, what)| format!("{}: in the kernel, {} packets {what}", port.name, count(*packets))))
+        .collect()
+}

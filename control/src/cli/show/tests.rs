@@ -1,0 +1,162 @@
+//! What people see, line by line. Colour is tested where it matters: that there is none in a pipe.
+
+use std::collections::BTreeMap;
+
+use podlane_api::{
+    AttachMode, Counters, Flow, FlowTable, Flows, Frames, KernelDrops, Ledger, MacAddr, Network, Poll, Port, PortKind,
+    PortLedger, PortState, Ports, Status, Traffic, Worker, XdpMode,
+};
+
+use super::*;
+
+fn shown(answer: &impl Show) -> String {
+    answer.show(Paint::PLAIN)
+}
+
+fn port(name: &str) -> Port {
+    Port {
+        name: name.to_owned(),
+        kind: PortKind::Pod,
+        device: Some(format!("veth-{name}")),
+        netns: None,
+        network: Some("blue".to_owned()),
+        vlans: BTreeMap::new(),
+        state: PortState::Up,
+        reason: None,
+        mode: Some(AttachMode::Copy),
+        xdp: Some(XdpMode::Native),
+        queues: 1,
+        checksum_offload: true,
+        mtu: Some(1500),
+        received: Traffic { packets: 1_234_567, bytes: 987_654_321 },
+        sent: Traffic { packets: 12, bytes: 720 },
+        dropped: Dropped::new(),
+        held: 0,
+        kernel: KernelDrops::default(),
+    }
+}
+
+#[test]
+fn status_shows_workers_tables_networks_and_warnings() {
+    let frames = Frames { total: 32_768, free: 30_000, receiving: 2_048, sending: 700, held: 20 };
+    let worker = Worker {
+        core: 1,
+        poll: Poll::Adaptive,
+        turns: 5_000_000,
+        busy_ratio: 0.1234,
+        packets: 81_234,
+        naps: 17,
+        preempted: 3,
+        frames,
+    };
+    let blue = Network {
+        name: "blue".to_owned(),
+        vrf: "tenant-a".to_owned(),
+        mtu: 1500,
+        gateways: vec!["10.1.0.1/24".parse().unwrap(), "fd00:1::1/64".parse().unwrap()],
+        gateway_mac: MacAddr([2, 0, 0, 0, 1, 1]),
+        ports: 2,
+        macs: 1,
+    };
+    let wire = Network { name: "wire".to_owned(), vrf: "wire".to_owned(), gateways: Vec::new(), ..blue.clone() };
+    let status = Status {
+        version: "0.1.0".to_owned(),
+        pid: 4711,
+        instance: "default".to_owned(),
+        uptime_s: 273_700,
+        generation: 7,
+        workers: vec![worker],
+        flow_table: FlowTable { capacity: 1 << 20, used: 1_500, uncached: 0 },
+        networks: vec![blue, wire],
+        warnings: vec!["worker on core 1 shares its core".to_owned()],
+    };
+    insta::assert_snapshot!(shown(&status));
+}
+
+#[test]
+fn ports_show_modes_and_why_one_is_not_up() {
+    let mut dropped = Dropped::new();
+    dropped.insert("runt".to_owned(), 3);
+    let kernel = KernelDrops { rx_ring_full: 1_000, ..KernelDrops::default() };
+    let waiting = Port {
+        state: PortState::Waiting,
+        reason: Some("there is no device veth-green (make it, and the port comes up)".to_owned()),
+        netns: Some("/run/netns/x".into()),
+        mode: None,
+        xdp: None,
+        queues: 0,
+        checksum_offload: false,
+        received: Traffic::default(),
+        sent: Traffic::default(),
+        ..port("green")
+    };
+    let trunk = Port {
+        kind: PortKind::Uplink,
+        vlans: [(10, "blue".to_owned()), (20, "green".to_owned())].into(),
+        network: None,
+        mode: Some(AttachMode::ZeroCopy),
+        checksum_offload: false,
+        dropped,
+        held: 4,
+        kernel,
+        ..port("trunk")
+    };
+    insta::assert_snapshot!(shown(&Ports { ports: vec![waiting, port("red"), trunk] }));
+}
+
+#[test]
+fn flows_show_both_ends_and_that_there_are_more() {
+    let tcp = Flow {
+        network: "blue".to_owned(),
+        in_port: "red".to_owned(),
+        out_port: Some("green".to_owned()),
+        src_mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        dst_mac: MacAddr([2, 0, 0, 0, 0, 2]),
+        ethertype: 0x86dd,
+        src: Some("fd00:1::2".parse().unwrap()),
+        dst: Some("fd00:1::3".parse().unwrap()),
+        protocol: Some("tcp".to_owned()),
+        sport: Some(40_000),
+        dport: Some(80),
+        packets: 1_000,
+        bytes: 1_500_000,
+        idle_ms: 20,
+        action: "switch".to_owned(),
+    };
+    let strange = Flow {
+        out_port: None,
+        ethertype: 0x88cc,
+        src: None,
+        dst: None,
+        protocol: None,
+        sport: None,
+        dport: None,
+        idle_ms: 64_000,
+        action: "drop: reserved_multicast".to_owned(),
+        ..tcp.clone()
+    };
+    insta::assert_snapshot!(shown(&Flows { matched: 1_002, flows: vec![tcp, strange] }));
+}
+
+#[test]
+fn counters_show_the_ledger_and_its_verdict() {
+    let mut dropped = Dropped::new();
+    dropped.insert("no_route".to_owned(), 40);
+    dropped.insert("runt".to_owned(), 2);
+    dropped.insert("giant".to_owned(), 0);
+    let total = Ledger { received: 10_000, made: 5, sent: 9_960, held: 3, dropped };
+    assert!(total.balances());
+    let red = PortLedger { name: "red".to_owned(), ledger: total.clone() };
+    insta::assert_snapshot!(shown(&Counters { balanced: true, total, ports: vec![red] }));
+}
+
+#[test]
+fn an_unbalanced_ledger_is_not_overlooked() {
+    let counters = Counters { balanced: false, total: Ledger { received: 1, ..Ledger::default() }, ports: Vec::new() };
+    assert!(shown(&counters).contains("received + made IS NOT sent + dropped + held"));
+}
+
+#[test]
+fn nothing_for_a_pipe_holds_an_escape() {
+    assert!(!shown(&Ports { ports: vec![port("red")] }).contains('\u{1b}'));
+}

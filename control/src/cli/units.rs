@@ -1,0 +1,69 @@
+//! Numbers as people read them.
+
+/// A count with a comma at every third digit.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes, in the binary unit that leaves one to four digits before the point.
+pub(super) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let exponent = number.checked_ilog2().unwrap_or(0) / 10;
+    match UNITS.get((exponent as usize).wrapping_sub(1)) {
+        None => format!("{number} B"),
+        Some(unit) => format!("{:.1} {unit}", number as f64 / f64::from(exponent * 10).exp2()),
+    }
+}
+
+/// Seconds, as the two largest units that are not zero: `3d 4h`, `4m 7s`, `9s`.
+pub(super) fn seconds(number: u64) -> String {
+    let parts = [(number / 86_400, "d"), (number / 3_600 % 24, "h"), (number / 60 % 60, "m"), (number % 60, "s")];
+    let shown: Vec<String> = parts
+        .iter()
+        .skip_while(|(amount, _)| *amount == 0)
+        .take(2)
+        .filter(|(amount, _)| *amount > 0)
+        .map(|(amount, unit)| format!("{amount}{unit}"))
+        .collect();
+    if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
+}
+
+/// Milliseconds below ten seconds, then as [`seconds`].
+pub(super) fn milliseconds(number: u64) -> String {
+    if number < 10_000 { format!("{number}ms") } else { seconds(number / 1_000) }
+}
+
+/// A share in percent.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_grouped_by_three_digits() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn bytes_choose_their_unit() {
+        assert_eq!([0, 1_023, 1_024, 1_536, 5 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "5.0 GiB"]);
+        assert_eq!(bytes(u64::MAX), "16.0 EiB");
+    }
+
+    #[test]
+    fn times_show_two_units() {
+        assert_eq!([0, 9, 247, 3_600, 273_700].map(seconds), ["0s", "9s", "4m 7s", "1h", "3d 4h"]);
+        assert_eq!([250, 10_000].map(milliseconds), ["250ms", "10s"]);
+    }
+}
