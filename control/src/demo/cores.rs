@@ -42,25 +42,16 @@ impl Cores {
         let last = usable.iter().copied().max().ok_or(CoresError::Unknown)?;
         let switch = asked.unwrap_or(last);
         if !usable.contains(&switch) {
-            return Err(CoresError::Unusable {
-                asked: switch,
-                usable,
-            });
+            return Err(CoresError::Unusable { asked: switch, usable });
         }
         let others: Vec<usize> = usable.into_iter().filter(|core| *core != switch).collect();
         let shared = others.is_empty();
-        Ok(Self {
-            switch,
-            load: if shared { vec![switch] } else { others },
-            shared,
-        })
+        Ok(Self { switch, load: if shared { vec![switch] } else { others }, shared })
     }
 
     /// The core of the pod at `place` in the list of pods.
     pub(crate) fn of_pod(&self, place: usize) -> CoreId {
-        CoreId {
-            id: self.load[place % self.load.len()],
-        }
+        CoreId { id: self.load[place % self.load.len()] }
     }
 }
 
@@ -70,48 +61,27 @@ mod tests {
 
     #[test]
     fn the_switch_gets_the_last_core_and_the_pods_the_rest() {
-        let cores = Cores {
-            switch: 3,
-            load: vec![0, 1, 2],
-            shared: false,
-        };
+        let cores = Cores { switch: 3, load: vec![0, 1, 2], shared: false };
         assert_eq!(Cores::among(vec![0, 1, 2, 3], None), Ok(cores));
     }
 
     #[test]
     fn the_switch_gets_the_core_it_is_given() {
-        let cores = Cores {
-            switch: 0,
-            load: vec![1],
-            shared: false,
-        };
+        let cores = Cores { switch: 0, load: vec![1], shared: false };
         assert_eq!(Cores::among(vec![0, 1], Some(0)), Ok(cores));
     }
 
     #[test]
     fn on_one_core_switch_and_load_share_it() {
         let cores = Cores::among(vec![5], None).unwrap();
-        assert_eq!(
-            cores,
-            Cores {
-                switch: 5,
-                load: vec![5],
-                shared: true
-            }
-        );
+        assert_eq!(cores, Cores { switch: 5, load: vec![5], shared: true });
         assert_eq!(cores.of_pod(2).id, 5);
     }
 
     #[test]
     fn a_core_that_is_not_there_is_refused_with_those_that_are() {
-        let refused = CoresError::Unusable {
-            asked: 9,
-            usable: vec![0, 1],
-        };
-        assert_eq!(
-            refused.to_string(),
-            "core 9 is not one this process may use: choose --core from [0, 1]"
-        );
+        let refused = CoresError::Unusable { asked: 9, usable: vec![0, 1] };
+        assert_eq!(refused.to_string(), "core 9 is not one this process may use: choose --core from [0, 1]");
         assert_eq!(Cores::among(vec![0, 1], Some(9)), Err(refused));
     }
 }

@@ -43,10 +43,7 @@ impl Ground {
     pub(crate) fn place(&self, pod: Pod, cores: &Cores) -> Place {
         // the pods were made in the order of Pod::ALL, which is that of the enum
         let at = pod as usize;
-        Place {
-            namespace: Arc::clone(&self.pods[at].2),
-            core: Some(cores.of_pod(at)),
-        }
+        Place { namespace: Arc::clone(&self.pods[at].2), core: Some(cores.of_pod(at)) }
     }
 
     /// Names the pods' namespaces, until the names are dropped.
@@ -55,13 +52,7 @@ impl Ground {
             let name = format!("podlane-{}-{}", process::id(), pod.name());
             Ok((*pod, made.netns.pin(&name)?, name))
         };
-        Ok(Pins {
-            pins: self
-                .pods
-                .iter()
-                .map(pin)
-                .collect::<Result<_, NetnsError>>()?,
-        })
+        Ok(Pins { pins: self.pods.iter().map(pin).collect::<Result<_, NetnsError>>()? })
     }
 }
 
@@ -93,19 +84,12 @@ pub(crate) struct Pins {
 impl Pins {
     /// The name of a pod's namespace, as `ip netns exec` takes it.
     pub(crate) fn name(&self, pod: Pod) -> &str {
-        self.pins
-            .iter()
-            .find(|(is, ..)| *is == pod)
-            .map_or("", |(.., name)| name)
+        self.pins.iter().find(|(is, ..)| *is == pod).map_or("", |(.., name)| name)
     }
 
     /// Takes the names away, all of them, and tells of the first that would not go.
     pub(crate) fn remove(self) -> Result<(), NetnsError> {
-        let removed: Vec<_> = self
-            .pins
-            .into_iter()
-            .map(|(_, pin, _)| pin.remove())
-            .collect();
+        let removed: Vec<_> = self.pins.into_iter().map(|(_, pin, _)| pin.remove()).collect();
         removed.into_iter().collect()
     }
 }

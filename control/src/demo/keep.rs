@@ -59,9 +59,7 @@ fn invitation(pins: &Pins, socket: Option<&Path>) -> String {
     text += &ping(Pod::Blue, Pod::Blue.network().gateway(Family::V4));
     for question in socket.iter().flat_map(|_| ["ports", "flows", "counters"]) {
         let socket = socket.map(Path::display);
-        text += &socket
-            .map(|socket| format!("   podlane {question} --socket {socket}\n"))
-            .unwrap_or_default();
+        text += &socket.map(|socket| format!("   podlane {question} --socket {socket}\n")).unwrap_or_default();
     }
     text + " and press Ctrl-C here to remove everything.\n"
 }

@@ -47,7 +47,7 @@ use cores::{Cores, CoresError};
 use ground::{Folder, FolderError, Ground};
 use keep::KeepError;
 use paint::Paint;
-use report::{Done, Failure, Measured, Report, StepReport};
+use report::{Account, Done, Failure, Measured, Report, StepReport};
 use steps::{STEPS, Step, Target, What};
 use table::Table;
 use traffic::{Bounds, Echo, MeterError, Pair, Tcp, Udp, panic_message};
@@ -55,9 +55,6 @@ use view::View;
 
 /// Between two looks at how far a step got.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// How long frames that are on their way when the last step ends may take to arrive.
-const SETTLE: Duration = Duration::from_millis(100);
 
 /// The exit statuses: everything worked; something failed; Ctrl-C ended it, as a shell would tell.
 const OK: u8 = 0;
@@ -67,9 +64,7 @@ const INTERRUPTED: u8 = 130;
 /// Why a demo could not begin, or not be kept.
 #[derive(Debug, Error)]
 enum DemoError {
-    #[error(
-        "podlane demo needs root, to make network namespaces and AF_XDP sockets: run it with sudo"
-    )]
+    #[error("podlane demo needs root, to make network namespaces and AF_XDP sockets: run it with sudo")]
     NotRoot,
     #[error(transparent)]
     Cores(#[from] CoresError),
@@ -112,9 +107,14 @@ where
             // Still one object: who asked for JSON reads nothing else. The error is told below.
             let _ = print(&Report::of_failure(&error), true);
         }
-        let _ = writeln!(io::stderr(), "podlane demo: {error}");
+        tell(&error);
         FAILED
     })
+}
+
+/// Says on standard error why there is no more to see; nobody is left to tell when that is closed.
+fn tell(error: &DemoError) {
+    let _ = writeln!(io::stderr(), "podlane demo: {error}");
 }
 
 fn perform<S>(options: &Options, start: S) -> Result<u8, DemoError>
@@ -126,10 +126,7 @@ where
         return Err(DemoError::NotRoot);
     }
     let cores = Cores::of_this_process(options.core)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(DemoError::Signals)?;
-    }
+    let stop = watch_signals()?;
     let mut view = View::on_stderr();
 
     // What is made later goes first, also when a panic unwinds: the switch before its ground.
@@ -138,53 +135,46 @@ where
     view.say("three pods made, each in a network namespace of its own");
     let socket = folder.as_ref().map(Folder::socket);
     let config = pods::configuration(cores.switch, process::id(), socket.as_deref());
-    let switch = start(SwitchPlan {
-        config,
-        socket: socket.clone(),
-    })?;
+    let switch = start(SwitchPlan { config, socket: socket.clone() })?;
     view.say(&started(&cores));
 
-    let mut stage = Stage {
-        ground: &ground,
-        cores: &cores,
-        stop: &stop,
-        view: &mut view,
-    };
+    let mut stage = Stage { ground: &ground, cores: &cores, stop: &stop, view: &mut view };
     let done = stage.play(&STEPS, options.seconds.into());
     let interrupted = stop.load(Ordering::Relaxed);
-    thread::sleep(SETTLE);
-    let mut failures: Vec<Failure> = Vec::new();
+    let mut account = Account::of(switch.as_ref());
     if interrupted {
-        failures.push(Failure::Interrupted);
+        account.failures.push(Failure::Interrupted);
     }
-    let ports = noted(switch.ports(), &mut failures).unwrap_or_default();
-    let ledger = noted(switch.ledger(), &mut failures);
-    failures.extend(Failure::of_account(&ports, ledger.as_ref()));
-    let keep = options.keep && !interrupted;
-    let switch = if keep {
+    let kept = if options.keep && !interrupted {
         Some(switch)
     } else {
-        noted(switch.stop(), &mut failures);
+        account.failures.extend(switch.stop().err().map(Failure::Switch));
         None
     };
-    let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    let report = Report {
-        ports,
-        ledger,
-        cores: Some(cores),
-        ..Report::new(&done, &failures)
-    };
-    let report = report.took(begun.elapsed());
-    print(&report, options.json).map_err(DemoError::Output)?;
-    if let Some(switch) = switch {
-        keep::until_told(&ground, socket.as_deref(), options.json, &stop)?;
-        switch.stop()?;
-    }
-    Ok(match (interrupted, report.ok) {
+    let report = account.report(&done, cores, begun.elapsed());
+    let shown = print(&report, options.json).map_err(DemoError::Output).and_then(|()| match kept {
+        Some(switch) => {
+            keep::until_told(&ground, socket.as_deref(), options.json, &stop)?;
+            Ok(switch.stop()?)
+        }
+        None => Ok(()),
+    });
+    // The one JSON object is out: what fails now is told on standard error alone.
+    let shown = shown.inspect_err(tell).is_ok();
+    Ok(match (interrupted, report.ok && shown) {
         (true, _) => INTERRUPTED,
         (false, true) => OK,
         (false, false) => FAILED,
     })
+}
+
+/// A flag that Ctrl-C, a termination and a closed terminal set, instead of ending the process.
+fn watch_signals() -> Result<Arc<AtomicBool>, DemoError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(DemoError::Signals)?;
+    }
+    Ok(stop)
 }
 
 /// The line that tells where everything runs.
@@ -195,15 +185,7 @@ fn started(cores: &Cores) -> String {
             cores.switch
         );
     }
-    format!(
-        "switch started on core {}; load runs on {:?}",
-        cores.switch, cores.load
-    )
-}
-
-/// Takes what an answer holds, or notes down why there is none.
-fn noted<T>(answer: Result<T, SwitchError>, failures: &mut Vec<Failure>) -> Option<T> {
-    answer.map_err(|error| failures.push(error.into())).ok()
+    format!("switch started on core {}; load runs on {:?}", cores.switch, cores.load)
 }
 
 /// Writes the report to standard output, as one JSON object or as the table.
@@ -213,14 +195,8 @@ fn print(report: &Report, json: bool) -> io::Result<()> {
         serde_json::to_writer(&mut out, report)?;
         writeln!(out)?;
     } else {
-        write!(
-            out,
-            "{}",
-            Table {
-                report,
-                paint: Paint::of(&io::stdout())
-            }
-        )?;
+        let paint = Paint::of(&io::stdout());
+        write!(out, "{}", Table { report, paint })?;
     }
     out.flush()
 }
@@ -242,10 +218,7 @@ impl Stage<'_> {
                 break;
             }
             let length = steps::share(steps, step.group(), group);
-            let done = Done {
-                step: *step,
-                outcome: self.step(step, length),
-            };
+            let done = Done { step: *step, outcome: self.step(step, length) };
             self.view.ended(&StepReport::of(&done));
             played.push(done);
         }
@@ -260,17 +233,9 @@ impl Stage<'_> {
             // nothing of ours runs at the gateway, so the place is never used
             Target::Gateway => from.clone(),
         };
-        let pair = Pair {
-            from,
-            to,
-            target: step.target(),
-        };
+        let pair = Pair { from, to, target: step.target() };
         let arrived = AtomicU64::new(0);
-        let bounds = Bounds {
-            length,
-            stop: self.stop,
-            arrived: &arrived,
-        };
+        let bounds = Bounds { length, stop: self.stop, arrived: &arrived };
         let begun = Instant::now();
         thread::scope(|scope| {
             let waiting = thread::current();
@@ -287,10 +252,7 @@ impl Stage<'_> {
                 self.view.moving(step, elapsed / length.as_secs_f64(), rate);
             }
             measuring.join().unwrap_or_else(|panic| {
-                Err(MeterError::Panicked {
-                    thread: "meter",
-                    message: panic_message(panic.as_ref()),
-                })
+                Err(MeterError::Panicked { thread: "meter", message: panic_message(panic.as_ref()) })
             })
         })
     }
@@ -300,9 +262,7 @@ impl Stage<'_> {
 fn measure(what: What, pair: &Pair, bounds: Bounds<'_>) -> Result<Measured, MeterError> {
     match what {
         What::Echo { pause } => Echo { pause }.measure(pair, bounds).map(Measured::Echo),
-        What::Tcp { streams, both } => Tcp { streams, both }
-            .measure(pair, bounds)
-            .map(Measured::Tcp),
+        What::Tcp { streams, both } => Tcp { streams, both }.measure(pair, bounds).map(Measured::Tcp),
         What::Udp { payload } => Udp { payload }.measure(pair, bounds).map(Measured::Udp),
     }
 }

@@ -69,10 +69,7 @@ mod tests {
     #[test]
     fn seconds_that_make_no_demo_are_refused() {
         for refused in ["0", "-1", "nan", "inf", "3601", "four", ""] {
-            assert_eq!(
-                refused.parse::<Seconds>(),
-                Err(SecondsError(refused.to_owned()))
-            );
+            assert_eq!(refused.parse::<Seconds>(), Err(SecondsError(refused.to_owned())));
         }
     }
 }

@@ -23,12 +23,8 @@ pub(crate) struct Paint {
 
 impl Paint {
     /// No colour at all.
-    pub(crate) const PLAIN: Self = Self {
-        strong: Style::new(),
-        good: Style::new(),
-        bad: Style::new(),
-        faint: Style::new(),
-    };
+    pub(crate) const PLAIN: Self =
+        Self { strong: Style::new(), good: Style::new(), bad: Style::new(), faint: Style::new() };
 
     /// Colour for a terminal.
     pub(crate) const COLOURED: Self = Self {
@@ -41,11 +37,7 @@ impl Paint {
     /// What suits a stream.
     pub(crate) fn of(stream: &impl IsTerminal) -> Self {
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if stream.is_terminal() && !unwanted {
-            Self::COLOURED
-        } else {
-            Self::PLAIN
-        }
+        if stream.is_terminal() && !unwanted { Self::COLOURED } else { Self::PLAIN }
     }
 }
 
@@ -64,11 +56,7 @@ pub(crate) fn count(number: u64) -> String {
 
 /// Packets per second, in the unit that leaves three digits.
 pub(crate) fn packets(per_second: f64) -> String {
-    if per_second >= 1e6 {
-        format!("{:.2} Mpps", per_second / 1e6)
-    } else {
-        format!("{:.0} kpps", per_second / 1e3)
-    }
+    if per_second >= 1e6 { format!("{:.2} Mpps", per_second / 1e6) } else { format!("{:.0} kpps", per_second / 1e3) }
 }
 
 #[cfg(test)]
@@ -83,9 +71,6 @@ mod tests {
 
     #[test]
     fn packet_rates_choose_their_unit() {
-        assert_eq!(
-            [packets(1_923_000.0), packets(84_400.0)],
-            ["1.92 Mpps", "84 kpps"]
-        );
+        assert_eq!([packets(1_923_000.0), packets(84_400.0)], ["1.92 Mpps", "84 kpps"]);
     }
 }

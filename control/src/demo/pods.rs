@@ -155,13 +155,8 @@ pub(crate) fn configuration(core: usize, process: u32, socket: Option<&Path>) ->
     }
     let _ = writeln!(text, "\n[workers]\ncores = [{core}]");
     for network in Network::ALL {
-        let [v4, v6] = [Family::V4, Family::V6].map(|family| {
-            format!(
-                "{}/{}",
-                network.gateway(family),
-                Network::prefix_length(family)
-            )
-        });
+        let [v4, v6] = [Family::V4, Family::V6]
+            .map(|family| format!("{}/{}", network.gateway(family), Network::prefix_length(family)));
         let _ = write!(
             text,
             "\n[[network]]\nname = \"{}\"\nvrf = \"{VRF}\"\ngateways = [\"{v4}\", \"{v6}\"]\nmtu = {MTU}\n",

@@ -3,6 +3,7 @@
 //! The table is drawn from the same [`Report`], so the two never tell different stories. Rates are in
 //! Gbit/s and packets per second, round trips in microseconds; what was not measured is `null`.
 
+use std::thread;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -12,8 +13,11 @@ use thiserror::Error;
 
 use super::cores::Cores;
 use super::steps::{Group, Step, What};
-use super::switch::SwitchError;
+use super::switch::{Switch, SwitchError};
 use super::traffic::{EchoMeasured, MeterError, TcpMeasured, UdpMeasured};
+
+/// How long packets that are on their way when the last step ends may take to arrive.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Everything the demo found.
 #[derive(Clone, Debug, Serialize)]
@@ -93,13 +97,7 @@ pub(crate) enum Figures {
         gbps_back: Option<f64>,
     },
     /// Of UDP, in datagrams.
-    Udp {
-        pps: f64,
-        sent: u64,
-        received: u64,
-        lost: u64,
-        reordered: u64,
-    },
+    Udp { pps: f64, sent: u64, received: u64, lost: u64, reordered: u64 },
 }
 
 /// What a meter brought back.
@@ -125,11 +123,7 @@ pub(crate) enum Failure {
     Switch(#[from] SwitchError),
     /// A port does not carry frames.
     #[error("port {name} carries nothing, it is {state}{}; `dmesg` may say why", because(.reason.as_deref()))]
-    Port {
-        name: String,
-        state: PortState,
-        reason: Option<String>,
-    },
+    Port { name: String, state: PortState, reason: Option<String> },
     /// Packets are missing.
     #[error(
         "the ledger does not balance: received {} + made {} is not sent {} + dropped {} + held {}; \
@@ -151,22 +145,53 @@ pub(crate) fn dropped(ledger: &Ledger) -> u64 {
     ledger.dropped.values().sum()
 }
 
-impl Failure {
-    /// What the account that a switch gives of itself tells to have failed.
-    pub(crate) fn of_account(ports: &[Port], ledger: Option<&Ledger>) -> Vec<Self> {
-        let down = ports
-            .iter()
-            .filter(|port| port.state != PortState::Up)
-            .map(|port| Self::Port {
-                name: port.name.clone(),
-                state: port.state,
-                reason: port.reason.clone(),
-            });
-        let unbalanced = ledger
-            .filter(|ledger| !ledger.balances())
-            .cloned()
-            .map(Self::Unbalanced);
-        down.chain(unbalanced).collect()
+/// What a switch says of itself when the last step is over, and what failed besides the steps.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) ports: Vec<Port>,
+    pub(crate) ledger: Option<Ledger>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+impl Account {
+    /// Asks the switch.
+    pub(crate) fn of(switch: &dyn Switch) -> Self {
+        thread::sleep(SETTLE);
+        let mut account = Self::default();
+        match switch.ports() {
+            Ok(ports) => account.ports = ports,
+            Err(error) => account.failures.push(error.into()),
+        }
+        match switch.ledger() {
+            Ok(ledger) => account.ledger = Some(ledger),
+            Err(error) => account.failures.push(error.into()),
+        }
+        account.judge();
+        account
+    }
+
+    /// Notes what the switch itself tells to be wrong.
+    pub(crate) fn judge(&mut self) {
+        let down = self.ports.iter().filter(|port| port.state != PortState::Up);
+        self.failures.extend(down.map(|port| Failure::Port {
+            name: port.name.clone(),
+            state: port.state,
+            reason: port.reason.clone(),
+        }));
+        let unbalanced = self.ledger.iter().filter(|ledger| !ledger.balances());
+        self.failures.extend(unbalanced.cloned().map(Failure::Unbalanced));
+    }
+
+    /// The report, together with what came of the steps.
+    pub(crate) fn report(self, done: &[Done], cores: Cores, took: Duration) -> Report {
+        let failures: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
+        Report {
+            ports: self.ports,
+            ledger: self.ledger,
+            cores: Some(cores),
+            seconds: took.as_secs_f64(),
+            ..Report::new(done, failures)
+        }
     }
 }
 
@@ -174,21 +199,16 @@ impl RoundTrips {
     /// The percentiles of round trips recorded in nanoseconds.
     fn of(nanoseconds: &Histogram<u64>) -> Self {
         let at = |quantile| nanoseconds.value_at_quantile(quantile) as f64 / 1e3;
-        Self {
-            p50: at(0.5),
-            p99: at(0.99),
-            p999: at(0.999),
-        }
+        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999) }
     }
 }
 
 impl Figures {
     fn of(measured: &Measured) -> Self {
         match measured {
-            Measured::Echo(echo) => Self::Echo {
-                rtt_us: RoundTrips::of(&echo.round_trips),
-                echoes: echo.round_trips.len(),
-            },
+            Measured::Echo(echo) => {
+                Self::Echo { rtt_us: RoundTrips::of(&echo.round_trips), echoes: echo.round_trips.len() }
+            }
             Measured::Tcp(tcp) => Self::Tcp {
                 gbps: tcp.bits_per_second / 1e9,
                 gbps_back: tcp.bits_per_second_back.map(|rate| rate / 1e9),
@@ -207,9 +227,7 @@ impl Figures {
 impl StepReport {
     /// What came of one step.
     pub(crate) fn of(done: &Done) -> Self {
-        let Step {
-            from, what, family, ..
-        } = done.step;
+        let Step { from, what, family, .. } = done.step;
         let (streams, payload) = match what {
             What::Echo { .. } => (None, None),
             What::Tcp { streams, .. } => (Some(streams), None),
@@ -233,20 +251,17 @@ impl StepReport {
 impl Report {
     /// A report of a demo that could not even begin.
     pub(crate) fn of_failure(why: &dyn std::error::Error) -> Self {
-        Self::new(&[], &[why.to_string()])
+        Self::new(&[], vec![why.to_string()])
     }
 
     /// What the steps come to; ports, ledger, cores and time are for the caller to add.
-    pub(crate) fn new(done: &[Done], other_failures: &[String]) -> Self {
+    fn new(done: &[Done], other_failures: Vec<String>) -> Self {
         let steps: Vec<StepReport> = done.iter().map(StepReport::of).collect();
         let failed = steps.iter().filter_map(|step| {
             let why = step.failure.as_ref()?;
-            Some(format!(
-                "{} {} to {} over {}: {why}",
-                step.what, step.from, step.to, step.family
-            ))
+            Some(format!("{} {} to {} over {}: {why}", step.what, step.from, step.to, step.family))
         });
-        let failures: Vec<String> = failed.chain(other_failures.iter().cloned()).collect();
+        let failures: Vec<String> = failed.chain(other_failures).collect();
         Self {
             ok: failures.is_empty(),
             tcp_gbps: headline(done, Group::Tcp),
@@ -260,19 +275,11 @@ impl Report {
             seconds: 0.0,
         }
     }
-
-    /// Adds how long the whole took.
-    pub(crate) fn took(mut self, time: Duration) -> Self {
-        self.seconds = time.as_secs_f64();
-        self
-    }
 }
 
 /// The one number of the headline step of a group.
 fn headline(done: &[Done], group: Group) -> Option<f64> {
-    let mut stands_for = done
-        .iter()
-        .filter(|done| done.step.headline && done.step.group() == group);
+    let mut stands_for = done.iter().filter(|done| done.step.headline && done.step.group() == group);
     match Figures::of(stands_for.next()?.outcome.as_ref().ok()?) {
         Figures::Tcp { gbps, .. } => Some(gbps),
         Figures::Udp { pps, .. } => Some(pps),

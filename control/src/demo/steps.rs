@@ -128,46 +128,21 @@ impl Step {
 }
 
 /// One outstanding echo after the other.
-const BACK_TO_BACK: What = What::Echo {
-    pause: Duration::ZERO,
-};
+const BACK_TO_BACK: What = What::Echo { pause: Duration::ZERO };
 /// A gateway answers on the slow path, which is rate limited on purpose: ask gently.
-const GENTLY: What = What::Echo {
-    pause: Duration::from_millis(20),
-};
-const ONE_STREAM: What = What::Tcp {
-    streams: 1,
-    both: false,
-};
-const FOUR_STREAMS: What = What::Tcp {
-    streams: 4,
-    both: false,
-};
-const BOTH_WAYS: What = What::Tcp {
-    streams: 1,
-    both: true,
-};
+const GENTLY: What = What::Echo { pause: Duration::from_millis(20) };
+const ONE_STREAM: What = What::Tcp { streams: 1, both: false };
+const FOUR_STREAMS: What = What::Tcp { streams: 4, both: false };
+const BOTH_WAYS: What = What::Tcp { streams: 1, both: true };
 const SMALL_DATAGRAMS: What = What::Udp { payload: SMALL };
 const LARGE_DATAGRAMS: What = What::Udp { payload: LARGE };
 
 const fn step(from: Pod, to: Target, what: What, family: Family) -> Step {
-    Step {
-        from,
-        to,
-        what,
-        family,
-        headline: false,
-    }
+    Step { from, to, what, family, headline: false }
 }
 
 const fn headline(from: Pod, to: Target, what: What, family: Family) -> Step {
-    Step {
-        from,
-        to,
-        what,
-        family,
-        headline: true,
-    }
+    Step { from, to, what, family, headline: true }
 }
 
 /// Everything the demo does, in order.

@@ -38,18 +38,9 @@ impl Display for Table<'_> {
 
 /// The heading of each group: what its columns are.
 const TITLES: [(Group, &str); 3] = [
-    (
-        Group::Echo,
-        "round trip, µs                       p50        p99      p99.9      echoes",
-    ),
-    (
-        Group::Tcp,
-        "TCP, Gbit/s                         there       back    streams",
-    ),
-    (
-        Group::Udp,
-        "UDP                                  rate       loss      bytes  reordered",
-    ),
+    (Group::Echo, "round trip, µs                       p50        p99      p99.9      echoes"),
+    (Group::Tcp, "TCP, Gbit/s                         there       back    streams"),
+    (Group::Udp, "UDP                                  rate       loss      bytes  reordered"),
 ];
 
 impl Table<'_> {
@@ -58,16 +49,10 @@ impl Table<'_> {
         let row = |of: &dyn Fn(Pod) -> String| {
             let [red, green, blue] = Pod::ALL.map(of);
             // the wall between the networks takes one column more
-            format!("{red:COLUMN$}{green:<width$}{blue}", width = COLUMN + 1)
-                .trim_end()
-                .to_owned()
+            format!("{red:COLUMN$}{green:<width$}{blue}", width = COLUMN + 1).trim_end().to_owned()
         };
         writeln!(f)?;
-        writeln!(
-            f,
-            "  {strong}{}{strong:#}",
-            row(&|pod| pod.name().to_owned())
-        )?;
+        writeln!(f, "  {strong}{}{strong:#}", row(&|pod| pod.name().to_owned()))?;
         for family in [Family::V4, Family::V6] {
             writeln!(f, "  {}", row(&|pod| pod.address(family).to_string()))?;
         }
@@ -77,47 +62,25 @@ impl Table<'_> {
         writeln!(f, " ┌{stem}{stem}┬┴{far}┐")?;
         let names = Network::ALL.map(Network::name);
         let [v4, v6] = [Family::V4, Family::V6].map(|family| {
-            Network::ALL.map(|network| {
-                format!(
-                    "{}/{}",
-                    network.gateway(family),
-                    Network::prefix_length(family)
-                )
-            })
+            Network::ALL.map(|network| format!("{}/{}", network.gateway(family), Network::prefix_length(family)))
         });
         for (label, of) in [(names, v4), (["", ""], v6)] {
             let [near, far] = [0, 1].map(|at| format!("{:5}{}", label[at], of[at]));
-            writeln!(
-                f,
-                " │ {near:<n$}│ {far:<w$}│",
-                n = COLUMN * 2 - 1,
-                w = COLUMN - 1
-            )?;
+            writeln!(f, " │ {near:<n$}│ {far:<w$}│", n = COLUMN * 2 - 1, w = COLUMN - 1)?;
         }
         writeln!(f, " ├─{near}┴─{far}┤")?;
         let switch = format!("podlane  {}", self.cores());
-        writeln!(
-            f,
-            " │ {strong}{switch:<width$}{strong:#}│",
-            width = COLUMN * 3
-        )?;
+        writeln!(f, " │ {strong}{switch:<width$}{strong:#}│", width = COLUMN * 3)?;
         writeln!(f, " └─{near}──{far}┘")
     }
 
     fn port(&self, pod: Pod) -> Option<&Port> {
-        self.report
-            .ports
-            .iter()
-            .find(|port| port.name == pod.name())
+        self.report.ports.iter().find(|port| port.name == pod.name())
     }
 
     fn mode(&self, pod: Pod) -> String {
         match self.port(pod) {
-            Some(Port {
-                mode: Some(mode),
-                state: PortState::Up,
-                ..
-            }) => format!("AF_XDP {mode}"),
+            Some(Port { mode: Some(mode), state: PortState::Up, .. }) => format!("AF_XDP {mode}"),
             Some(port) => port.state.to_string(),
             None => "no port".to_owned(),
         }
@@ -136,12 +99,7 @@ impl Table<'_> {
 
     fn group(&self, f: &mut Formatter<'_>, group: Group, title: &str) -> fmt::Result {
         let Paint { strong, bad, .. } = self.paint;
-        let mut steps = self
-            .report
-            .steps
-            .iter()
-            .filter(|step| step.what == group.name())
-            .peekable();
+        let mut steps = self.report.steps.iter().filter(|step| step.what == group.name()).peekable();
         if steps.peek().is_none() {
             return Ok(());
         }
@@ -151,11 +109,7 @@ impl Table<'_> {
             match (&step.figures, &step.failure) {
                 (Some(figures), _) => writeln!(f, "{}", columns(step, figures))?,
                 (None, why) => {
-                    writeln!(
-                        f,
-                        "  {bad}FAILED{bad:#} {}",
-                        why.as_deref().unwrap_or_default()
-                    )?;
+                    writeln!(f, "  {bad}FAILED{bad:#} {}", why.as_deref().unwrap_or_default())?;
                 }
             }
         }
@@ -167,35 +121,20 @@ impl Table<'_> {
         if self.report.ports.is_empty() {
             return Ok(());
         }
-        let title = format!(
-            "{:<29}{:>14}{:>14}{:>14}",
-            "packets by port", "received", "sent", "kernel lost"
-        );
+        let title = format!("{:<29}{:>14}{:>14}{:>14}", "packets by port", "received", "sent", "kernel lost");
         writeln!(f, "\n {strong}{title}{strong:#}")?;
         for port in &self.report.ports {
-            let name = format!(
-                "{:<6}{}",
-                port.name,
-                port.device.as_deref().unwrap_or_default()
-            );
-            let lost = port.kernel.rx_dropped
-                + port.kernel.rx_ring_full
-                + port.kernel.rx_invalid
-                + port.kernel.tx_invalid;
-            let [received, sent, lost] =
-                [port.received.packets, port.sent.packets, lost].map(count);
+            let name = format!("{:<6}{}", port.name, port.device.as_deref().unwrap_or_default());
+            let lost =
+                port.kernel.rx_dropped + port.kernel.rx_ring_full + port.kernel.rx_invalid + port.kernel.tx_invalid;
+            let [received, sent, lost] = [port.received.packets, port.sent.packets, lost].map(count);
             writeln!(f, " {name:<29}{received:>14}{sent:>14}{lost:>14}")?;
         }
         Ok(())
     }
 
     fn ledger(&self, f: &mut Formatter<'_>, ledger: &Ledger) -> fmt::Result {
-        let Paint {
-            strong,
-            good,
-            bad,
-            faint,
-        } = self.paint;
+        let Paint { strong, good, bad, faint } = self.paint;
         writeln!(f, "\n {strong}{:<29}{:>14}{strong:#}", "ledger", "packets")?;
         let mut line = |name: &str, packets: u64| writeln!(f, " {name:<29}{:>14}", count(packets));
         line("received", ledger.received)?;
@@ -211,63 +150,38 @@ impl Table<'_> {
         } else {
             write!(f, " {bad}packets are unaccounted for{bad:#}")?;
         }
-        writeln!(
-            f,
-            " {faint}(made: the switch's own replies, and copies of floods){faint:#}"
-        )
+        writeln!(f, " {faint}(made: the switch's own replies, and copies of floods){faint:#}")
     }
 
     fn verdict(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Paint { good, bad, .. } = self.paint;
-        let Report {
-            steps,
-            failures,
-            seconds,
-            ..
-        } = self.report;
+        let Report { steps, failures, seconds, .. } = self.report;
         let passed = steps.iter().filter(|step| step.ok).count();
         let steps = format!("{passed} of {} steps passed, {seconds:.1} s", steps.len());
         if self.report.ok {
             return writeln!(f, "\n {good}OK{good:#}  {steps}");
         }
         writeln!(f, "\n {bad}FAILED{bad:#}  {steps}")?;
-        failures
-            .iter()
-            .try_for_each(|failure| writeln!(f, "   {failure}"))
+        failures.iter().try_for_each(|failure| writeln!(f, "   {failure}"))
     }
 }
 
 /// Who speaks to whom, and how: the left columns of a step.
 pub(crate) fn route(step: &StepReport) -> String {
-    format!(
-        "{:<5} → {:<8}{:<5} {:<8}",
-        step.from, step.to, step.family, step.path
-    )
+    format!("{:<5} → {:<8}{:<5} {:<8}", step.from, step.to, step.family, step.path)
 }
 
 /// The numbers of a step, below the headings of its group.
 fn columns(step: &StepReport, figures: &Figures) -> String {
     match figures {
         Figures::Echo { rtt_us, echoes } => {
-            format!(
-                "{:>11.1}{:>11.1}{:>11.1}{:>12}",
-                rtt_us.p50,
-                rtt_us.p99,
-                rtt_us.p999,
-                count(*echoes)
-            )
+            format!("{:>11.1}{:>11.1}{:>11.1}{:>12}", rtt_us.p50, rtt_us.p99, rtt_us.p999, count(*echoes))
         }
         Figures::Tcp { gbps, gbps_back } => {
             let back = gbps_back.map_or_else(|| "-".to_owned(), |back| format!("{back:.2}"));
             format!("{gbps:>11.2}{back:>11}{:>11}", step.streams.unwrap_or(0))
         }
-        Figures::Udp {
-            pps,
-            sent,
-            lost,
-            reordered,
-            ..
-        } => {
+        Figures::Udp { pps, sent, lost, reordered, .. } => {
             let loss = format!("{:.1} %", share(*lost, *sent) * 100.0);
             let (rate, bytes) = (packets(*pps), step.payload.unwrap_or(0));
             format!("{rate:>11}{loss:>11}{bytes:>11}{:>11}", count(*reordered))
@@ -276,35 +190,19 @@ fn columns(step: &StepReport, figures: &Figures) -> String {
 }
 
 fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// A step's numbers in a few words, for the line that tells of its end.
 pub(crate) fn words(figures: &Figures) -> String {
     match figures {
         Figures::Echo { rtt_us, .. } => format!("{:.1} µs, p99 {:.1} µs", rtt_us.p50, rtt_us.p99),
-        Figures::Tcp {
-            gbps,
-            gbps_back: None,
-        } => format!("{gbps:.2} Gbit/s"),
-        Figures::Tcp {
-            gbps,
-            gbps_back: Some(back),
-        } => {
+        Figures::Tcp { gbps, gbps_back: None } => format!("{gbps:.2} Gbit/s"),
+        Figures::Tcp { gbps, gbps_back: Some(back) } => {
             format!("{gbps:.2} Gbit/s there, {back:.2} Gbit/s back")
         }
-        Figures::Udp {
-            pps, sent, lost, ..
-        } => {
-            format!(
-                "{}, {:.1} % lost",
-                packets(*pps),
-                share(*lost, *sent) * 100.0
-            )
+        Figures::Udp { pps, sent, lost, .. } => {
+            format!("{}, {:.1} % lost", packets(*pps), share(*lost, *sent) * 100.0)
         }
     }
 }

@@ -25,11 +25,7 @@ impl View {
     /// Shows on standard error.
     pub(crate) fn on_stderr() -> Self {
         let stderr = io::stderr();
-        Self {
-            terminal: stderr.is_terminal(),
-            paint: Paint::of(&stderr),
-            out: Box::new(stderr),
-        }
+        Self { terminal: stderr.is_terminal(), paint: Paint::of(&stderr), out: Box::new(stderr) }
     }
 
     /// Tells of something done.
@@ -44,11 +40,7 @@ impl View {
         }
         let filled = (done.clamp(0.0, 1.0) * BAR as f64) as usize;
         let Paint { good, faint, .. } = self.paint;
-        let bar = format!(
-            "{good}{}{good:#}{faint}{}{faint:#}",
-            "━".repeat(filled),
-            "━".repeat(BAR - filled)
-        );
+        let bar = format!("{good}{}{good:#}{faint}{}{faint:#}", "━".repeat(filled), "━".repeat(BAR - filled));
         let rate = match step.group() {
             Group::Echo => format!("{rate:.0} a second"),
             Group::Tcp => format!("{:.2} Gbit/s", rate * 8.0 / 1e9),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use podlane_api::{Ledger, Port, PortState};
@@ -12,7 +13,7 @@ use crate::config::{self, Machine};
 use crate::demo::cores::Cores;
 use crate::demo::paint::Paint;
 use crate::demo::pods::configuration;
-use crate::demo::report::{Done, Failure, Measured, Report, StepReport};
+use crate::demo::report::{Account, Done, Measured, Report, StepReport};
 use crate::demo::steps::{Group, STEPS, Step, What};
 use crate::demo::table::Table;
 use crate::demo::traffic::{EchoMeasured, MeterError, TcpMeasured, UdpMeasured};
@@ -27,9 +28,7 @@ fn round_trips() -> Histogram<u64> {
 
 fn measured(step: &Step) -> Measured {
     match step.what {
-        What::Echo { .. } => Measured::Echo(EchoMeasured {
-            round_trips: round_trips(),
-        }),
+        What::Echo { .. } => Measured::Echo(EchoMeasured { round_trips: round_trips() }),
         What::Tcp { both, .. } => Measured::Tcp(TcpMeasured {
             bytes: 341_000_000,
             bits_per_second: 3.5e9,
@@ -47,33 +46,15 @@ fn measured(step: &Step) -> Measured {
 /// A report of a run with these failing steps, this account and nothing else.
 fn report(failing: impl Fn(&Step) -> bool, ports: Vec<Port>, ledger: Ledger) -> Report {
     let play = |step: &Step| {
-        let outcome = if failing(step) {
-            Err(MeterError::Silent {
-                to: step.target(),
-                sent: 5,
-            })
-        } else {
-            Ok(measured(step))
-        };
-        Done {
-            step: *step,
-            outcome,
-        }
+        let outcome =
+            if failing(step) { Err(MeterError::Silent { to: step.target(), sent: 5 }) } else { Ok(measured(step)) };
+        Done { step: *step, outcome }
     };
     let done: Vec<Done> = STEPS.iter().map(play).collect();
-    let failures = Failure::of_account(&ports, Some(&ledger));
-    let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    Report {
-        ledger: Some(ledger),
-        ports,
-        cores: Some(Cores {
-            switch: 1,
-            load: vec![0],
-            shared: false,
-        }),
-        seconds: 13.3,
-        ..Report::new(&done, &failures)
-    }
+    let mut account = Account { ports, ledger: Some(ledger), failures: Vec::new() };
+    account.judge();
+    let cores = Cores { switch: 1, load: vec![0], shared: false };
+    account.report(&done, cores, Duration::from_millis(13_300))
 }
 
 fn ports() -> Vec<Port> {
@@ -86,29 +67,17 @@ fn ports() -> Vec<Port> {
 
 fn ledger() -> Ledger {
     let dropped = BTreeMap::from([("ring_full".to_owned(), 41_000), ("no_route".to_owned(), 0)]);
-    Ledger {
-        received: 12_345_678,
-        made: 9,
-        sent: 12_304_686,
-        held: 1,
-        dropped,
-    }
+    Ledger { received: 12_345_678, made: 9, sent: 12_304_686, held: 1, dropped }
 }
 
-/// Compares with a file beside this one; with `PODLANE_BLESS` set, writes it anew.
+/// Compares with a file beside this one; with `PODLANE_BLESS=1`, writes it anew.
 fn assert_golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src/demo/tests/golden")
-        .join(name);
-    if std::env::var_os("PODLANE_BLESS").is_some() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/tests/golden").join(name);
+    if std::env::var("PODLANE_BLESS").is_ok_and(|bless| bless == "1") {
         std::fs::write(&path, text).unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        text == golden,
-        "{} is not what the demo prints, which is\n{text}",
-        path.display()
-    );
+    assert!(text == golden, "{} is not what the demo prints, which is\n{text}", path.display());
 }
 
 #[test]
@@ -116,43 +85,19 @@ fn the_json_has_the_shape_that_programs_rely_on() {
     let mut report = report(|_| false, ports(), ledger());
     // one step of each kind, and one that failed
     let failed = STEPS[0];
-    let failed = Done {
-        step: failed,
-        outcome: Err(MeterError::Silent {
-            to: failed.target(),
-            sent: 5,
-        }),
-    };
+    let failed = Done { step: failed, outcome: Err(MeterError::Silent { to: failed.target(), sent: 5 }) };
     report.steps = [Group::Echo, Group::Tcp, Group::Udp]
-        .map(|group| {
-            report
-                .steps
-                .iter()
-                .rev()
-                .find(|step| step.what == group.name())
-                .unwrap()
-                .clone()
-        })
+        .map(|group| report.steps.iter().rev().find(|step| step.what == group.name()).unwrap().clone())
         .into_iter()
         .chain([StepReport::of(&failed)])
         .collect();
-    assert_golden(
-        "report.json",
-        &(serde_json::to_string_pretty(&report).unwrap() + "\n"),
-    );
+    assert_golden("report.json", &(serde_json::to_string_pretty(&report).unwrap() + "\n"));
 }
 
 #[test]
 fn the_table_of_a_run_that_went_well() {
     let report = report(|_| false, ports(), ledger());
-    assert_golden(
-        "ok.txt",
-        &Table {
-            report: &report,
-            paint: Paint::PLAIN,
-        }
-        .to_string(),
-    );
+    assert_golden("ok.txt", &Table { report: &report, paint: Paint::PLAIN }.to_string());
 }
 
 #[test]
@@ -162,43 +107,19 @@ fn the_table_of_a_run_with_failures_names_each() {
     ports[1].state = PortState::Failed;
     ports[1].reason = Some("device or resource busy".to_owned());
     ports[0].kernel.rx_ring_full = 77;
-    let ledger = Ledger {
-        sent: 12_304_685,
-        ..ledger()
-    };
+    let ledger = Ledger { sent: 12_304_685, ..ledger() };
     let mut report = report(|step| step.group() == Group::Udp, ports, ledger);
-    report.cores = Some(Cores {
-        switch: 0,
-        load: vec![0],
-        shared: true,
-    });
-    assert_golden(
-        "failed.txt",
-        &Table {
-            report: &report,
-            paint: Paint::PLAIN,
-        }
-        .to_string(),
-    );
+    report.cores = Some(Cores { switch: 0, load: vec![0], shared: true });
+    assert_golden("failed.txt", &Table { report: &report, paint: Paint::PLAIN }.to_string());
 }
 
 #[test]
 fn colour_changes_nothing_but_colour() {
     let report = report(|step| step.group() == Group::Tcp, ports(), ledger());
-    let [plain, coloured] = [Paint::PLAIN, Paint::COLOURED].map(|paint| {
-        Table {
-            report: &report,
-            paint,
-        }
-        .to_string()
-    });
+    let [plain, coloured] = [Paint::PLAIN, Paint::COLOURED].map(|paint| Table { report: &report, paint }.to_string());
     let mut bare = String::new();
     for (at, part) in coloured.split("\x1b[").enumerate() {
-        bare += if at == 0 {
-            part
-        } else {
-            part.split_once('m').unwrap().1
-        };
+        bare += if at == 0 { part } else { part.split_once('m').unwrap().1 };
     }
     assert_ne!(coloured, plain);
     assert_eq!(bare, plain);
@@ -212,9 +133,7 @@ fn the_configuration_is_what_a_user_would_write() {
 
 #[test]
 fn the_configuration_is_one_that_the_daemon_takes() {
-    let machine = Machine {
-        cores: [0, 1].into(),
-    };
+    let machine = Machine { cores: [0, 1].into() };
     let socket = Path::new("/run/podlane-demo-7/podlane.sock");
     let desired = config::parse(&configuration(1, 7, Some(socket)), &machine).unwrap();
     assert_eq!(desired.daemon.socket, socket);

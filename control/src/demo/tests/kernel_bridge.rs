@@ -40,11 +40,7 @@ fn build(families: &[Family]) -> Result<(), HostError> {
         let bridge = links.bridge(network.name())?;
         sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", network.name()), 0)?;
         for family in families {
-            links.add_address(
-                bridge,
-                network.gateway(*family),
-                Network::prefix_length(*family),
-            )?;
+            links.add_address(bridge, network.gateway(*family), Network::prefix_length(*family))?;
         }
         for pod in Pod::ALL.into_iter().filter(|pod| pod.network() == network) {
             links.enslave(pod.device(), bridge)?;
@@ -58,28 +54,15 @@ impl Switch for KernelBridge {
     fn ports(&self) -> Result<Vec<Port>, SwitchError> {
         let mut links = Links::open().map_err(|error| SwitchError::Ask(error.into()))?;
         let ask = |pod: Pod| {
-            let counters = links
-                .counters(pod.device())
-                .map_err(|error| SwitchError::Ask(error.into()))?;
-            Ok(port(
-                pod.name(),
-                pod.network().name(),
-                counters.rx_packets,
-                counters.tx_packets,
-            ))
+            let counters = links.counters(pod.device()).map_err(|error| SwitchError::Ask(error.into()))?;
+            Ok(port(pod.name(), pod.network().name(), counters.rx_packets, counters.tx_packets))
         };
         Pod::ALL.into_iter().map(ask).collect()
     }
 
     fn ledger(&self) -> Result<Ledger, SwitchError> {
         let dropped = BTreeMap::from([("no_route".to_owned(), 2)]);
-        Ok(Ledger {
-            received: 10,
-            made: 1,
-            sent: 8,
-            held: 1,
-            dropped,
-        })
+        Ok(Ledger { received: 10, made: 1, sent: 8, held: 1, dropped })
     }
 
     fn stop(self: Box<Self>) -> Result<(), SwitchError> {

@@ -15,19 +15,13 @@ pub(in crate::demo) fn skipped(test: &str) -> bool {
     if geteuid().is_root() {
         return false;
     }
-    let _ = writeln!(
-        io::stderr(),
-        "skipped: {test}: making network namespaces needs root"
-    );
+    let _ = writeln!(io::stderr(), "skipped: {test}: making network namespaces needs root");
     true
 }
 
 /// A port of a pod that is up.
 fn port(name: &str, network: &str, received: u64, sent: u64) -> Port {
-    let traffic = |packets| Traffic {
-        packets,
-        bytes: packets * 64,
-    };
+    let traffic = |packets| Traffic { packets, bytes: packets * 64 };
     Port {
         name: name.to_owned(),
         kind: PortKind::Pod,

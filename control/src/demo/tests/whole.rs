@@ -61,16 +61,9 @@ fn refusing(_: SwitchPlan) -> Result<Box<dyn Switch>, SwitchError> {
 #[ignore = "the other side of the tests in this file"]
 fn child() {
     let Ok(kind) = env::var(CHILD) else { return };
-    let seconds = if kind.contains("long") { "300" } else { "0.6" }
-        .parse()
-        .unwrap();
+    let seconds = if kind.contains("long") { "300" } else { "0.6" }.parse().unwrap();
     let (json, keep) = (kind.contains("json"), kind.contains("keep"));
-    let options = Options {
-        seconds,
-        core: None,
-        json,
-        keep,
-    };
+    let options = Options { seconds, core: None, json, keep };
     if kind.contains("unprivileged") {
         setuid(Uid::from_raw(65534)).unwrap();
     }
@@ -93,12 +86,7 @@ struct Demo {
 impl Demo {
     fn start(kind: &str) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "demo::tests::whole::child",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["--exact", "demo::tests::whole::child", "--ignored", "--nocapture"])
             .env(CHILD, kind)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -106,11 +94,7 @@ impl Demo {
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        Self {
-            child,
-            stdout,
-            stderr,
-        }
+        Self { child, stdout, stderr }
     }
 
     fn signal(&self, signal: Signal) {
@@ -123,11 +107,7 @@ impl Demo {
         self.stdout.read_to_string(&mut stdout).unwrap();
         self.stderr.read_to_string(&mut stderr).unwrap();
         let status = self.child.wait().unwrap();
-        assert_eq!(
-            leftovers(self.child.id()),
-            Vec::<PathBuf>::new(),
-            "{stderr}"
-        );
+        assert_eq!(leftovers(self.child.id()), Vec::<PathBuf>::new(), "{stderr}");
         (stdout, stderr, status)
     }
 }
@@ -144,11 +124,7 @@ impl Drop for Demo {
 fn read_until(lines: &mut impl BufRead, wanted: &str) -> String {
     let mut read = String::new();
     while !read.contains(wanted) {
-        assert_ne!(
-            lines.read_line(&mut read).unwrap(),
-            0,
-            "ended without {wanted:?}: {read}"
-        );
+        assert_ne!(lines.read_line(&mut read).unwrap(), 0, "ended without {wanted:?}: {read}");
     }
     read
 }
@@ -156,25 +132,16 @@ fn read_until(lines: &mut impl BufRead, wanted: &str) -> String {
 /// Every name a demo may give outside its own namespaces.
 fn names(process: u32) -> Vec<PathBuf> {
     let pods = ["red", "green", "blue"].map(|pod| format!("/run/netns/podlane-{process}-{pod}"));
-    pods.into_iter()
-        .chain([format!("/run/podlane-demo-{process}")])
-        .map(PathBuf::from)
-        .collect()
+    pods.into_iter().chain([format!("/run/podlane-demo-{process}")]).map(PathBuf::from).collect()
 }
 
 fn leftovers(process: u32) -> Vec<PathBuf> {
-    names(process)
-        .into_iter()
-        .filter(|path| path.exists())
-        .collect()
+    names(process).into_iter().filter(|path| path.exists()).collect()
 }
 
 /// The one JSON object of a child's output, among what the test harness prints.
 fn object(stdout: &str) -> Value {
-    let objects: Vec<_> = stdout
-        .lines()
-        .filter_map(|line| line.find('{').map(|at| &line[at..]))
-        .collect();
+    let objects: Vec<_> = stdout.lines().filter_map(|line| line.find('{').map(|at| &line[at..])).collect();
     assert_eq!(objects.len(), 1, "{stdout}");
     serde_json::from_str(objects[0]).unwrap()
 }
@@ -189,36 +156,20 @@ fn every_step_passes_over_a_switch_that_carries_and_two_demos_do_not_meet() {
     for demo in demos {
         let (stdout, stderr, status) = demo.end();
         let report = object(&stdout);
-        assert_eq!(
-            (status.code(), &report["ok"]),
-            (Some(0), &Value::Bool(true)),
-            "{stderr}"
-        );
+        assert_eq!((status.code(), &report["ok"]), (Some(0), &Value::Bool(true)), "{stderr}");
         for figure in ["tcp_gbps", "udp_pps"] {
             assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}");
         }
         let rtt = ["p50", "p99", "p999"].map(|at| report["rtt_us"][at].as_f64().unwrap());
-        assert!(
-            0.0 < rtt[0] && rtt[0] <= rtt[1] && rtt[1] <= rtt[2],
-            "{rtt:?}"
-        );
+        assert!(0.0 < rtt[0] && rtt[0] <= rtt[1] && rtt[1] <= rtt[2], "{rtt:?}");
         let steps = report["steps"].as_array().unwrap();
-        assert_eq!(
-            (steps.len(), report["ports"].as_array().unwrap().len()),
-            (16, 3)
-        );
+        assert_eq!((steps.len(), report["ports"].as_array().unwrap().len()), (16, 3));
     }
     assert_eq!(links_here(), links_before);
 }
 
 fn links_here() -> Vec<String> {
-    Links::open()
-        .unwrap()
-        .list()
-        .unwrap()
-        .into_iter()
-        .map(|link| link.name)
-        .collect()
+    Links::open().unwrap().list().unwrap().into_iter().map(|link| link.name).collect()
 }
 
 #[test]
@@ -228,39 +179,16 @@ fn a_failing_step_is_told_with_its_reason_and_the_rest_go_on() {
     }
     let (stdout, stderr, status) = Demo::start("json unrouted").end();
     let report = object(&stdout);
-    assert_eq!(
-        (status.code(), &report["ok"]),
-        (Some(1), &Value::Bool(false)),
-        "{stderr}"
-    );
-    let failed: Vec<_> = report["steps"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|step| step["ok"] == false)
-        .collect();
-    assert!(
-        failed
-            .iter()
-            .all(|step| step["from"] == "blue" && step["family"] == "IPv6"),
-        "{failed:?}"
-    );
-    let what: Vec<_> = failed
-        .iter()
-        .map(|step| step["what"].as_str().unwrap())
-        .collect();
+    assert_eq!((status.code(), &report["ok"]), (Some(1), &Value::Bool(false)), "{stderr}");
+    let failed: Vec<_> = report["steps"].as_array().unwrap().iter().filter(|step| step["ok"] == false).collect();
+    assert!(failed.iter().all(|step| step["from"] == "blue" && step["family"] == "IPv6"), "{failed:?}");
+    let what: Vec<_> = failed.iter().map(|step| step["what"].as_str().unwrap()).collect();
     assert_eq!(what, ["echo", "echo", "tcp", "udp"]);
     let failures = report["failures"].as_array().unwrap();
     assert_eq!(failures.len(), 4, "{failures:?}");
     let last = failures[3].as_str().unwrap();
-    assert!(
-        last.starts_with("udp blue to green over IPv6: none of "),
-        "{last}"
-    );
-    assert!(
-        report["tcp_gbps"].as_f64().unwrap() > 0.0,
-        "what worked is still measured"
-    );
+    assert!(last.starts_with("udp blue to green over IPv6: none of "), "{last}");
+    assert!(report["tcp_gbps"].as_f64().unwrap() > 0.0, "what worked is still measured");
 }
 
 #[test]
@@ -270,14 +198,8 @@ fn a_switch_that_does_not_start_is_the_one_thing_told() {
     }
     let (stdout, stderr, status) = Demo::start("json refusing").end();
     assert_eq!(status.code(), Some(1));
-    assert_eq!(
-        object(&stdout)["failures"][0],
-        "the switch did not start: no such luck"
-    );
-    assert!(
-        stderr.contains("podlane demo: the switch did not start: no such luck"),
-        "{stderr}"
-    );
+    assert_eq!(object(&stdout)["failures"][0], "the switch did not start: no such luck");
+    assert!(stderr.contains("podlane demo: the switch did not start: no such luck"), "{stderr}");
 }
 
 #[test]
@@ -287,8 +209,7 @@ fn without_root_one_sentence_says_what_to_do() {
     }
     let (_, stderr, status) = Demo::start("unprivileged").end();
     assert_eq!(status.code(), Some(1));
-    let sentence =
-        "podlane demo needs root, to make network namespaces and AF_XDP sockets: run it with sudo";
+    let sentence = "podlane demo needs root, to make network namespaces and AF_XDP sockets: run it with sudo";
     assert_eq!(stderr.trim(), format!("podlane demo: {sentence}"));
 }
 
@@ -302,19 +223,12 @@ fn ctrl_c_ends_a_run_soon_and_reports_what_there_is() {
     let told = Instant::now();
     demo.signal(Signal::SIGINT);
     let (stdout, _, status) = demo.end();
-    assert!(
-        told.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        told.elapsed()
-    );
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
     assert_eq!(status.code(), Some(130));
     let report = object(&stdout);
     assert_eq!(report["ok"], false);
     let failures = report["failures"].as_array().unwrap();
-    assert!(
-        failures.contains(&"interrupted before every step had run".into()),
-        "{failures:?}"
-    );
+    assert!(failures.contains(&"interrupted before every step had run".into()), "{failures:?}");
 }
 
 #[test]
@@ -324,10 +238,7 @@ fn a_panic_takes_the_switch_and_every_name_with_it() {
     }
     let (_, stderr, status) = Demo::start("panicking keep").end();
     assert_eq!(status.code(), Some(101), "the harness's status for a panic");
-    assert!(
-        stderr.contains("asked for ports") && stderr.contains("switch let go"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("asked for ports") && stderr.contains("switch let go"), "{stderr}");
 }
 
 #[test]
@@ -348,8 +259,7 @@ fn a_kept_demo_can_be_entered_by_name_until_it_is_told_to_go() {
         for path in names(process) {
             assert!(path.exists(), "{}", path.display());
         }
-        let red =
-            Netns::open(Path::new("/run/netns").join(format!("podlane-{process}-red"))).unwrap();
+        let red = Netns::open(Path::new("/run/netns").join(format!("podlane-{process}-red"))).unwrap();
         assert!(Links::open_in(&red).unwrap().by_name("eth0").unwrap().up);
         demo.signal(signal);
         let (_, stderr, status) = demo.end();

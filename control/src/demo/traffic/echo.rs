@@ -51,15 +51,9 @@ impl EchoMeasured {
 
 impl Echo {
     /// Asks until the time is over and records each round trip.
-    pub(crate) fn measure(
-        self,
-        pair: &Pair,
-        bounds: Bounds<'_>,
-    ) -> Result<EchoMeasured, MeterError> {
+    pub(crate) fn measure(self, pair: &Pair, bounds: Bounds<'_>) -> Result<EchoMeasured, MeterError> {
         thread::scope(|scope| {
-            let asking = pair
-                .from
-                .start(scope, || Asker::new(pair.target)?.run(self.pause, bounds));
+            let asking = pair.from.start(scope, || Asker::new(pair.target)?.run(self.pause, bounds));
             finish(asking, "echo meter")
         })
     }
@@ -81,23 +75,13 @@ impl Asker {
             IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
         };
         let socket = Socket::new(domain, Type::RAW, Some(protocol))
-            .and_then(|socket| {
-                socket
-                    .connect(&SocketAddr::new(to, 0).into())
-                    .map(|()| socket)
-            })
+            .and_then(|socket| socket.connect(&SocketAddr::new(to, 0).into()).map(|()| socket))
             .and_then(|socket| socket.set_read_timeout(Some(GLANCE)).map(|()| socket))
             .map_err(MeterError::socket("ask for ICMP echoes", to))?;
         // Only this meter's requests are answered to this namespace; the process id serves people who
         // look with tcpdump.
         let identifier = std::process::id().to_be_bytes();
-        Ok(Self {
-            socket,
-            to,
-            identifier: u16::from_be_bytes([identifier[2], identifier[3]]),
-            sequence: 0,
-            asked: 0,
-        })
+        Ok(Self { socket, to, identifier: u16::from_be_bytes([identifier[2], identifier[3]]), sequence: 0, asked: 0 })
     }
 
     fn run(mut self, pause: Duration, bounds: Bounds<'_>) -> Result<EchoMeasured, MeterError> {
@@ -108,8 +92,7 @@ impl Asker {
         while !bounds.over(start) {
             match self.ask(LOST, bounds)? {
                 Some(taken) => {
-                    round_trips
-                        .saturating_record(u64::try_from(taken.as_nanos()).unwrap_or(LONGEST));
+                    round_trips.saturating_record(u64::try_from(taken.as_nanos()).unwrap_or(LONGEST));
                     bounds.add(1);
                 }
                 None if bounds.stopped() => break,
@@ -122,11 +105,7 @@ impl Asker {
         match lost {
             0 if round_trips.is_empty() => Err(MeterError::Interrupted),
             0 => Ok(EchoMeasured { round_trips }),
-            lost => Err(MeterError::Lost {
-                to: self.to,
-                asked: self.asked,
-                lost,
-            }),
+            lost => Err(MeterError::Lost { to: self.to, asked: self.asked, lost }),
         }
     }
 
@@ -142,10 +121,7 @@ impl Asker {
                 return Ok(());
             }
         }
-        Err(MeterError::Unanswered {
-            to: self.to,
-            asked: self.asked,
-        })
+        Err(MeterError::Unanswered { to: self.to, asked: self.asked })
     }
 
     /// One request and its answer; nothing if none came within `limit`, or the demo is to stop.
@@ -180,16 +156,12 @@ impl Asker {
     fn answers(&self, request: &[u8], arrived: &[u8]) -> bool {
         // a raw socket of IPv4 hands over the IP header, one of IPv6 does not
         let (message, reply) = match (self.to, arrived.first()) {
-            (IpAddr::V4(_), Some(first)) => {
-                (arrived.get(usize::from(first & 0xf) * 4..), ECHO_REPLY_V4)
-            }
+            (IpAddr::V4(_), Some(first)) => (arrived.get(usize::from(first & 0xf) * 4..), ECHO_REPLY_V4),
             (IpAddr::V6(_), _) => (Some(arrived), ECHO_REPLY_V6),
             (IpAddr::V4(_), None) => return false,
         };
         // type and code, then a checksum that the kernel has judged, then what must come back unchanged
-        message.is_some_and(|message| {
-            message.starts_with(&[reply, 0]) && message.get(4..) == request.get(4..)
-        })
+        message.is_some_and(|message| message.starts_with(&[reply, 0]) && message.get(4..) == request.get(4..))
     }
 }
 
@@ -221,10 +193,7 @@ fn message(v4: bool, identifier: u16, sequence: u16) -> [u8; MESSAGE] {
 
 /// RFC 1071 over an even number of bytes.
 fn internet_checksum(bytes: &[u8; MESSAGE]) -> u16 {
-    let sum: u32 = bytes
-        .chunks_exact(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-        .sum();
+    let sum: u32 = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     // 32 words of 16 bits carry at most 5 bits over, so folding twice folds all
     let folded = (sum & 0xffff) + (sum >> 16);
     !(((folded & 0xffff) + (folded >> 16)) as u16)

@@ -87,11 +87,7 @@ pub(crate) enum MeterError {
     Enter(#[from] NetnsError),
     /// A socket could not be made or used.
     #[error("cannot {doing} at {at}: {source}")]
-    Socket {
-        doing: &'static str,
-        at: IpAddr,
-        source: io::Error,
-    },
+    Socket { doing: &'static str, at: IpAddr, source: io::Error },
     /// No connection came about.
     #[error("no connection to {to} within {} s: {source}", PATIENCE.as_secs())]
     Unconnected { to: IpAddr, source: io::Error },
@@ -100,21 +96,13 @@ pub(crate) enum MeterError {
     Unanswered { to: IpAddr, asked: u64 },
     /// A connection broke while data was moving.
     #[error("the connection to {to} broke after {moved} bytes: {source}")]
-    Broken {
-        to: IpAddr,
-        moved: u64,
-        source: io::Error,
-    },
+    Broken { to: IpAddr, moved: u64, source: io::Error },
     /// A stream stopped moving and never ended.
     #[error("the stream to {to} stalled after {received} bytes")]
     Stalled { to: IpAddr, received: u64 },
     /// A stream ended too early.
     #[error("{sent} bytes were sent to {to} and {received} arrived")]
-    Short {
-        to: IpAddr,
-        sent: u64,
-        received: u64,
-    },
+    Short { to: IpAddr, sent: u64, received: u64 },
     /// A stream's bytes changed on the way.
     #[error("byte {offset} of the stream to {to} is not the byte that was sent")]
     Corrupt { to: IpAddr, offset: u64 },
@@ -123,11 +111,7 @@ pub(crate) enum MeterError {
     Silent { to: IpAddr, sent: u64 },
     /// Datagrams changed on the way.
     #[error("{damaged} of {received} datagrams that arrived at {to} were damaged")]
-    Damaged {
-        to: IpAddr,
-        received: u64,
-        damaged: u64,
-    },
+    Damaged { to: IpAddr, received: u64, damaged: u64 },
     /// Datagrams multiplied on the way.
     #[error("{repeated} datagrams arrived at {to} more than once")]
     Repeated { to: IpAddr, repeated: u64 },
@@ -136,10 +120,7 @@ pub(crate) enum MeterError {
     Lost { to: IpAddr, asked: u64, lost: u64 },
     /// A thread of the meter panicked.
     #[error("the {thread} panicked: {message}; please report this as a defect of podlane")]
-    Panicked {
-        thread: &'static str,
-        message: String,
-    },
+    Panicked { thread: &'static str, message: String },
     /// The demo was told to stop before there was anything to measure.
     #[error("interrupted")]
     Interrupted,
@@ -173,12 +154,7 @@ impl Place {
 
 /// Waits for a thread of a meter; a panic in it becomes the step's failure.
 fn finish<T>(running: Running<'_, T>, thread: &'static str) -> Result<T, MeterError> {
-    running.join().unwrap_or_else(|panic| {
-        Err(MeterError::Panicked {
-            thread,
-            message: panic_message(panic.as_ref()),
-        })
-    })
+    running.join().unwrap_or_else(|panic| Err(MeterError::Panicked { thread, message: panic_message(panic.as_ref()) }))
 }
 
 /// The words of a panic, when it had any.

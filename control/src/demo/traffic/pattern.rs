@@ -43,11 +43,7 @@ impl Pattern {
         for piece in bytes.chunks(PERIOD) {
             let expected = &self.from(at)[..piece.len()];
             if piece != expected {
-                let within = piece
-                    .iter()
-                    .zip(expected)
-                    .take_while(|(got, want)| got == want)
-                    .count();
+                let within = piece.iter().zip(expected).take_while(|(got, want)| got == want).count();
                 return Some(at + within as u64);
             }
             at += piece.len() as u64;
@@ -68,9 +64,7 @@ mod tests {
     #[test]
     fn a_stream_read_in_any_pieces_is_the_same_stream() {
         let pattern = Pattern::new(7);
-        let whole: Vec<u8> = (0..3)
-            .flat_map(|period| pattern.from(period * PERIOD as u64).to_vec())
-            .collect();
+        let whole: Vec<u8> = (0..3).flat_map(|period| pattern.from(period * PERIOD as u64).to_vec()).collect();
         for size in [1, 1448, 4096, PERIOD, PERIOD + 1, 150_000] {
             let mut offset = 0;
             for piece in whole.chunks(size) {
@@ -92,12 +86,7 @@ mod tests {
     fn segments_that_were_lost_or_swapped_do_not_pass() {
         let pattern = Pattern::new(7);
         for shift in [1, 64, 1448, 2048, 4096, 65_536] {
-            assert!(
-                pattern
-                    .first_difference(0, &pattern.from(shift)[..1448])
-                    .is_some(),
-                "shift {shift}"
-            );
+            assert!(pattern.first_difference(0, &pattern.from(shift)[..1448]).is_some(), "shift {shift}");
         }
     }
 

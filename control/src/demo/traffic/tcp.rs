@@ -48,11 +48,7 @@ pub(super) struct Received {
 
 impl Tcp {
     /// Runs the streams and measures them.
-    pub(crate) fn measure(
-        self,
-        pair: &Pair,
-        bounds: Bounds<'_>,
-    ) -> Result<TcpMeasured, MeterError> {
+    pub(crate) fn measure(self, pair: &Pair, bounds: Bounds<'_>) -> Result<TcpMeasured, MeterError> {
         let to = pair.target;
         let connections = connect(pair, self.streams)?;
         let patterns = [Pattern::new(0x70d), Pattern::new(0x1a9e)];
@@ -66,8 +62,7 @@ impl Tcp {
                         0 => ((&pair.from, client), (&pair.to, server)),
                         _ => ((&pair.to, server), (&pair.from, client)),
                     };
-                    let receiver =
-                        far_place.start(scope, move || receive(far_socket, pattern, to, bounds));
+                    let receiver = far_place.start(scope, move || receive(far_socket, pattern, to, bounds));
                     let sender = place.start(scope, move || send(socket, pattern, to, bounds));
                     running.push((direction, sender, receiver));
                 }
@@ -78,15 +73,8 @@ impl Tcp {
                 .map(|(direction, sender, receiver)| Ok((direction, settle(sender, receiver, to)?)))
                 .collect()
         });
-        let flows = flows
-            .into_iter()
-            .collect::<Result<Vec<(usize, Received)>, MeterError>>()?;
-        let of = |direction| {
-            flows
-                .iter()
-                .filter(move |(its, _)| *its == direction)
-                .map(|(_, received)| received)
-        };
+        let flows = flows.into_iter().collect::<Result<Vec<(usize, Received)>, MeterError>>()?;
+        let of = |direction| flows.iter().filter(move |(its, _)| *its == direction).map(|(_, received)| received);
         if flows.iter().all(|(_, received)| received.bytes == 0) {
             return Err(MeterError::Interrupted);
         }
@@ -99,15 +87,9 @@ impl Tcp {
 }
 
 fn rate<'a>(start: Instant, flows: impl Iterator<Item = &'a Received>) -> f64 {
-    let (bytes, last) = flows.fold((0, start), |(bytes, last), flow| {
-        (bytes + flow.bytes, last.max(flow.last))
-    });
+    let (bytes, last) = flows.fold((0, start), |(bytes, last), flow| (bytes + flow.bytes, last.max(flow.last)));
     let seconds = last.duration_since(start).as_secs_f64();
-    if seconds > 0.0 {
-        bytes as f64 * 8.0 / seconds
-    } else {
-        0.0
-    }
+    if seconds > 0.0 { bytes as f64 * 8.0 / seconds } else { 0.0 }
 }
 
 /// Both ends of each connection, made inside the pods: the caller's side first.
@@ -115,8 +97,7 @@ fn connect(pair: &Pair, streams: usize) -> Result<Vec<(TcpStream, TcpStream)>, M
     let to = pair.target;
     let listener = thread::scope(|scope| {
         let listening = pair.to.start(scope, || {
-            let listener =
-                TcpListener::bind((to, 0)).map_err(MeterError::socket("listen for TCP", to))?;
+            let listener = TcpListener::bind((to, 0)).map_err(MeterError::socket("listen for TCP", to))?;
             // bounds accept(2)
             SockRef::from(&listener)
                 .set_read_timeout(Some(PATIENCE))
@@ -125,25 +106,15 @@ fn connect(pair: &Pair, streams: usize) -> Result<Vec<(TcpStream, TcpStream)>, M
         });
         finish(listening, "listener")
     })?;
-    let address = listener
-        .local_addr()
-        .map_err(MeterError::socket("name a listener", to))?;
-    (0..streams)
-        .map(|_| connect_one(pair, &listener, address))
-        .collect()
+    let address = listener.local_addr().map_err(MeterError::socket("name a listener", to))?;
+    (0..streams).map(|_| connect_one(pair, &listener, address)).collect()
 }
 
-fn connect_one(
-    pair: &Pair,
-    listener: &TcpListener,
-    address: SocketAddr,
-) -> Result<(TcpStream, TcpStream), MeterError> {
+fn connect_one(pair: &Pair, listener: &TcpListener, address: SocketAddr) -> Result<(TcpStream, TcpStream), MeterError> {
     let to = pair.target;
     let unconnected = |source| MeterError::Unconnected { to, source };
     let client = thread::scope(|scope| {
-        let connecting = pair.from.start(scope, || {
-            TcpStream::connect_timeout(&address, PATIENCE).map_err(unconnected)
-        });
+        let connecting = pair.from.start(scope, || TcpStream::connect_timeout(&address, PATIENCE).map_err(unconnected));
         finish(connecting, "connecting thread")
     })?;
     let (server, _) = listener.accept().map_err(unconnected)?;
@@ -157,12 +128,7 @@ fn connect_one(
 }
 
 /// Sends until the time is over; returns how many bytes the kernel took.
-fn send(
-    mut stream: &TcpStream,
-    pattern: &Pattern,
-    to: IpAddr,
-    bounds: Bounds<'_>,
-) -> Result<u64, MeterError> {
+fn send(mut stream: &TcpStream, pattern: &Pattern, to: IpAddr, bounds: Bounds<'_>) -> Result<u64, MeterError> {
     let start = Instant::now();
     let mut sent = 0;
     while !bounds.over(start) {
@@ -170,21 +136,11 @@ fn send(
             Ok(taken) => sent += taken as u64,
             Err(error) if is_pause(&error) => {}
             Err(source) => {
-                return Err(MeterError::Broken {
-                    to,
-                    moved: sent,
-                    source,
-                });
+                return Err(MeterError::Broken { to, moved: sent, source });
             }
         }
     }
-    stream
-        .shutdown(Shutdown::Write)
-        .map_err(|source| MeterError::Broken {
-            to,
-            moved: sent,
-            source,
-        })?;
+    stream.shutdown(Shutdown::Write).map_err(|source| MeterError::Broken { to, moved: sent, source })?;
     Ok(sent)
 }
 
@@ -197,10 +153,7 @@ pub(super) fn receive(
 ) -> Result<Received, MeterError> {
     let start = Instant::now();
     let mut buffer = vec![0; READ];
-    let mut received = Received {
-        bytes: 0,
-        last: start,
-    };
+    let mut received = Received { bytes: 0, last: start };
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(received),
@@ -214,39 +167,20 @@ pub(super) fn receive(
             }
             Err(error) if is_pause(&error) => {}
             Err(source) => {
-                return Err(MeterError::Broken {
-                    to,
-                    moved: received.bytes,
-                    source,
-                });
+                return Err(MeterError::Broken { to, moved: received.bytes, source });
             }
         }
         let quiet = received.last.elapsed();
         if bounds.over(start) && (quiet > DRAIN || (bounds.stopped() && quiet > GLANCE)) {
-            return Err(MeterError::Stalled {
-                to,
-                received: received.bytes,
-            });
+            return Err(MeterError::Stalled { to, received: received.bytes });
         }
     }
 }
 
 /// Both ends of one direction: a corrupt stream is told as that, not as the sender's broken connection.
-fn settle(
-    sender: Running<'_, u64>,
-    receiver: Running<'_, Received>,
-    to: IpAddr,
-) -> Result<Received, MeterError> {
+fn settle(sender: Running<'_, u64>, receiver: Running<'_, Received>, to: IpAddr) -> Result<Received, MeterError> {
     let sent = finish(sender, "TCP sender");
     let received = finish(receiver, "TCP receiver")?;
     let sent = sent?;
-    if received.bytes == sent {
-        Ok(received)
-    } else {
-        Err(MeterError::Short {
-            to,
-            sent,
-            received: received.bytes,
-        })
-    }
+    if received.bytes == sent { Ok(received) } else { Err(MeterError::Short { to, sent, received: received.bytes }) }
 }

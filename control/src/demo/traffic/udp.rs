@@ -12,9 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, setsockopt, sockopt};
 
 use super::{Bounds, GLANCE, MeterError, Pair, finish};
 
@@ -60,24 +58,15 @@ impl UdpMeasured {
 
 impl Udp {
     /// Sends, receives and compares.
-    pub(crate) fn measure(
-        self,
-        pair: &Pair,
-        bounds: Bounds<'_>,
-    ) -> Result<UdpMeasured, MeterError> {
+    pub(crate) fn measure(self, pair: &Pair, bounds: Bounds<'_>) -> Result<UdpMeasured, MeterError> {
         let to = pair.target;
         let size = self.payload.max(HEADER);
         let (receiver, sender) = sockets(pair)?;
         let start = Instant::now();
         let (sent, tally) = thread::scope(|scope| {
-            let receiving = pair
-                .to
-                .start(scope, || receive(&receiver, size, to, bounds));
+            let receiving = pair.to.start(scope, || receive(&receiver, size, to, bounds));
             let sending = pair.from.start(scope, || send(&sender, size, to, bounds));
-            (
-                finish(sending, "UDP sender"),
-                finish(receiving, "UDP receiver"),
-            )
+            (finish(sending, "UDP sender"), finish(receiving, "UDP receiver"))
         });
         let (sent, tally) = (sent?, tally?);
         match tally.verdict(start, sent, to) {
@@ -95,21 +84,13 @@ fn sockets(pair: &Pair) -> Result<(UdpSocket, UdpSocket), MeterError> {
             let socket = UdpSocket::bind((to, 0)).map_err(MeterError::socket("receive UDP", to))?;
             // root may exceed net.core.rmem_max; a smaller buffer only loses more
             let _enlarged = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
-            socket
-                .set_read_timeout(Some(GLANCE))
-                .map_err(MeterError::socket("bound a UDP receiver", to))?;
+            socket.set_read_timeout(Some(GLANCE)).map_err(MeterError::socket("bound a UDP receiver", to))?;
             Ok(socket)
         });
         let receiver = finish(making, "UDP receiver")?;
-        let address = receiver
-            .local_addr()
-            .map_err(MeterError::socket("name a UDP receiver", to))?;
+        let address = receiver.local_addr().map_err(MeterError::socket("name a UDP receiver", to))?;
         let making = pair.from.start(scope, move || {
-            let any: IpAddr = if to.is_ipv4() {
-                Ipv4Addr::UNSPECIFIED.into()
-            } else {
-                Ipv6Addr::UNSPECIFIED.into()
-            };
+            let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
             let socket = UdpSocket::bind(SocketAddr::new(any, 0))
                 .and_then(|socket| socket.connect(address).map(|()| socket))
                 .and_then(|socket| socket.set_write_timeout(Some(GLANCE)).map(|()| socket))
@@ -122,18 +103,11 @@ fn sockets(pair: &Pair) -> Result<(UdpSocket, UdpSocket), MeterError> {
 
 /// What fills a datagram behind its header.
 fn filling(size: usize) -> Vec<u8> {
-    (HEADER..size)
-        .map(|at| (at * 31 % 251).to_le_bytes()[0])
-        .collect()
+    (HEADER..size).map(|at| (at * 31 % 251).to_le_bytes()[0]).collect()
 }
 
 /// Sends bursts until the time is over; returns how many datagrams the kernel took.
-fn send(
-    socket: &UdpSocket,
-    size: usize,
-    to: IpAddr,
-    bounds: Bounds<'_>,
-) -> Result<u64, MeterError> {
+fn send(socket: &UdpSocket, size: usize, to: IpAddr, bounds: Bounds<'_>) -> Result<u64, MeterError> {
     let mut datagrams = vec![vec![0; size]; BURST];
     for datagram in &mut datagrams {
         datagram[..MARK.len()].copy_from_slice(&MARK);
@@ -147,22 +121,12 @@ fn send(
         for (number, datagram) in (next..).zip(&mut datagrams) {
             datagram[MARK.len()..HEADER].copy_from_slice(&number.to_be_bytes());
         }
-        let slices: Vec<_> = datagrams
-            .iter()
-            .map(|datagram| [IoSlice::new(datagram)])
-            .collect();
-        match sendmmsg(
-            socket.as_raw_fd(),
-            &mut headers,
-            &slices,
-            nowhere,
-            [],
-            MsgFlags::empty(),
-        ) {
+        let slices: Vec<_> = datagrams.iter().map(|datagram| [IoSlice::new(datagram)]).collect();
+        match sendmmsg(socket.as_raw_fd(), &mut headers, &slices, nowhere, [], MsgFlags::empty()) {
             Ok(taken) => next += taken.count() as u64,
             // a full queue; and an ICMP error on an earlier datagram, which the count will tell
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS | Errno::ECONNREFUSED) => {
-                thread::yield_now()
+                thread::yield_now();
             }
             Err(error) => return Err(MeterError::socket("send UDP to the pod", to)(error.into())),
         }
@@ -171,12 +135,7 @@ fn send(
 }
 
 /// Receives until nothing has come for a while after the time is over.
-fn receive(
-    socket: &UdpSocket,
-    size: usize,
-    to: IpAddr,
-    bounds: Bounds<'_>,
-) -> Result<Tally, MeterError> {
+fn receive(socket: &UdpSocket, size: usize, to: IpAddr, bounds: Bounds<'_>) -> Result<Tally, MeterError> {
     let filling = filling(size);
     // one byte more than is sent, so that a datagram that grew is seen to have grown
     let mut buffers = vec![vec![0; size + 1]; BURST];
@@ -185,17 +144,8 @@ fn receive(
     let mut tally = Tally::new(start);
     let mut lengths = [0; BURST];
     while !bounds.over(start) || tally.last.elapsed() <= LINGER {
-        let mut slices: Vec<_> = buffers
-            .iter_mut()
-            .map(|buffer| [IoSliceMut::new(buffer)])
-            .collect();
-        let got = match recvmmsg(
-            socket.as_raw_fd(),
-            &mut headers,
-            &mut slices,
-            MsgFlags::MSG_WAITFORONE,
-            None,
-        ) {
+        let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
+        let got = match recvmmsg(socket.as_raw_fd(), &mut headers, &mut slices, MsgFlags::MSG_WAITFORONE, None) {
             Ok(messages) => {
                 let mut got = 0;
                 for (length, message) in lengths.iter_mut().zip(messages) {
@@ -229,15 +179,7 @@ struct Tally {
 
 impl Tally {
     fn new(start: Instant) -> Self {
-        Self {
-            seen: Vec::new(),
-            received: 0,
-            highest: None,
-            reordered: 0,
-            repeated: 0,
-            damaged: 0,
-            last: start,
-        }
+        Self { seen: Vec::new(), received: 0, highest: None, reordered: 0, repeated: 0, damaged: 0, last: start }
     }
 
     /// Judges one datagram.
@@ -253,10 +195,7 @@ impl Tally {
             return;
         };
         // below NUMBERS, hence within any usize of a machine that AF_XDP runs on
-        let (word, bit) = (
-            usize::try_from(number / 64).unwrap_or(0),
-            1 << (number % 64),
-        );
+        let (word, bit) = (usize::try_from(number / 64).unwrap_or(0), 1 << (number % 64));
         if word >= self.seen.len() {
             self.seen.resize(word + 1, 0);
         }
@@ -277,17 +216,10 @@ impl Tally {
     fn verdict(&self, start: Instant, sent: u64, to: IpAddr) -> Result<UdpMeasured, MeterError> {
         if self.damaged > 0 {
             let received = self.received + self.repeated + self.damaged;
-            return Err(MeterError::Damaged {
-                to,
-                received,
-                damaged: self.damaged,
-            });
+            return Err(MeterError::Damaged { to, received, damaged: self.damaged });
         }
         if self.repeated > 0 {
-            return Err(MeterError::Repeated {
-                to,
-                repeated: self.repeated,
-            });
+            return Err(MeterError::Repeated { to, repeated: self.repeated });
         }
         if self.received == 0 {
             return Err(MeterError::Silent { to, sent });
@@ -322,20 +254,9 @@ mod tests {
     #[test]
     fn loss_reordering_and_repetition_are_told_apart() {
         let tally = tally(&[0, 1, 4, 3, 3, 70]);
-        assert_eq!(
-            (
-                tally.received,
-                tally.reordered,
-                tally.repeated,
-                tally.damaged
-            ),
-            (5, 1, 1, 0)
-        );
+        assert_eq!((tally.received, tally.reordered, tally.repeated, tally.damaged), (5, 1, 1, 0));
         let verdict = tally.verdict(Instant::now(), 71, IpAddr::from([10, 77, 0, 12]));
-        assert!(matches!(
-            verdict,
-            Err(MeterError::Repeated { repeated: 1, .. })
-        ));
+        assert!(matches!(verdict, Err(MeterError::Repeated { repeated: 1, .. })));
     }
 
     #[test]
@@ -346,14 +267,7 @@ mod tests {
         grown.push(0);
         let mut changed = whole.clone();
         changed[15] ^= 1;
-        for damaged in [
-            &whole[..17],
-            &whole[..3],
-            &[],
-            &grown,
-            &changed,
-            &datagram(NUMBERS, 18),
-        ] {
+        for damaged in [&whole[..17], &whole[..3], &[], &grown, &changed, &datagram(NUMBERS, 18)] {
             tally.take(damaged, &filling(18));
         }
         assert_eq!((tally.received, tally.damaged), (0, 6));
