@@ -7,15 +7,11 @@ use podlane::desired::Desired;
 
 /// A machine of two cores, whatever the one that tests.
 fn machine() -> Machine {
-    Machine {
-        cores: [0, 1].into(),
-    }
+    Machine { cores: [0, 1].into() }
 }
 
 fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/config")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)
 }
 
 fn good(name: &str) -> Desired {
@@ -49,10 +45,7 @@ fn a_default_means_what_it_means_when_written() {
 
 #[test]
 fn every_mistake_is_told_at_its_place() {
-    for name in [
-        "syntax", "header", "keys", "values", "workers", "idle", "networks", "ports", "stations",
-        "routes",
-    ] {
+    for name in ["syntax", "header", "keys", "values", "workers", "idle", "networks", "ports", "stations", "routes"] {
         insta::assert_snapshot!(name, bad(name));
     }
 }
@@ -60,12 +53,7 @@ fn every_mistake_is_told_at_its_place() {
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     let error = load(Path::new("/nonexistent/podlane.toml"), &machine()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("/nonexistent/podlane.toml: cannot be read: "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("/nonexistent/podlane.toml: cannot be read: "), "{error}");
 }
 
 #[test]

@@ -6,14 +6,12 @@ use clap::{Parser, Subcommand};
 use podlane_api::{DEFAULT_SOCKET, MAX_FLOWS};
 
 use super::log::LogArgs;
+use crate::demo;
 
 /// A userspace packet switch for containers
 #[derive(Parser, Debug)]
 #[command(name = "podlane", version, propagate_version = true, after_help = EXIT_CODES)]
 pub(super) struct Args {
-    /// The daemon's socket
-    #[arg(long, global = true, env = "PODLANE_SOCKET", value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    pub(super) socket: PathBuf,
     #[command(subcommand)]
     pub(super) verb: Verb,
 }
@@ -56,11 +54,16 @@ pub(super) enum Verb {
     },
     /// The ledger: received, sent, held, and dropped by reason
     Counters(Ask),
+    /// Make three pods, run real traffic between them through a switch, and account for every packet
+    Demo(demo::Options),
 }
 
 /// What every question to the daemon takes.
-#[derive(clap::Args, Clone, Copy, Debug)]
+#[derive(clap::Args, Debug)]
 pub(super) struct Ask {
+    /// The daemon's socket
+    #[arg(long, env = "PODLANE_SOCKET", value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub(super) socket: PathBuf,
     /// Print the daemon's answer as one JSON object
     #[arg(long)]
     pub(super) json: bool,

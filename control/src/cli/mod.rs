@@ -4,6 +4,7 @@
 //! arguments or the configuration are wrong, and nothing was tried.
 
 mod args;
+mod in_process;
 mod log;
 mod paint;
 mod show;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 use crate::config::{self, ConfigError, Machine};
 use crate::daemon::{self, DaemonError};
+use crate::demo;
 use args::{Args, Ask, Verb};
 use log::LogError;
 use paint::Paint;
@@ -62,9 +64,9 @@ impl CliError {
 /// Does what the process's arguments say, and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Args { socket, verb } = Args::parse();
-    match perform(verb, &socket) {
-        Ok(()) => ExitCode::SUCCESS,
+    let Args { verb } = Args::parse();
+    match perform(verb) {
+        Ok(status) => status,
         Err(error) => {
             if error.is_worth_saying() {
                 // Nothing is left to tell it to when standard error is gone, too.
@@ -79,42 +81,46 @@ pub fn main() -> ExitCode {
 fn said(error: &CliError) -> String {
     match error {
         CliError::Config(ConfigError::Refused(refused)) => {
-            let count = refused.findings.len();
-            let s = if count == 1 { "" } else { "s" };
-            format!("{refused}\npodlane: {}: {count} mistake{s}, nothing was changed", refused.path.display())
+            let mistakes = units::some(refused.findings.len(), "mistake");
+            format!("{refused}\npodlane: {}: {mistakes}", refused.path.display())
         }
         error => format!("podlane: {error}"),
     }
 }
 
-fn perform(verb: Verb, socket: &Path) -> Result<(), CliError> {
+fn perform(verb: Verb) -> Result<ExitCode, CliError> {
     match verb {
         Verb::Run { config, log } => {
             log.start()?;
             daemon::run(config::load(&config, &Machine::this())?)?;
-            Ok(())
         }
-        Verb::Check { file } => {
-            let desired = config::load(&file, &Machine::this())?;
-            let (networks, ports, routes) = (desired.networks.len(), desired.ports.len(), desired.routes.len());
-            writeln!(io::stdout(), "{}: good: {networks} networks, {ports} ports, {routes} routes", file.display())?;
-            Ok(())
-        }
-        Verb::Status(ask) => answer(&connect(socket)?.status()?, ask),
-        Verb::Ports(ask) => answer(&connect(socket)?.ports()?, ask),
+        Verb::Check { file } => check(&file)?,
+        Verb::Status(ask) => answer(&connect(&ask)?.status()?, &ask)?,
+        Verb::Ports(ask) => answer(&connect(&ask)?.ports()?, &ask)?,
         Verb::Flows { ask, limit, network, port } => {
-            answer(&connect(socket)?.flows(FlowQuery { limit: limit.into(), network, port })?, ask)
+            let query = FlowQuery { limit: limit.into(), network, port };
+            answer(&connect(&ask)?.flows(query)?, &ask)?;
         }
-        Verb::Counters(ask) => answer(&connect(socket)?.counters()?, ask),
+        Verb::Counters(ask) => answer(&connect(&ask)?.counters()?, &ask)?,
+        Verb::Demo(options) => return Ok(demo::run(&options, in_process::start)),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn connect(socket: &Path) -> Result<Client, ClientError> {
-    Client::connect(socket, PATIENCE)
+fn check(file: &Path) -> Result<(), CliError> {
+    let desired = config::load(file, &Machine::this())?;
+    let parts = [("network", desired.networks.len()), ("port", desired.ports.len()), ("route", desired.routes.len())];
+    let [networks, ports, routes] = parts.map(|(noun, number)| units::some(number, noun));
+    writeln!(io::stdout(), "{}: good: {networks}, {ports}, {routes}", file.display())?;
+    Ok(())
+}
+
+fn connect(ask: &Ask) -> Result<Client, ClientError> {
+    Client::connect(&ask.socket, PATIENCE)
 }
 
 /// Prints an answer: the very object with `--json`, else for people.
-fn answer(answer: &(impl Show + Serialize), ask: Ask) -> Result<(), CliError> {
+fn answer(answer: &(impl Show + Serialize), ask: &Ask) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     if ask.json {
         serde_json::to_writer(&mut out, answer).map_err(io::Error::from)?;

@@ -15,8 +15,8 @@ pub(super) struct Cell {
 
 impl Cell {
     /// Text that is set somehow.
-    pub(super) fn styled(text: impl ToString, style: Style) -> Self {
-        Self { text: text.to_string(), style }
+    pub(super) fn styled(text: impl Into<String>, style: Style) -> Self {
+        Self { text: text.into(), style }
     }
 
     /// Text, or a dash in its place.

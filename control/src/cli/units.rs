@@ -13,6 +13,11 @@ pub(super) fn count(number: u64) -> String {
     text
 }
 
+/// So many of something: `1 port`, `2 ports`.
+pub(super) fn some(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Bytes, in the binary unit that leaves one to four digits before the point.
 pub(super) fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use podlane_api::PortKind;
 
-use crate::desired::{
-    FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu, Poll, Queues, Ratio, RingSize, Xdp,
-};
+use crate::desired::{FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu, Poll, Queues, Ratio, RingSize, Xdp};
 
 pub(super) const SOCKET: &str = podlane_api::DEFAULT_SOCKET;
 pub(super) const PIN: bool = true;

@@ -31,34 +31,18 @@ pub struct Finding {
 
 /// What is wrong. Each sentence ends with a remedy.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
-#[expect(
-    missing_docs,
-    reason = "the sentence beside each variant says what it and its fields are"
-)]
+#[expect(missing_docs, reason = "the sentence beside each variant says what it and its fields are")]
 pub enum Fault {
     #[error("{message} (the file must be TOML)")]
     Syntax { message: String },
     #[error("unknown key \"{key}\" ({})", known(*nearest, keys))]
-    UnknownKey {
-        key: String,
-        nearest: Option<&'static str>,
-        keys: Vec<&'static str>,
-    },
+    UnknownKey { key: String, nearest: Option<&'static str>, keys: Vec<&'static str> },
     #[error("\"{key}\" is missing (it must be {must_be})")]
     Missing { key: &'static str, must_be: String },
     #[error("\"{key}\" must be {must_be}, not {found}{}", meant(*nearest))]
-    Value {
-        key: String,
-        must_be: String,
-        found: Found,
-        nearest: Option<&'static str>,
-    },
+    Value { key: String, must_be: String, found: Found, nearest: Option<&'static str> },
     #[error("{what} named \"{name}\" is there already, on line {first} (give each its own name)")]
-    DuplicateName {
-        what: &'static str,
-        name: Name,
-        first: usize,
-    },
+    DuplicateName { what: &'static str, name: Name, first: usize },
 
     #[error("no core is given (list the cores Podlane may have to itself, such as cores = [1])")]
     NoCores,
@@ -69,39 +53,17 @@ pub enum Fault {
     #[error(
         "{frames} frames do not fill the rings of {sockets} sockets, which take {needed} (raise frames, or lower the ports' ring)"
     )]
-    TooFewFrames {
-        frames: FrameCount,
-        sockets: u64,
-        needed: u64,
-    },
+    TooFewFrames { frames: FrameCount, sockets: u64, needed: u64 },
 
-    #[error(
-        "gateway {gateway} is not a station's address in {subnet} (choose another, such as {instead})"
-    )]
-    GatewayNotHost {
-        gateway: Gateway,
-        subnet: Prefix,
-        instead: IpAddr,
-    },
-    #[error(
-        "{address} is {class}, which no station may have here (use a unicast address of the subnet)"
-    )]
-    NotUnicast {
-        address: IpAddr,
-        class: &'static str,
-    },
+    #[error("gateway {gateway} is not a station's address in {subnet} (choose another, such as {instead})")]
+    GatewayNotHost { gateway: Gateway, subnet: Prefix, instead: IpAddr },
+    #[error("{address} is {class}, which no station may have here (use a unicast address of the subnet)")]
+    NotUnicast { address: IpAddr, class: &'static str },
     #[error(
         "{subnet} overlaps {other} of network \"{network}\" in VRF \"{vrf}\" (choose another subnet, or another vrf)"
     )]
-    SubnetOverlap {
-        subnet: Prefix,
-        other: Prefix,
-        network: Name,
-        vrf: Name,
-    },
-    #[error(
-        "an mtu of {mtu} is too small for IPv6 (its least is 1280: raise mtu, or remove the IPv6 gateway)"
-    )]
+    SubnetOverlap { subnet: Prefix, other: Prefix, network: Name, vrf: Name },
+    #[error("an mtu of {mtu} is too small for IPv6 (its least is 1280: raise mtu, or remove the IPv6 gateway)")]
     MtuBelowIpv6 { mtu: Mtu },
     #[error("\"{mac}\" is no unicast MAC address (clear the lowest bit of its first octet)")]
     GroupMac { mac: MacAddr },
@@ -117,11 +79,7 @@ pub enum Fault {
     #[error("a replay port reads or writes a file (name one in \"input\" or \"output\")")]
     NoCapture,
     #[error("no network is named \"{name}\" ({})", defined(nearest.as_ref(), names, "network"))]
-    UnknownNetwork {
-        name: Name,
-        nearest: Option<Name>,
-        names: Vec<Name>,
-    },
+    UnknownNetwork { name: Name, nearest: Option<Name>, names: Vec<Name> },
     #[error("VLAN {vlan} is listed already, on line {first} (a VLAN carries one network)")]
     DuplicateVlan { vlan: VlanId, first: usize },
     #[error(
@@ -129,99 +87,54 @@ pub enum Fault {
     )]
     NetworkTwice { network: Name, first: usize },
     #[error("device \"{device}\" is {port}'s already, on line {first} (a device carries one port)")]
-    DeviceTwice {
-        device: DeviceName,
-        port: String,
-        first: usize,
-    },
+    DeviceTwice { device: DeviceName, port: String, first: usize },
     #[error("\"{}\" is written by {port} already, on line {first} (give each port its own file)", file.display())]
-    OutputTwice {
-        file: std::path::PathBuf,
-        port: String,
-        first: usize,
-    },
+    OutputTwice { file: std::path::PathBuf, port: String, first: usize },
     #[error("{mac} is the gateway's MAC address in network \"{network}\" (give the port another)")]
     GatewayMac { mac: MacAddr, network: Name },
-    #[error(
-        "{mac} is {port}'s already, on line {first} (a MAC address is one station's in network \"{network}\")"
-    )]
-    MacTwice {
-        mac: MacAddr,
-        port: String,
-        network: Name,
-        first: usize,
-    },
+    #[error("{mac} is {port}'s already, on line {first} (a MAC address is one station's in network \"{network}\")")]
+    MacTwice { mac: MacAddr, port: String, network: Name, first: usize },
     #[error(
         "{address} is in no subnet of the port's networks, which have {} (choose one of them, or add a gateway)",
         list(subnets)
     )]
-    OutsideSubnets {
-        address: IpAddr,
-        subnets: Vec<Prefix>,
-    },
+    OutsideSubnets { address: IpAddr, subnets: Vec<Prefix> },
     #[error("{address} is no station's address in {subnet} (choose another)")]
     AddressNotHost { address: IpAddr, subnet: Prefix },
     #[error("{address} is the gateway of network \"{network}\" (choose another)")]
     GatewayAddress { address: IpAddr, network: Name },
     #[error("{address} is listed already, on line {first} (once is enough)")]
     AddressRepeated { address: IpAddr, first: usize },
-    #[error(
-        "{address} is {port}'s already, on line {first} (an address is one station's in VRF \"{vrf}\")"
-    )]
-    AddressTwice {
-        address: IpAddr,
-        port: String,
-        vrf: Name,
-        first: usize,
-    },
+    #[error("{address} is {port}'s already, on line {first} (an address is one station's in VRF \"{vrf}\")")]
+    AddressTwice { address: IpAddr, port: String, vrf: Name, first: usize },
     #[error("the generic XDP path has no zero-copy (ask for xdp = \"native\", or mode = \"copy\")")]
     GenericZeroCopy,
 
     #[error("exactly one of {keys} must be given ({})", if *given { "remove the other" } else { "add one" })]
     OneOf { keys: &'static str, given: bool },
     #[error("no network is in VRF \"{name}\" ({})", defined(nearest.as_ref(), names, "VRF"))]
-    UnknownVrf {
-        name: Name,
-        nearest: Option<Name>,
-        names: Vec<Name>,
-    },
+    UnknownVrf { name: Name, nearest: Option<Name>, names: Vec<Name> },
     #[error("{written} has bits set past its prefix (write {prefix})")]
     HostBits { written: Gateway, prefix: Prefix },
     #[error("{prefix} is routed already in VRF \"{vrf}\", on line {first} (keep one)")]
-    RouteTwice {
-        prefix: Prefix,
-        vrf: Name,
-        first: usize,
-    },
-    #[error(
-        "{prefix} is the subnet of network \"{network}\" itself (remove the route: the VRF knows its subnets)"
-    )]
+    RouteTwice { prefix: Prefix, vrf: Name, first: usize },
+    #[error("{prefix} is the subnet of network \"{network}\" itself (remove the route: the VRF knows its subnets)")]
     RouteToSubnet { prefix: Prefix, network: Name },
-    #[error(
-        "next hop {next_hop} is of another address family than {prefix} (name one of the same)"
-    )]
+    #[error("next hop {next_hop} is of another address family than {prefix} (name one of the same)")]
     OtherFamily { next_hop: IpAddr, prefix: Prefix },
     #[error(
         "next hop {next_hop} is in no connected subnet, which are {} (name a station in one of them)",
         list(subnets)
     )]
-    NotConnected {
-        next_hop: IpAddr,
-        subnets: Vec<Prefix>,
-    },
+    NotConnected { next_hop: IpAddr, subnets: Vec<Prefix> },
 }
 
 fn known(nearest: Option<&str>, keys: &[&str]) -> String {
-    nearest.map_or_else(
-        || format!("the keys here are {}", keys.join(", ")),
-        |key| format!("did you mean \"{key}\"?"),
-    )
+    nearest.map_or_else(|| format!("the keys here are {}", keys.join(", ")), |key| format!("did you mean \"{key}\"?"))
 }
 
 fn meant(nearest: Option<&str>) -> String {
-    nearest
-        .map(|word| format!(" (did you mean \"{word}\"?)"))
-        .unwrap_or_default()
+    nearest.map(|word| format!(" (did you mean \"{word}\"?)")).unwrap_or_default()
 }
 
 fn defined(nearest: Option<&Name>, names: &[Name], what: &str) -> String {
@@ -233,31 +146,19 @@ fn defined(nearest: Option<&Name>, names: &[Name], what: &str) -> String {
 }
 
 fn cores(had: &[usize]) -> String {
-    if had.is_empty() {
-        "none that it can name".to_owned()
-    } else {
-        list(had)
-    }
+    if had.is_empty() { "none that it can name".to_owned() } else { list(had) }
 }
 
 fn list(items: &[impl ToString]) -> String {
     match items {
         [] => "none".to_owned(),
-        items => items
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", "),
+        items => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            place: Place { line, column },
-            subject,
-            fault,
-        } = self;
+        let Self { place: Place { line, column }, subject, fault } = self;
         let colon = if subject.is_empty() { "" } else { ": " };
         write!(f, "{line}:{column}: {subject}{colon}{fault}")
     }
@@ -273,22 +174,14 @@ pub(super) struct Findings<'t> {
 
 impl<'t> Findings<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self {
-            text,
-            list: RefCell::default(),
-            broken: RefCell::default(),
-        }
+        Self { text, list: RefCell::default(), broken: RefCell::default() }
     }
 
     /// Adds a fault of `subject` at a byte of the text.
     pub(super) fn add(&self, at: usize, subject: &str, fault: Fault) {
         let place = self.place(at);
         if !self.broken.borrow().contains(&place.line) {
-            self.list.borrow_mut().push(Finding {
-                place,
-                subject: subject.to_owned(),
-                fault,
-            });
+            self.list.borrow_mut().push(Finding { place, subject: subject.to_owned(), fault });
         }
     }
 
@@ -300,12 +193,8 @@ impl<'t> Findings<'t> {
 
     /// Whether a line that is no TOML opens a table.
     pub(super) fn has_broken_header(&self) -> bool {
-        let opens_table = |line: &usize| {
-            self.text
-                .lines()
-                .nth(line - 1)
-                .is_some_and(|line| line.trim_start().starts_with('['))
-        };
+        let opens_table =
+            |line: &usize| self.text.lines().nth(line - 1).is_some_and(|line| line.trim_start().starts_with('['));
         self.broken.borrow().iter().any(opens_table)
     }
 
@@ -323,9 +212,6 @@ impl<'t> Findings<'t> {
     fn place(&self, at: usize) -> Place {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Place {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
     }
 }

@@ -12,8 +12,8 @@ use super::fault::Findings;
 use super::table::{At, Entry, Table};
 use super::value::{FilePath, SocketPath, WrittenPrefix};
 use crate::desired::{
-    Daemon, DeviceName, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, MacAddr,
-    Mode, Mtu, Name, Poll, Queues, RingSize, VlanId, Xdp,
+    Daemon, DeviceName, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, MacAddr, Mode, Mtu, Name, Poll,
+    Queues, RingSize, VlanId, Xdp,
 };
 
 /// The whole file.
@@ -109,10 +109,7 @@ pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Finding
 fn daemon(root: &Table<'_>) -> Daemon {
     let table = root.section("daemon");
     let daemon = Daemon {
-        socket: table
-            .get_or("socket", SocketPath(defaults::SOCKET.into()))
-            .value
-            .0,
+        socket: table.get_or("socket", SocketPath(defaults::SOCKET.into())).value.0,
         pin: table.get_or("pin", defaults::PIN).value,
         instance: table.get_or("instance", Name::default()).value,
     };
@@ -179,10 +176,7 @@ fn port(table: Table<'_>) -> PortTable {
             checksum_offload: table.get("checksum_offload"),
             ring: table.get("ring"),
         },
-        replay: ReplayKeys {
-            input: table.get("input"),
-            output: table.get("output"),
-        },
+        replay: ReplayKeys { input: table.get("input"), output: table.get("output") },
         network: table.get("network"),
         vlans: table.map("vlans"),
         mac: table.get("mac"),

@@ -38,9 +38,7 @@ impl Machine {
     #[must_use]
     pub fn this() -> Self {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
-        Self {
-            cores: cores.into_iter().map(|core| core.id).collect(),
-        }
+        Self { cores: cores.into_iter().map(|core| core.id).collect() }
     }
 }
 
@@ -86,17 +84,9 @@ impl fmt::Display for Refused {
 /// # Errors
 /// [`ConfigError`] with everything that is wrong.
 pub fn load(path: &Path, machine: &Machine) -> Result<Desired, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(&text, machine).map_err(|findings| {
-        Refused {
-            path: path.to_owned(),
-            findings,
-        }
-        .into()
-    })
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    parse(&text, machine).map_err(|findings| Refused { path: path.to_owned(), findings }.into())
 }
 
 /// Checks the text of a file.
@@ -108,12 +98,7 @@ pub fn parse(text: &str, machine: &Machine) -> Result<Desired, Vec<Finding>> {
     let (document, mistakes) = DeTable::parse_recoverable(text);
     for mistake in &mistakes {
         let at = mistake.span().map_or(0, |span| span.start);
-        findings.add_syntax(
-            at,
-            Fault::Syntax {
-                message: mistake.message().to_owned(),
-            },
-        );
+        findings.add_syntax(at, Fault::Syntax { message: mistake.message().to_owned() });
     }
     // What follows a broken header would be read into the wrong table: guesses, not findings.
     if findings.has_broken_header() {
@@ -122,9 +107,5 @@ pub fn parse(text: &str, machine: &Machine) -> Result<Desired, Vec<Finding>> {
     let file = file::read(&document, &findings);
     let desired = verify::verify(file, machine, &findings);
     let findings = findings.into_sorted();
-    if findings.is_empty() {
-        Ok(desired)
-    } else {
-        Err(findings)
-    }
+    if findings.is_empty() { Ok(desired) } else { Err(findings) }
 }

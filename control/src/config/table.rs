@@ -101,10 +101,7 @@ impl<'a> Table<'a> {
     pub(super) fn get_or<T: FromValue>(&self, key: &'static str, default: T) -> At<T> {
         match self.get(key) {
             Entry::Given(value) => value,
-            _ => At {
-                value: default,
-                at: self.at,
-            },
+            _ => At { value: default, at: self.at },
         }
     }
 
@@ -112,9 +109,7 @@ impl<'a> Table<'a> {
     pub(super) fn need<T: FromValue>(&self, key: &'static str) -> Entry<T> {
         let entry = self.get(key);
         if entry.is_absent() {
-            self.missing
-                .borrow_mut()
-                .push((key, T::must_be().into_owned()));
+            self.missing.borrow_mut().push((key, T::must_be().into_owned()));
             return Entry::Refused;
         }
         entry
@@ -128,10 +123,7 @@ impl<'a> Table<'a> {
         let at = value.span().start;
         match value.get_ref() {
             DeValue::Array(items) => {
-                let value = items
-                    .iter()
-                    .filter_map(|item| self.typed(key, item))
-                    .collect();
+                let value = items.iter().filter_map(|item| self.typed(key, item)).collect();
                 Entry::Given(At { value, at })
             }
             other => {
@@ -142,10 +134,7 @@ impl<'a> Table<'a> {
     }
 
     /// The entries of the table under `key`, whose keys are data. Refused ones are left out.
-    pub(super) fn map<K: FromKey, T: FromValue>(
-        &self,
-        key: &'static str,
-    ) -> Entry<Vec<(At<K>, At<T>)>> {
+    pub(super) fn map<K: FromKey, T: FromValue>(&self, key: &'static str) -> Entry<Vec<(At<K>, At<T>)>> {
         let Some((_, value)) = self.entry(key) else {
             return Entry::Absent;
         };
@@ -154,11 +143,7 @@ impl<'a> Table<'a> {
             self.refuse(
                 at,
                 key,
-                format!(
-                    "a table, each key {}, each value {}",
-                    K::MUST_BE,
-                    T::must_be()
-                ),
+                format!("a table, each key {}, each value {}", K::MUST_BE, T::must_be()),
                 value.get_ref(),
             );
             return Entry::Refused;
@@ -166,23 +151,12 @@ impl<'a> Table<'a> {
         let pair = |(name, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
             let at = name.span().start;
             let Some(id) = K::from_key(name.get_ref()) else {
-                self.refuse(
-                    at,
-                    &format!("{key} key"),
-                    K::MUST_BE.to_owned(),
-                    &DeValue::String(name.get_ref().clone()),
-                );
+                self.refuse(at, &format!("{key} key"), K::MUST_BE.to_owned(), &DeValue::String(name.get_ref().clone()));
                 return None;
             };
-            Some((
-                At { value: id, at },
-                self.typed(&format!("{key}.{}", name.get_ref()), value)?,
-            ))
+            Some((At { value: id, at }, self.typed(&format!("{key}.{}", name.get_ref()), value)?))
         };
-        Entry::Given(At {
-            value: entries.iter().filter_map(pair).collect(),
-            at,
-        })
+        Entry::Given(At { value: entries.iter().filter_map(pair).collect(), at })
     }
 
     /// The values of the list under `key`, which may not be absent.
@@ -230,18 +204,11 @@ impl<'a> Table<'a> {
             return Vec::new();
         };
         let DeValue::Array(items) = value.get_ref() else {
-            self.refuse(
-                value.span().start,
-                key,
-                format!("a list of tables, each headed [[{key}]]"),
-                value.get_ref(),
-            );
+            self.refuse(value.span().start, key, format!("a list of tables, each headed [[{key}]]"), value.get_ref());
             return Vec::new();
         };
         let table = |item: &'a Spanned<DeValue<'a>>| match item.get_ref() {
-            DeValue::Table(entries) => {
-                Some(self.inner(titled(key, entries), item.span().start, entries))
-            }
+            DeValue::Table(entries) => Some(self.inner(titled(key, entries), item.span().start, entries)),
             other => {
                 self.refuse(item.span().start, key, "a table".to_owned(), other);
                 None
@@ -260,24 +227,16 @@ impl<'a> Table<'a> {
             if !known.contains(&key) {
                 let nearest = nearest(key, known.iter().copied());
                 missing.retain(|(key, _)| Some(*key) != nearest);
-                let fault = Fault::UnknownKey {
-                    key: key.to_owned(),
-                    nearest,
-                    keys: known.clone(),
-                };
+                let fault = Fault::UnknownKey { key: key.to_owned(), nearest, keys: known.clone() };
                 self.findings.add(name.span().start, &self.subject, fault);
             }
         }
         for (key, must_be) in missing {
-            self.findings
-                .add(self.at, &self.subject, Fault::Missing { key, must_be });
+            self.findings.add(self.at, &self.subject, Fault::Missing { key, must_be });
         }
     }
 
-    fn entry(
-        &self,
-        key: &'static str,
-    ) -> Option<(&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
+    fn entry(&self, key: &'static str) -> Option<(&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
         self.known.borrow_mut().push(key);
         self.entries?.get_key_value(key)
     }
@@ -301,23 +260,13 @@ impl<'a> Table<'a> {
         let word = value.get_ref().as_str().unwrap_or_default();
         let nearest = nearest(word, T::words().iter().copied());
         let found = Found::new(value.get_ref());
-        let fault = Fault::Value {
-            key: key.to_owned(),
-            must_be: T::must_be().into_owned(),
-            found,
-            nearest,
-        };
+        let fault = Fault::Value { key: key.to_owned(), must_be: T::must_be().into_owned(), found, nearest };
         self.findings.add(at, &self.subject, fault);
         None
     }
 
     fn refuse(&self, at: usize, key: &str, must_be: String, value: &DeValue<'_>) {
-        let fault = Fault::Value {
-            key: key.to_owned(),
-            must_be,
-            found: Found::new(value),
-            nearest: None,
-        };
+        let fault = Fault::Value { key: key.to_owned(), must_be, found: Found::new(value), nearest: None };
         self.findings.add(at, &self.subject, fault);
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use toml::de::{DeInteger, DeValue};
 
 use crate::desired::{
-    DeviceName, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Gateway, MacAddr, Mode, Mtu,
-    Name, Poll, Queues, Ratio, RingSize, VlanId, Xdp,
+    DeviceName, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Gateway, MacAddr, Mode, Mtu, Name, Poll, Queues,
+    Ratio, RingSize, VlanId, Xdp,
 };
 use podlane_api::{MAX_SOCKET_PATH, PortKind};
 
@@ -66,9 +66,7 @@ impl<T: Word> FromValue for T {
     }
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {
-        let index = T::WORDS
-            .iter()
-            .position(|word| Some(*word) == value.as_str())?;
+        let index = T::WORDS.iter().position(|word| Some(*word) == value.as_str())?;
         T::VALUES.get(index).copied()
     }
 
@@ -196,9 +194,7 @@ impl FromValue for Queues {
         if value.as_str() == Some("all") {
             return Some(Self::All);
         }
-        integer(value)
-            .filter(|count| (1..=Self::MAX).contains(count))
-            .map(Self::First)
+        integer(value).filter(|count| (1..=Self::MAX).contains(count)).map(Self::First)
     }
 
     fn words() -> &'static [&'static str] {
@@ -236,19 +232,13 @@ impl FromValue for Duration {
             _ => return None,
         };
         let seconds = text[..unit].parse::<u64>().ok()?.checked_mul(seconds)?;
-        (1..=30 * 86_400)
-            .contains(&seconds)
-            .then(|| Self::from_secs(seconds))
+        (1..=30 * 86_400).contains(&seconds).then(|| Self::from_secs(seconds))
     }
 }
 
 impl FromValue for Name {
     fn must_be() -> Cow<'static, str> {
-        format!(
-            "a name of 1 to {} letters, digits, dots, dashes and underscores",
-            Self::MAX
-        )
-        .into()
+        format!("a name of 1 to {} letters, digits, dots, dashes and underscores", Self::MAX).into()
     }
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {
@@ -258,11 +248,7 @@ impl FromValue for Name {
 
 impl FromValue for DeviceName {
     fn must_be() -> Cow<'static, str> {
-        format!(
-            "a netdev's name of 1 to {} characters, such as \"eth0\"",
-            Self::MAX
-        )
-        .into()
+        format!("a netdev's name of 1 to {} characters, such as \"eth0\"", Self::MAX).into()
     }
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {

@@ -26,34 +26,20 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
     stations::verify(&file.ports, &networks, findings);
     let ports = ports::verify(file.ports, &networks, findings);
     let workers = workers::verify(file.workers, &ports, machine, findings);
-    Desired {
-        daemon: file.daemon,
-        workers,
-        flows: file.flows,
-        networks,
-        ports,
-        routes,
-    }
+    Desired { daemon: file.daemon, workers, flows: file.flows, networks, ports, routes }
 }
 
 /// The networks by name, the way every rule sees them.
 type Networks = BTreeMap<Name, Network>;
 
 /// The network a table names; one that does not exist is reported at its place.
-fn named<'n>(
-    name: &At<Name>,
-    networks: &'n Networks,
-    subject: &str,
-    findings: &Findings<'_>,
-) -> Option<&'n Network> {
+fn named<'n>(name: &At<Name>, networks: &'n Networks, subject: &str, findings: &Findings<'_>) -> Option<&'n Network> {
     let network = networks.get(&name.value);
     if network.is_none() {
-        let fault = unknown(&name.value, networks.keys(), |name, nearest, names| {
-            Fault::UnknownNetwork {
-                name,
-                nearest,
-                names,
-            }
+        let fault = unknown(&name.value, networks.keys(), |name, nearest, names| Fault::UnknownNetwork {
+            name,
+            nearest,
+            names,
         });
         findings.add(name.at, subject, fault);
     }

@@ -8,10 +8,10 @@
 mod server;
 mod state;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use podlane_api::{BindError, Listener, Refusal, Reply, Request};
+use podlane_api::{BindError, Counters, Listener, Ports, Refusal, Reply, Request};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -48,24 +48,67 @@ pub enum DaemonError {
     Signals(#[source] std::io::Error),
 }
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// A running daemon; dropped, it ends as with [`stop`](Self::stop).
+#[derive(Debug)]
+pub struct Daemon {
+    state: Arc<State>,
+    /// None when nobody is to ask over a socket.
+    server: Option<Server>,
+}
+
+impl Daemon {
+    /// Makes `desired` so, and answers on `socket` if there is to be one.
+    ///
+    /// # Errors
+    /// [`DaemonError`] when it could not start; nothing is left behind then.
+    pub fn start(desired: Desired, socket: Option<&Path>) -> Result<Self, DaemonError> {
+        // The socket first: its lock is what tells two daemons apart before they touch anything else.
+        let listener = socket.map(Listener::bind).transpose()?;
+        let state = Arc::new(State::new(desired));
+        let serve = |listener: Listener| {
+            let socket = listener.socket().to_owned();
+            let answer = Arc::clone(&state) as Arc<dyn Answer>;
+            Server::start(listener, answer).map_err(|source| DaemonError::Server { socket, source })
+        };
+        let server = listener.map(serve).transpose()?;
+        Ok(Self { state, server })
+    }
+
+    /// The ports, by name.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        self.state.ports()
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.state.counters()
+    }
+
+    /// Ends: hangs up on who asks, and leaves nothing behind.
+    pub fn stop(self) {
+        if let Some(server) = self.server {
+            server.stop();
+        }
+    }
+}
+
+/// Runs a daemon until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// [`DaemonError`] when it could not start; nothing is left behind then.
 pub fn run(desired: Desired) -> Result<(), DaemonError> {
     // Before anything that a signal should take down again.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(DaemonError::Signals)?;
-    let listener = Listener::bind(&desired.daemon.socket)?;
-    let socket = listener.socket().to_owned();
+    let socket = desired.daemon.socket.clone();
     let (networks, ports) = (desired.networks.len(), desired.ports.len());
-    let state = Arc::new(State::new(desired));
-    let server =
-        Server::start(listener, state).map_err(|source| DaemonError::Server { socket: socket.clone(), source })?;
+    let daemon = Daemon::start(desired, Some(&socket))?;
     tracing::info!(socket = %socket.display(), networks, ports, "ready");
     if let Some(signal) = signals.forever().next() {
         let signal = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
         tracing::info!(signal, "ending");
     }
-    server.stop();
+    daemon.stop();
     Ok(())
 }

@@ -50,10 +50,8 @@ impl Server {
 
     fn end(&mut self) {
         drop(self.stop.take());
-        if let Some(accepting) = self.accepting.take() {
-            if accepting.join().is_err() {
-                tracing::error!("the socket's server panicked");
-            }
+        if self.accepting.take().is_some_and(|accepting| accepting.join().is_err()) {
+            tracing::error!("the socket's server panicked");
         }
     }
 }

@@ -53,7 +53,8 @@ impl State {
         }
     }
 
-    fn ports(&self) -> Ports {
+    /// The ports, by name.
+    pub(super) fn ports(&self) -> Ports {
         Ports { ports: self.desired.ports.values().map(waiting).collect() }
     }
 
@@ -68,7 +69,8 @@ impl State {
         Ok(Flows { matched: 0, flows: Vec::new() })
     }
 
-    fn counters(&self) -> Counters {
+    /// The ledger.
+    pub(super) fn counters(&self) -> Counters {
         let total = Ledger::default();
         let ports =
             self.desired.ports.keys().map(|name| PortLedger { name: name.to_string(), ..PortLedger::default() });

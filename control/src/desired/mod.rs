@@ -17,9 +17,7 @@ use std::time::Duration;
 pub use name::{DeviceName, Name};
 pub use network::{FloodLimit, Network, Route, Target};
 pub use podlane_api::{Gateway, MacAddr, Poll};
-pub use port::{
-    Attachment, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, VlanId, Xdp,
-};
+pub use port::{Attachment, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, VlanId, Xdp};
 pub use prefix::Prefix;
 pub use size::{FlowCapacity, FrameBytes, FrameCount, Mtu, RingSize};
 
@@ -76,8 +74,6 @@ pub struct FlowTable {
 impl Desired {
     /// The networks that route to each other in `vrf`.
     pub fn networks_of<'a>(&'a self, vrf: &'a Name) -> impl Iterator<Item = &'a Network> {
-        self.networks
-            .values()
-            .filter(move |network| network.vrf == *vrf)
+        self.networks.values().filter(move |network| network.vrf == *vrf)
     }
 }

@@ -16,10 +16,7 @@ impl Name {
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let first = text
-            .bytes()
-            .next()
-            .is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
         (first && text.len() <= Self::MAX && text.bytes().all(inner)).then(|| Self(text.into()))
     }
 

@@ -43,9 +43,7 @@ impl Network {
         let hash = name
             .as_str()
             .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         let [_, _, _, b, c, d, e, f] = hash.to_be_bytes();
         MacAddr([0x02, b, c, d, e, f])
     }

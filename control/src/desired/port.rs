@@ -31,12 +31,8 @@ impl Port {
     #[must_use]
     pub fn kind(&self) -> PortKind {
         match &self.attachment {
-            Attachment::Device(Device {
-                role: Role::Pod, ..
-            }) => PortKind::Pod,
-            Attachment::Device(Device {
-                role: Role::Uplink, ..
-            }) => PortKind::Uplink,
+            Attachment::Device(Device { role: Role::Pod, .. }) => PortKind::Pod,
+            Attachment::Device(Device { role: Role::Uplink, .. }) => PortKind::Uplink,
             Attachment::Replay(_) => PortKind::Replay,
         }
     }

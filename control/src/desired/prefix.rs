@@ -16,10 +16,7 @@ impl Prefix {
     /// The subnet around a gateway.
     #[must_use]
     pub fn of(gateway: Gateway) -> Self {
-        Self {
-            network: masked(gateway.address(), gateway.prefix_len()),
-            len: gateway.prefix_len(),
-        }
+        Self { network: masked(gateway.address(), gateway.prefix_len()), len: gateway.prefix_len() }
     }
 
     /// The first address.
@@ -30,10 +27,7 @@ impl Prefix {
 
     /// How many bits its addresses share; at most 32 or 128.
     #[must_use]
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "a prefix's length counts bits; a prefix of none is not empty"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "a prefix's length counts bits; a prefix of none is not empty")]
     pub fn len(self) -> u8 {
         self.len
     }
@@ -58,8 +52,7 @@ impl Prefix {
     pub fn has_host(self, address: IpAddr) -> bool {
         let bits = if self.network.is_ipv4() { 32 } else { 128 };
         self.contains(address)
-            && (self.len + 1 >= bits
-                || (address != self.network && Some(address) != self.broadcast()))
+            && (self.len + 1 >= bits || (address != self.network && Some(address) != self.broadcast()))
     }
 
     /// The first address that can be a station's.
@@ -88,15 +81,11 @@ impl Prefix {
 fn masked(address: IpAddr, len: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
-            let mask = u32::MAX
-                .checked_shl(32 - u32::from(len.min(32)))
-                .unwrap_or(0);
+            let mask = u32::MAX.checked_shl(32 - u32::from(len.min(32))).unwrap_or(0);
             Ipv4Addr::from_bits(address.to_bits() & mask).into()
         }
         IpAddr::V6(address) => {
-            let mask = u128::MAX
-                .checked_shl(128 - u32::from(len.min(128)))
-                .unwrap_or(0);
+            let mask = u128::MAX.checked_shl(128 - u32::from(len.min(128))).unwrap_or(0);
             Ipv6Addr::from_bits(address.to_bits() & mask).into()
         }
     }
@@ -141,8 +130,7 @@ mod tests {
 
     #[test]
     fn ends_of_a_subnet_are_no_stations() {
-        let is_host =
-            |subnet: &str, address: &str| prefix(subnet).has_host(address.parse().unwrap());
+        let is_host = |subnet: &str, address: &str| prefix(subnet).has_host(address.parse().unwrap());
         assert!(is_host("10.1.0.0/24", "10.1.0.1"));
         assert!(!is_host("10.1.0.0/24", "10.1.0.0"));
         assert!(!is_host("10.1.0.0/24", "10.1.0.255"));

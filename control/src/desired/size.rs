@@ -87,11 +87,7 @@ mod tests {
     fn the_bounds_are_inclusive() {
         assert!(Mtu::new(67).is_none() && Mtu::new(68).is_some());
         assert!(Mtu::new(9_216).is_some() && Mtu::new(9_217).is_none());
-        assert!(
-            RingSize::new(2_048).is_some()
-                && RingSize::new(2_000).is_none()
-                && RingSize::new(32).is_none()
-        );
+        assert!(RingSize::new(2_048).is_some() && RingSize::new(2_000).is_none() && RingSize::new(32).is_none());
         assert_eq!(FrameBytes::new(4_096).map(FrameBytes::get), Some(4_096));
     }
 }

@@ -38,7 +38,7 @@ impl Show for Flows {
                 count(flow.packets).into(),
                 bytes(flow.bytes).into(),
                 milliseconds(flow.idle_ms).into(),
-                Cell::styled(&flow.action, action),
+                Cell::styled(flow.action.as_str(), action),
             ]);
         }
         let mut text = table.to_string();

@@ -35,7 +35,7 @@ impl Show for Ports {
                 port.kind.to_string().into(),
                 Cell::or_dash(port.device.as_deref()),
                 networks(port).into(),
-                Cell::styled(port.state, state_style(port.state, paint)),
+                Cell::styled(port.state.to_string(), state_style(port.state, paint)),
                 mode(port),
                 port.queues.to_string().into(),
                 count(port.received.packets).into(),

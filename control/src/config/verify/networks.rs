@@ -21,11 +21,7 @@ pub(super) fn verify(tables: &[NetworkTable], findings: &Findings<'_>) -> Networ
             continue;
         };
         if let Some((at, ())) = names.note(name.value.clone(), name.at, ()) {
-            let fault = Fault::DuplicateName {
-                what: "a network",
-                name: name.value.clone(),
-                first: findings.line(at),
-            };
+            let fault = Fault::DuplicateName { what: "a network", name: name.value.clone(), first: findings.line(at) };
             findings.add(name.at, &table.subject, fault);
             continue;
         }
@@ -34,9 +30,7 @@ pub(super) fn verify(tables: &[NetworkTable], findings: &Findings<'_>) -> Networ
         mtu(table, findings);
         let network = network(table, &name.value);
         for gateway in &table.gateways {
-            if let Some(fault) =
-                station(gateway.value).or_else(|| subnets.overlap(gateway.value, &network))
-            {
+            if let Some(fault) = station(gateway.value).or_else(|| subnets.overlap(gateway.value, &network)) {
                 findings.add(gateway.at, &table.subject, fault);
             }
             subnets.add(gateway.value, &network);
@@ -50,14 +44,8 @@ fn network(table: &NetworkTable, name: &Name) -> Network {
     Network {
         name: name.clone(),
         gateways: table.gateways.iter().map(|gateway| gateway.value).collect(),
-        gateway_mac: table
-            .gateway_mac
-            .given()
-            .map_or_else(|| Network::derived_mac(name), |mac| mac.value),
-        vrf: table
-            .vrf
-            .given()
-            .map_or_else(|| name.clone(), |vrf| vrf.value.clone()),
+        gateway_mac: table.gateway_mac.given().map_or_else(|| Network::derived_mac(name), |mac| mac.value),
+        vrf: table.vrf.given().map_or_else(|| name.clone(), |vrf| vrf.value.clone()),
         mtu: table.mtu.value,
         learning: table.learning,
         mac_age: table.mac_age,
@@ -71,37 +59,23 @@ fn own_vrf(table: &NetworkTable, name: &Name, tables: &[NetworkTable], findings:
     let Some(At { value: vrf, at }) = table.vrf.given() else {
         return;
     };
-    let is_owner = |other: &&NetworkTable| {
-        other.vrf.is_absent() && other.name.given().is_some_and(|name| name.value == *vrf)
-    };
+    let is_owner =
+        |other: &&NetworkTable| other.vrf.is_absent() && other.name.given().is_some_and(|name| name.value == *vrf);
     if vrf != name && tables.iter().any(|other| is_owner(&other)) {
         findings.add(*at, &table.subject, Fault::VrfTaken { vrf: vrf.clone() });
     }
 }
 
 fn gateway_mac(table: &NetworkTable, findings: &Findings<'_>) {
-    if let Some(mac) = table
-        .gateway_mac
-        .given()
-        .filter(|mac| !mac.value.is_unicast())
-    {
+    if let Some(mac) = table.gateway_mac.given().filter(|mac| !mac.value.is_unicast()) {
         findings.add(mac.at, &table.subject, Fault::GroupMac { mac: mac.value });
     }
 }
 
 fn mtu(table: &NetworkTable, findings: &Findings<'_>) {
-    let has_ipv6 = table
-        .gateways
-        .iter()
-        .any(|gateway| gateway.value.address().is_ipv6());
+    let has_ipv6 = table.gateways.iter().any(|gateway| gateway.value.address().is_ipv6());
     if has_ipv6 && table.mtu.value.get() < IPV6_MIN_MTU {
-        findings.add(
-            table.mtu.at,
-            &table.subject,
-            Fault::MtuBelowIpv6 {
-                mtu: table.mtu.value,
-            },
-        );
+        findings.add(table.mtu.at, &table.subject, Fault::MtuBelowIpv6 { mtu: table.mtu.value });
     }
 }
 
@@ -109,10 +83,7 @@ fn mtu(table: &NetworkTable, findings: &Findings<'_>) {
 fn station(gateway: Gateway) -> Option<Fault> {
     let subnet = Prefix::of(gateway);
     if let Some(class) = class(gateway.address()) {
-        return Some(Fault::NotUnicast {
-            address: gateway.address(),
-            class,
-        });
+        return Some(Fault::NotUnicast { address: gateway.address(), class });
     }
     (!subnet.has_host(gateway.address())).then(|| Fault::GatewayNotHost {
         gateway,
@@ -143,23 +114,11 @@ struct Subnets(BTreeMap<Name, Vec<(Prefix, Name)>>);
 impl Subnets {
     fn overlap(&self, gateway: Gateway, network: &Network) -> Option<Fault> {
         let subnet = Prefix::of(gateway);
-        let (other, of) = self
-            .0
-            .get(&network.vrf)?
-            .iter()
-            .find(|(other, _)| other.overlaps(subnet))?;
-        Some(Fault::SubnetOverlap {
-            subnet,
-            other: *other,
-            network: of.clone(),
-            vrf: network.vrf.clone(),
-        })
+        let (other, of) = self.0.get(&network.vrf)?.iter().find(|(other, _)| other.overlaps(subnet))?;
+        Some(Fault::SubnetOverlap { subnet, other: *other, network: of.clone(), vrf: network.vrf.clone() })
     }
 
     fn add(&mut self, gateway: Gateway, network: &Network) {
-        self.0
-            .entry(network.vrf.clone())
-            .or_default()
-            .push((Prefix::of(gateway), network.name.clone()));
+        self.0.entry(network.vrf.clone()).or_default().push((Prefix::of(gateway), network.name.clone()));
     }
 }

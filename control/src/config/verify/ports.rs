@@ -11,20 +11,11 @@ use crate::config::fault::{Fault, Findings};
 use crate::config::file::{DeviceKeys, PortTable, ReplayKeys};
 use crate::config::table::{At, Entry};
 use crate::config::value::FilePath;
-use crate::desired::{
-    Attachment, Device, DeviceName, Membership, Mode, Name, Port, Replay, Role, Xdp,
-};
+use crate::desired::{Attachment, Device, DeviceName, Membership, Mode, Name, Port, Replay, Role, Xdp};
 
-pub(super) fn verify(
-    tables: Vec<PortTable>,
-    networks: &Networks,
-    findings: &Findings<'_>,
-) -> BTreeMap<Name, Port> {
+pub(super) fn verify(tables: Vec<PortTable>, networks: &Networks, findings: &Findings<'_>) -> BTreeMap<Name, Port> {
     let mut names = First::new();
-    let mut taken = Taken {
-        devices: First::new(),
-        outputs: First::new(),
-    };
+    let mut taken = Taken { devices: First::new(), outputs: First::new() };
     let mut ports = BTreeMap::new();
     for table in tables {
         let membership = membership(&table, networks, findings);
@@ -34,11 +25,7 @@ pub(super) fn verify(
             continue;
         };
         if let Some((at, ())) = names.note(name.value.clone(), name.at, ()) {
-            let fault = Fault::DuplicateName {
-                what: "a port",
-                name: name.value,
-                first: findings.line(at),
-            };
+            let fault = Fault::DuplicateName { what: "a port", name: name.value, first: findings.line(at) };
             findings.add(name.at, &table.subject, fault);
         } else if let Some(port) = port(table, membership, name.value.clone()) {
             ports.insert(name.value, port);
@@ -54,26 +41,12 @@ fn port(table: PortTable, membership: Membership, name: Name) -> Option<Port> {
         PortKind::Replay => {
             let ReplayKeys { input, output } = table.replay;
             let path = |entry: Entry<_>| entry.into_value().map(|FilePath(path)| path);
-            Attachment::Replay(Replay {
-                input: path(input),
-                output: path(output),
-            })
+            Attachment::Replay(Replay { input: path(input), output: path(output) })
         }
     };
     let mac = table.mac.into_value();
-    let addresses = table
-        .addresses
-        .iter()
-        .map(|address| address.value)
-        .collect();
-    Some(Port {
-        name,
-        attachment,
-        membership,
-        mac,
-        addresses,
-        fault: table.fault,
-    })
+    let addresses = table.addresses.iter().map(|address| address.value).collect();
+    Some(Port { name, attachment, membership, mac, addresses, fault: table.fault })
 }
 
 fn device(keys: DeviceKeys, role: Role) -> Option<Device> {
@@ -84,25 +57,14 @@ fn device(keys: DeviceKeys, role: Role) -> Option<Device> {
         queues: keys.queues.into_value().unwrap_or(defaults::QUEUES),
         mode: keys.mode.into_value().unwrap_or(defaults::MODE),
         xdp: keys.xdp.into_value().unwrap_or(defaults::XDP),
-        checksum_offload: keys
-            .checksum_offload
-            .into_value()
-            .unwrap_or(defaults::CHECKSUM_OFFLOAD),
+        checksum_offload: keys.checksum_offload.into_value().unwrap_or(defaults::CHECKSUM_OFFLOAD),
         ring: keys.ring.into_value().unwrap_or(defaults::RING),
     })
 }
 
 /// Keys fit the kind; what the kind needs is there.
 fn kind(table: &PortTable, findings: &Findings<'_>) {
-    let DeviceKeys {
-        device,
-        netns,
-        queues,
-        mode,
-        xdp,
-        checksum_offload,
-        ring,
-    } = &table.device;
+    let DeviceKeys { device, netns, queues, mode, xdp, checksum_offload, ring } = &table.device;
     let of_device = [
         ("device", device.at()),
         ("netns", netns.at()),
@@ -118,26 +80,14 @@ fn kind(table: &PortTable, findings: &Findings<'_>) {
     let foreign: &[(&'static str, Option<usize>)] = if replays { &of_device } else { &of_replay };
     for (key, at) in foreign {
         if let Some(at) = at {
-            findings.add(
-                *at,
-                &table.subject,
-                Fault::NotForKind {
-                    key,
-                    kind: table.kind,
-                },
-            );
+            findings.add(*at, &table.subject, Fault::NotForKind { key, kind: table.kind });
         }
     }
     if replays && input.is_absent() && output.is_absent() {
         findings.add(table.at, &table.subject, Fault::NoCapture);
     }
-    if let (
-        Some(Mode::ZeroCopy),
-        Some(At {
-            value: Xdp::Generic,
-            at,
-        }),
-    ) = (mode.given().map(|mode| mode.value), xdp.given())
+    if let (Some(Mode::ZeroCopy), Some(At { value: Xdp::Generic, at })) =
+        (mode.given().map(|mode| mode.value), xdp.given())
     {
         findings.add(*at, &table.subject, Fault::GenericZeroCopy);
     }
@@ -148,39 +98,25 @@ fn membership(table: &PortTable, networks: &Networks, findings: &Findings<'_>) -
     let mut join = |name: &At<Name>| {
         named(name, networks, &table.subject, findings)?;
         if let Some((at, ())) = member.note(name.value.clone(), name.at, ()) {
-            let fault = Fault::NetworkTwice {
-                network: name.value.clone(),
-                first: findings.line(at),
-            };
+            let fault = Fault::NetworkTwice { network: name.value.clone(), first: findings.line(at) };
             findings.add(name.at, &table.subject, fault);
         }
         Some(name.value.clone())
     };
     let untagged = table.network.given().and_then(&mut join);
-    let vlans = table
-        .vlans
-        .given()
-        .map(|vlans| vlans.value.as_slice())
-        .unwrap_or_default();
+    let vlans = table.vlans.given().map(|vlans| vlans.value.as_slice()).unwrap_or_default();
     let mut ids = First::new();
     let mut tagged = BTreeMap::new();
     for (vlan, name) in vlans {
         if let Some((at, ())) = ids.note(vlan.value, vlan.at, ()) {
-            let fault = Fault::DuplicateVlan {
-                vlan: vlan.value,
-                first: findings.line(at),
-            };
+            let fault = Fault::DuplicateVlan { vlan: vlan.value, first: findings.line(at) };
             findings.add(vlan.at, &table.subject, fault);
         }
         if let Some(name) = join(name) {
             tagged.insert(vlan.value, name);
         }
     }
-    let no_vlans = table.vlans.is_absent()
-        || table
-            .vlans
-            .given()
-            .is_some_and(|vlans| vlans.value.is_empty());
+    let no_vlans = table.vlans.is_absent() || table.vlans.given().is_some_and(|vlans| vlans.value.is_empty());
     if table.network.is_absent() && no_vlans {
         findings.add(table.at, &table.subject, Fault::NoNetwork);
     }
@@ -196,35 +132,17 @@ struct Taken {
 impl Taken {
     fn note(&mut self, table: &PortTable, findings: &Findings<'_>) {
         if let Some(At { value: device, at }) = table.device.device.given() {
-            let netns = table
-                .device
-                .netns
-                .given()
-                .map(|netns| netns.value.0.clone());
-            if let Some((first, port)) =
-                self.devices
-                    .note((netns, device.clone()), *at, table.subject.clone())
-            {
-                let fault = Fault::DeviceTwice {
-                    device: device.clone(),
-                    port,
-                    first: findings.line(first),
-                };
+            let netns = table.device.netns.given().map(|netns| netns.value.0.clone());
+            if let Some((first, port)) = self.devices.note((netns, device.clone()), *at, table.subject.clone()) {
+                let fault = Fault::DeviceTwice { device: device.clone(), port, first: findings.line(first) };
                 findings.add(*at, &table.subject, fault);
             }
         }
-        if let Some(At { value: output, at }) = table.replay.output.given() {
-            if let Some((first, port)) =
-                self.outputs
-                    .note(output.0.clone(), *at, table.subject.clone())
-            {
-                let fault = Fault::OutputTwice {
-                    file: output.0.clone(),
-                    port,
-                    first: findings.line(first),
-                };
-                findings.add(*at, &table.subject, fault);
-            }
+        if let Some(At { value: FilePath(output), at }) = table.replay.output.given()
+            && let Some((first, port)) = self.outputs.note(output.clone(), *at, table.subject.clone())
+        {
+            let fault = Fault::OutputTwice { file: output.clone(), port, first: findings.line(first) };
+            findings.add(*at, &table.subject, fault);
         }
     }
 }

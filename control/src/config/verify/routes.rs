@@ -10,11 +10,7 @@ use crate::config::table::{At, Entry};
 use crate::config::value::WrittenPrefix;
 use crate::desired::{Name, Network, Prefix, Route, Target};
 
-pub(super) fn verify(
-    tables: &[RouteTable],
-    networks: &Networks,
-    findings: &Findings<'_>,
-) -> Vec<Route> {
+pub(super) fn verify(tables: &[RouteTable], networks: &Networks, findings: &Findings<'_>) -> Vec<Route> {
     let mut routed = First::new();
     let mut routes = Vec::new();
     for table in tables {
@@ -25,32 +21,14 @@ pub(super) fn verify(
             continue;
         };
         if let Some((first, ())) = routed.note((scope.vrf.clone(), prefix), at, ()) {
-            let fault = Fault::RouteTwice {
-                prefix,
-                vrf: scope.vrf.clone(),
-                first: findings.line(first),
-            };
+            let fault = Fault::RouteTwice { prefix, vrf: scope.vrf.clone(), first: findings.line(first) };
             findings.add(at, &table.subject, fault);
         }
         let of_vrf = networks.values().filter(|network| network.vrf == scope.vrf);
-        if let Some(network) = of_vrf
-            .into_iter()
-            .find(|network| network.subnets().any(|subnet| subnet == prefix))
-        {
-            findings.add(
-                at,
-                &table.subject,
-                Fault::RouteToSubnet {
-                    prefix,
-                    network: network.name.clone(),
-                },
-            );
+        if let Some(network) = of_vrf.into_iter().find(|network| network.subnets().any(|subnet| subnet == prefix)) {
+            findings.add(at, &table.subject, Fault::RouteToSubnet { prefix, network: network.name.clone() });
         }
-        routes.extend(target.map(|target| Route {
-            vrf: scope.vrf,
-            prefix,
-            target,
-        }));
+        routes.extend(target.map(|target| Route { vrf: scope.vrf, prefix, target }));
     }
     routes
 }
@@ -62,58 +40,29 @@ struct Scope<'n> {
 }
 
 /// Of `network = ` and `vrf = ` exactly one is given, and it exists.
-fn scope<'n>(
-    table: &RouteTable,
-    networks: &'n Networks,
-    findings: &Findings<'_>,
-) -> Option<Scope<'n>> {
+fn scope<'n>(table: &RouteTable, networks: &'n Networks, findings: &Findings<'_>) -> Option<Scope<'n>> {
     if table.network.is_absent() == table.vrf.is_absent() {
         let given = !table.network.is_absent();
-        findings.add(
-            table.at,
-            &table.subject,
-            Fault::OneOf {
-                keys: "\"network\" and \"vrf\"",
-                given,
-            },
-        );
+        findings.add(table.at, &table.subject, Fault::OneOf { keys: "\"network\" and \"vrf\"", given });
         return None;
     }
     if let Some(name) = table.network.given() {
         let network = named(name, networks, &table.subject, findings)?;
-        return Some(Scope {
-            vrf: network.vrf.clone(),
-            networks: vec![network],
-        });
+        return Some(Scope { vrf: network.vrf.clone(), networks: vec![network] });
     }
     let At { value: vrf, at } = table.vrf.given()?;
-    let of_vrf: Vec<&Network> = networks
-        .values()
-        .filter(|network| network.vrf == *vrf)
-        .collect();
+    let of_vrf: Vec<&Network> = networks.values().filter(|network| network.vrf == *vrf).collect();
     if of_vrf.is_empty() {
         let vrfs: BTreeSet<&Name> = networks.values().map(|network| &network.vrf).collect();
-        let fault = unknown(vrf, vrfs.into_iter(), |name, nearest, names| {
-            Fault::UnknownVrf {
-                name,
-                nearest,
-                names,
-            }
-        });
+        let fault = unknown(vrf, vrfs.into_iter(), |name, nearest, names| Fault::UnknownVrf { name, nearest, names });
         findings.add(*at, &table.subject, fault);
         return None;
     }
-    Some(Scope {
-        vrf: vrf.clone(),
-        networks: of_vrf,
-    })
+    Some(Scope { vrf: vrf.clone(), networks: of_vrf })
 }
 
 fn prefix(table: &RouteTable, findings: &Findings<'_>) -> Option<At<Prefix>> {
-    let At {
-        value: WrittenPrefix(written),
-        at,
-    } = *table.prefix.given()?;
+    let At { value: WrittenPrefix(written), at } = *table.prefix.given()?;
     let prefix = Prefix::of(written);
     if prefix.network() != written.address() {
         findings.add(at, &table.subject, Fault::HostBits { written, prefix });
@@ -132,23 +81,13 @@ fn target(
     let silent = matches!(table.discard, Entry::Refused);
     if !silent && table.via.is_absent() != discard {
         let given = discard;
-        findings.add(
-            table.at,
-            &table.subject,
-            Fault::OneOf {
-                keys: "\"via\" and \"discard = true\"",
-                given,
-            },
-        );
+        findings.add(table.at, &table.subject, Fault::OneOf { keys: "\"via\" and \"discard = true\"", given });
         return None;
     }
     if discard {
         return Some(Target::Discard);
     }
-    let At {
-        value: next_hop,
-        at,
-    } = *table.via.given()?;
+    let At { value: next_hop, at } = *table.via.given()?;
     match connected(next_hop, scope?, prefix?.value) {
         Ok(network) => Some(Target::Via { next_hop, network }),
         Err(fault) => {
@@ -164,31 +103,14 @@ fn connected(next_hop: IpAddr, scope: &Scope<'_>, prefix: Prefix) -> Result<Name
     }
     let holder = |network: &&Network| network.subnets().any(|subnet| subnet.contains(next_hop));
     let Some(network) = scope.networks.iter().copied().find(holder) else {
-        let subnets = scope
-            .networks
-            .iter()
-            .flat_map(|network| network.subnets())
-            .collect();
+        let subnets = scope.networks.iter().flat_map(|network| network.subnets()).collect();
         return Err(Fault::NotConnected { next_hop, subnets });
     };
-    if network
-        .gateways
-        .iter()
-        .any(|gateway| gateway.address() == next_hop)
-    {
-        return Err(Fault::GatewayAddress {
-            address: next_hop,
-            network: network.name.clone(),
-        });
+    if network.gateways.iter().any(|gateway| gateway.address() == next_hop) {
+        return Err(Fault::GatewayAddress { address: next_hop, network: network.name.clone() });
     }
-    match network
-        .subnets()
-        .find(|subnet| subnet.contains(next_hop) && !subnet.has_host(next_hop))
-    {
-        Some(subnet) => Err(Fault::AddressNotHost {
-            address: next_hop,
-            subnet,
-        }),
+    match network.subnets().find(|subnet| subnet.contains(next_hop) && !subnet.has_host(next_hop)) {
+        Some(subnet) => Err(Fault::AddressNotHost { address: next_hop, subnet }),
         None => Ok(network.name.clone()),
     }
 }

@@ -15,31 +15,25 @@ pub(super) fn verify(tables: &[PortTable], networks: &Networks, findings: &Findi
     let mut macs = First::new();
     let mut addresses = First::new();
     for table in tables {
-        let names = table.network.given().into_iter().chain(
-            table
-                .vlans
-                .given()
-                .into_iter()
-                .flat_map(|vlans| vlans.value.iter().map(|(_, name)| name)),
-        );
-        let mut of_port: Vec<&Network> =
-            names.filter_map(|name| networks.get(&name.value)).collect();
+        let names = table
+            .network
+            .given()
+            .into_iter()
+            .chain(table.vlans.given().into_iter().flat_map(|vlans| vlans.value.iter().map(|(_, name)| name)));
+        let mut of_port: Vec<&Network> = names.filter_map(|name| networks.get(&name.value)).collect();
         of_port.dedup_by_key(|network| &network.name);
-        if let Some(mac) = table.mac.given() {
-            if let Some(fault) = mac_fault(mac, table, &of_port, &mut macs, findings) {
-                findings.add(mac.at, &table.subject, fault);
-            }
+        if let Some(mac) = table.mac.given()
+            && let Some(fault) = mac_fault(mac, table, &of_port, &mut macs, findings)
+        {
+            findings.add(mac.at, &table.subject, fault);
         }
         let mut own = First::new();
         for address in &table.addresses {
             let repeated = own.note(address.value, address.at, ());
-            let fault = repeated.map(|(at, ())| Fault::AddressRepeated {
-                address: address.value,
-                first: findings.line(at),
-            });
-            let fault = fault.or_else(|| placement(address.value, &of_port));
             let fault =
-                fault.or_else(|| shared(address, table, &of_port, &mut addresses, findings));
+                repeated.map(|(at, ())| Fault::AddressRepeated { address: address.value, first: findings.line(at) });
+            let fault = fault.or_else(|| placement(address.value, &of_port));
+            let fault = fault.or_else(|| shared(address, table, &of_port, &mut addresses, findings));
             if let Some(fault) = fault {
                 findings.add(address.at, &table.subject, fault);
             }
@@ -63,18 +57,10 @@ fn mac_fault(
     }
     networks.iter().find_map(|network| {
         if network.gateway_mac == mac && !network.gateways.is_empty() {
-            return Some(Fault::GatewayMac {
-                mac,
-                network: network.name.clone(),
-            });
+            return Some(Fault::GatewayMac { mac, network: network.name.clone() });
         }
         let (first, port) = macs.note((network.name.clone(), mac), at, table.subject.clone())?;
-        Some(Fault::MacTwice {
-            mac,
-            port,
-            network: network.name.clone(),
-            first: findings.line(first),
-        })
+        Some(Fault::MacTwice { mac, port, network: network.name.clone(), first: findings.line(first) })
     })
 }
 
@@ -83,29 +69,14 @@ fn placement(address: IpAddr, networks: &[&Network]) -> Option<Fault> {
     if let Some(class) = class(address) {
         return Some(Fault::NotUnicast { address, class });
     }
-    let gateway = networks.iter().find(|network| {
-        network
-            .gateways
-            .iter()
-            .any(|gateway| gateway.address() == address)
-    });
+    let gateway = networks.iter().find(|network| network.gateways.iter().any(|gateway| gateway.address() == address));
     if let Some(network) = gateway {
-        return Some(Fault::GatewayAddress {
-            address,
-            network: network.name.clone(),
-        });
+        return Some(Fault::GatewayAddress { address, network: network.name.clone() });
     }
-    let subnets: Vec<Prefix> = networks
-        .iter()
-        .flat_map(|network| network.subnets())
-        .collect();
-    let anywhere =
-        networks.is_empty() || networks.iter().any(|network| network.gateways.is_empty());
+    let subnets: Vec<Prefix> = networks.iter().flat_map(|network| network.subnets()).collect();
+    let anywhere = networks.is_empty() || networks.iter().any(|network| network.gateways.is_empty());
     match subnets.iter().find(|subnet| subnet.contains(address)) {
-        Some(subnet) if !subnet.has_host(address) => Some(Fault::AddressNotHost {
-            address,
-            subnet: *subnet,
-        }),
+        Some(subnet) if !subnet.has_host(address) => Some(Fault::AddressNotHost { address, subnet: *subnet }),
         None if !anywhere => Some(Fault::OutsideSubnets { address, subnets }),
         _ => None,
     }
@@ -119,26 +90,12 @@ fn shared(
     findings: &Findings<'_>,
 ) -> Option<Fault> {
     // The network that holds the address decides; without one, all of them do.
-    let holder = networks.iter().find(|network| {
-        network
-            .subnets()
-            .any(|subnet| subnet.contains(address.value))
-    });
-    let mut candidates: Vec<&Network> =
-        holder.map_or_else(|| networks.to_vec(), |network| vec![*network]);
+    let holder = networks.iter().find(|network| network.subnets().any(|subnet| subnet.contains(address.value)));
+    let mut candidates: Vec<&Network> = holder.map_or_else(|| networks.to_vec(), |network| vec![*network]);
     candidates.dedup_by_key(|network| &network.vrf);
     candidates.iter().find_map(|network| {
-        let (first, port) = addresses.note(
-            (network.vrf.clone(), address.value),
-            address.at,
-            table.subject.clone(),
-        )?;
+        let (first, port) = addresses.note((network.vrf.clone(), address.value), address.at, table.subject.clone())?;
         let (address, vrf) = (address.value, network.vrf.clone());
-        Some(Fault::AddressTwice {
-            address,
-            port,
-            vrf,
-            first: findings.line(first),
-        })
+        Some(Fault::AddressTwice { address, port, vrf, first: findings.line(first) })
     })
 }

@@ -21,47 +21,22 @@ pub(super) fn verify(
         }
         for core in &cores.value {
             if let Some((at, ())) = first.note(core.value, core.at, ()) {
-                let fault = Fault::DuplicateCore {
-                    core: core.value,
-                    first: findings.line(at),
-                };
+                let fault = Fault::DuplicateCore { core: core.value, first: findings.line(at) };
                 findings.add(core.at, &table.subject, fault);
             } else if !machine.cores.contains(&core.value) {
                 let had = machine.cores.iter().copied().collect();
-                findings.add(
-                    core.at,
-                    &table.subject,
-                    Fault::NoSuchCore {
-                        core: core.value,
-                        had,
-                    },
-                );
+                findings.add(core.at, &table.subject, Fault::NoSuchCore { core: core.value, had });
             }
         }
     }
-    let cores: Vec<usize> = table
-        .cores
-        .into_value()
-        .unwrap_or_default()
-        .iter()
-        .map(|core| core.value)
-        .collect();
+    let cores: Vec<usize> = table.cores.into_value().unwrap_or_default().iter().map(|core| core.value).collect();
 
     let (sockets, needed) = demand(ports, cores.len());
     if u64::from(table.frames.value.get()) < needed {
-        let fault = Fault::TooFewFrames {
-            frames: table.frames.value,
-            sockets,
-            needed,
-        };
+        let fault = Fault::TooFewFrames { frames: table.frames.value, sockets, needed };
         findings.add(table.frames.at, &table.subject, fault);
     }
-    Workers {
-        cores,
-        poll: table.poll,
-        frames: table.frames.value,
-        frame_bytes: table.frame_bytes,
-    }
+    Workers { cores, poll: table.poll, frames: table.frames.value, frame_bytes: table.frame_bytes }
 }
 
 /// How many sockets the busiest worker has at least, and how many frames their fill rings take. `all` counts as one
