@@ -8,7 +8,7 @@ use crate::{
     drops::DropReason,
     flow::{Class, FlowKey, Op, Program, TagEdit},
     ids::PortId,
-    stage::{dispatch::Exits, finish, gateway, resolve::Shared},
+    stage::{dispatch::Exits, finish, fragment, gateway, resolve::Shared},
     tables::{PortTable, Tables},
     worker::limits::Limits,
 };
@@ -56,7 +56,7 @@ pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits,
 
 /// Tag, checksum, out: what bridged and routed packets share.
 #[inline]
-fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId, unfinished: bool, exits: &mut Exits) {
+pub(super) fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId, unfinished: bool, exits: &mut Exits) {
     let egress = program.egress();
     if packet.length > u32::from(program.mtu()) + u32::from(packet.layout.l3) {
         return exits.drop(ingress, packet.frame, DropReason::TooBig);
@@ -82,6 +82,9 @@ fn route(
     limits: &mut Limits,
 ) {
     if let Err(reason) = count_hop(&mut packet, program.mtu()) {
+        if reason == DropReason::TooBig && fragment::is_allowed(&packet) {
+            return fragment::route(packet, program, pass.ingress, unfinished, exits);
+        }
         return gateway::refuse(packet, reason, program.mtu(), pass, exits, limits);
     }
     let bytes = packet.frame.bytes_mut();

@@ -5,6 +5,7 @@ mod claims;
 pub mod classify;
 pub mod dispatch;
 mod finish;
+mod fragment;
 mod gateway;
 pub mod lookup;
 pub mod resolve;
