@@ -142,7 +142,11 @@ impl Connection {
     /// # Errors
     /// [`LineError`] when no answer of the protocol came in time. `Ok(Err(_))` is the daemon's own refusal.
     pub fn ask(&mut self, request: Request) -> Result<Result<Reply, Refusal>, LineError> {
-        self.write_line(&RequestLine { version: PROTOCOL_VERSION, request })?;
+        match self.write_line(&RequestLine { version: PROTOCOL_VERSION, request }) {
+            // A daemon that serves all it can refuses and closes before it hears: its answer is there all the same.
+            Ok(()) | Err(LineError::Closed) => {}
+            Err(error) => return Err(error),
+        }
         let line = self.read_line(MAX_REPLY_BYTES)?;
         let VersionOnly { version } = serde_json::from_slice(&line)?;
         if version != PROTOCOL_VERSION {
@@ -176,6 +180,7 @@ impl Connection {
                 Ok(0) => return Err(LineError::Closed),
                 Ok(count) => self.pending.extend_from_slice(&chunk[..count]),
                 Err(error) if waits(&error) => {}
+                Err(error) if is_gone(&error) => return Err(LineError::Closed),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -191,9 +196,7 @@ impl Connection {
             match self.stream.write(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(error) if waits(&error) => {}
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                    return Err(LineError::Closed);
-                }
+                Err(error) if is_gone(&error) => return Err(LineError::Closed),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -214,6 +217,11 @@ impl Connection {
 /// Errors that mean "ask again": the loop's deadline decides when to stop.
 fn waits(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+/// Errors that mean the peer closed.
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 fn understand(line: &[u8]) -> Result<Request, Refusal> {
@@ -319,6 +327,14 @@ mod tests {
         drop(daemon);
         drop(_client);
         writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_refusal_sent_before_the_question_is_heard() {
+        let (mut client, mut daemon, _raw) = pair(1000);
+        daemon.answer(Err(Refusal::Busy { clients: 32 })).unwrap();
+        drop(daemon);
+        assert_eq!(client.ask(Request::Status).unwrap(), Err(Refusal::Busy { clients: 32 }));
     }
 
     #[test]

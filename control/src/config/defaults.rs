@@ -11,7 +11,7 @@ pub(super) const PIN: bool = true;
 
 /// Spinning takes a whole core, so it is asked for, never assumed.
 pub(super) const POLL: Poll = Poll::Adaptive;
-/// 64 MiB a worker: full rings of 15 ports.
+/// 64 MiB a worker: the rings of 16 ports.
 pub(super) const FRAMES: FrameCount = sure(FrameCount::new(32_768));
 pub(super) const FRAME_BYTES: FrameBytes = FrameBytes::TwoKiB;
 
@@ -30,7 +30,7 @@ pub(super) const QUEUES: Queues = Queues::All;
 pub(super) const MODE: Mode = Mode::Auto;
 pub(super) const XDP: Xdp = Xdp::Auto;
 pub(super) const CHECKSUM_OFFLOAD: bool = true;
-/// The smallest ring with which TCP over veth reached its best rate.
+/// With 512, a switch over veth lost a fifth of the TCP rate that it has with 2048 (VPP 26.06).
 pub(super) const RING: RingSize = sure(RingSize::new(2_048));
 
 pub(super) const FAULT_SHARE: Ratio = Ratio::ZERO;

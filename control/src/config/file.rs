@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::defaults;
-use super::fault::Findings;
+use super::mistake::Findings;
 use super::table::{At, Entry, Table};
 use super::value::{FilePath, SocketPath, WrittenPrefix};
 use crate::desired::{

@@ -9,8 +9,8 @@
 //! devices or namespaces, which come and go; only the list of cores is the machine's.
 
 mod defaults;
-mod fault;
 mod file;
+mod mistake;
 mod table;
 mod value;
 mod verify;
@@ -21,10 +21,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use fault::{Fault, Finding, Place};
+pub use mistake::{Finding, Mistake, Place};
 
 use crate::desired::Desired;
-use fault::Findings;
+use mistake::Findings;
 
 /// What the rules must know of the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,7 +98,7 @@ pub fn parse(text: &str, machine: &Machine) -> Result<Desired, Vec<Finding>> {
     let (document, mistakes) = DeTable::parse_recoverable(text);
     for mistake in &mistakes {
         let at = mistake.span().map_or(0, |span| span.start);
-        findings.add_syntax(at, Fault::Syntax { message: mistake.message().to_owned() });
+        findings.add_syntax(at, Mistake::Syntax { message: mistake.message().to_owned() });
     }
     // What follows a broken header would be read into the wrong table: guesses, not findings.
     if findings.has_broken_header() {

@@ -7,7 +7,7 @@ use podlane_api::nearest;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::fault::{Fault, Findings};
+use super::mistake::{Findings, Mistake};
 use super::value::{Found, FromKey, FromValue};
 
 /// A value and the byte of the text it begins at.
@@ -227,12 +227,12 @@ impl<'a> Table<'a> {
             if !known.contains(&key) {
                 let nearest = nearest(key, known.iter().copied());
                 missing.retain(|(key, _)| Some(*key) != nearest);
-                let fault = Fault::UnknownKey { key: key.to_owned(), nearest, keys: known.clone() };
-                self.findings.add(name.span().start, &self.subject, fault);
+                let mistake = Mistake::UnknownKey { key: key.to_owned(), nearest, keys: known.clone() };
+                self.findings.add(name.span().start, &self.subject, mistake);
             }
         }
         for (key, must_be) in missing {
-            self.findings.add(self.at, &self.subject, Fault::Missing { key, must_be });
+            self.findings.add(self.at, &self.subject, Mistake::Missing { key, must_be });
         }
     }
 
@@ -260,14 +260,14 @@ impl<'a> Table<'a> {
         let word = value.get_ref().as_str().unwrap_or_default();
         let nearest = nearest(word, T::words().iter().copied());
         let found = Found::new(value.get_ref());
-        let fault = Fault::Value { key: key.to_owned(), must_be: T::must_be().into_owned(), found, nearest };
-        self.findings.add(at, &self.subject, fault);
+        let mistake = Mistake::Value { key: key.to_owned(), must_be: T::must_be().into_owned(), found, nearest };
+        self.findings.add(at, &self.subject, mistake);
         None
     }
 
     fn refuse(&self, at: usize, key: &str, must_be: String, value: &DeValue<'_>) {
-        let fault = Fault::Value { key: key.to_owned(), must_be, found: Found::new(value), nearest: None };
-        self.findings.add(at, &self.subject, fault);
+        let mistake = Mistake::Value { key: key.to_owned(), must_be, found: Found::new(value), nearest: None };
+        self.findings.add(at, &self.subject, mistake);
     }
 }
 

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use podlane_api::nearest;
 
 use super::Machine;
-use super::fault::{Fault, Findings};
 use super::file::File;
+use super::mistake::{Findings, Mistake};
 use super::table::At;
 use crate::desired::{Desired, Name, Network};
 
@@ -36,28 +36,28 @@ type Networks = BTreeMap<Name, Network>;
 fn named<'n>(name: &At<Name>, networks: &'n Networks, subject: &str, findings: &Findings<'_>) -> Option<&'n Network> {
     let network = networks.get(&name.value);
     if network.is_none() {
-        let fault = unknown(&name.value, networks.keys(), |name, nearest, names| Fault::UnknownNetwork {
+        let mistake = unknown(&name.value, networks.keys(), |name, nearest, names| Mistake::UnknownNetwork {
             name,
             nearest,
             names,
         });
-        findings.add(name.at, subject, fault);
+        findings.add(name.at, subject, mistake);
     }
     network
 }
 
-/// A fault about a name that is none of `names`.
+/// A mistake about a name that is none of `names`.
 fn unknown<'n>(
     name: &Name,
     names: impl Iterator<Item = &'n Name>,
-    fault: impl FnOnce(Name, Option<Name>, Vec<Name>) -> Fault,
-) -> Fault {
+    mistake: impl FnOnce(Name, Option<Name>, Vec<Name>) -> Mistake,
+) -> Mistake {
     let names: Vec<Name> = names.cloned().collect();
     let near = nearest(name.as_str(), names.iter().map(Name::as_str)).and_then(Name::new);
-    fault(name.clone(), near, names)
+    mistake(name.clone(), near, names)
 }
 
-/// What was first seen where: the second of a kind is a fault that names the line of the first.
+/// What was first seen where: the second of a kind is a mistake that names the line of the first.
 struct First<K, V = ()>(BTreeMap<K, (usize, V)>);
 
 impl<K: Ord, V: Clone> First<K, V> {

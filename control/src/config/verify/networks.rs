@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{First, Networks};
-use crate::config::fault::{Fault, Findings};
 use crate::config::file::NetworkTable;
+use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::At;
 use crate::desired::{Gateway, Name, Network, Prefix};
 
@@ -21,8 +21,9 @@ pub(super) fn verify(tables: &[NetworkTable], findings: &Findings<'_>) -> Networ
             continue;
         };
         if let Some((at, ())) = names.note(name.value.clone(), name.at, ()) {
-            let fault = Fault::DuplicateName { what: "a network", name: name.value.clone(), first: findings.line(at) };
-            findings.add(name.at, &table.subject, fault);
+            let mistake =
+                Mistake::DuplicateName { what: "a network", name: name.value.clone(), first: findings.line(at) };
+            findings.add(name.at, &table.subject, mistake);
             continue;
         }
         own_vrf(table, &name.value, tables, findings);
@@ -30,8 +31,8 @@ pub(super) fn verify(tables: &[NetworkTable], findings: &Findings<'_>) -> Networ
         mtu(table, findings);
         let network = network(table, &name.value);
         for gateway in &table.gateways {
-            if let Some(fault) = station(gateway.value).or_else(|| subnets.overlap(gateway.value, &network)) {
-                findings.add(gateway.at, &table.subject, fault);
+            if let Some(mistake) = station(gateway.value).or_else(|| subnets.overlap(gateway.value, &network)) {
+                findings.add(gateway.at, &table.subject, mistake);
             }
             subnets.add(gateway.value, &network);
         }
@@ -62,30 +63,30 @@ fn own_vrf(table: &NetworkTable, name: &Name, tables: &[NetworkTable], findings:
     let is_owner =
         |other: &&NetworkTable| other.vrf.is_absent() && other.name.given().is_some_and(|name| name.value == *vrf);
     if vrf != name && tables.iter().any(|other| is_owner(&other)) {
-        findings.add(*at, &table.subject, Fault::VrfTaken { vrf: vrf.clone() });
+        findings.add(*at, &table.subject, Mistake::VrfTaken { vrf: vrf.clone() });
     }
 }
 
 fn gateway_mac(table: &NetworkTable, findings: &Findings<'_>) {
     if let Some(mac) = table.gateway_mac.given().filter(|mac| !mac.value.is_unicast()) {
-        findings.add(mac.at, &table.subject, Fault::GroupMac { mac: mac.value });
+        findings.add(mac.at, &table.subject, Mistake::GroupMac { mac: mac.value });
     }
 }
 
 fn mtu(table: &NetworkTable, findings: &Findings<'_>) {
     let has_ipv6 = table.gateways.iter().any(|gateway| gateway.value.address().is_ipv6());
     if has_ipv6 && table.mtu.value.get() < IPV6_MIN_MTU {
-        findings.add(table.mtu.at, &table.subject, Fault::MtuBelowIpv6 { mtu: table.mtu.value });
+        findings.add(table.mtu.at, &table.subject, Mistake::MtuBelowIpv6 { mtu: table.mtu.value });
     }
 }
 
 /// Why the gateway's address can be no station's.
-fn station(gateway: Gateway) -> Option<Fault> {
+fn station(gateway: Gateway) -> Option<Mistake> {
     let subnet = Prefix::of(gateway);
     if let Some(class) = class(gateway.address()) {
-        return Some(Fault::NotUnicast { address: gateway.address(), class });
+        return Some(Mistake::NotUnicast { address: gateway.address(), class });
     }
-    (!subnet.has_host(gateway.address())).then(|| Fault::GatewayNotHost {
+    (!subnet.has_host(gateway.address())).then(|| Mistake::GatewayNotHost {
         gateway,
         subnet,
         instead: subnet.first_host(),
@@ -112,10 +113,10 @@ pub(super) fn class(address: IpAddr) -> Option<&'static str> {
 struct Subnets(BTreeMap<Name, Vec<(Prefix, Name)>>);
 
 impl Subnets {
-    fn overlap(&self, gateway: Gateway, network: &Network) -> Option<Fault> {
+    fn overlap(&self, gateway: Gateway, network: &Network) -> Option<Mistake> {
         let subnet = Prefix::of(gateway);
         let (other, of) = self.0.get(&network.vrf)?.iter().find(|(other, _)| other.overlaps(subnet))?;
-        Some(Fault::SubnetOverlap { subnet, other: *other, network: of.clone(), vrf: network.vrf.clone() })
+        Some(Mistake::SubnetOverlap { subnet, other: *other, network: of.clone(), vrf: network.vrf.clone() })
     }
 
     fn add(&mut self, gateway: Gateway, network: &Network) {

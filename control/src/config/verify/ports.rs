@@ -7,8 +7,8 @@ use podlane_api::PortKind;
 
 use super::{First, Networks, named};
 use crate::config::defaults;
-use crate::config::fault::{Fault, Findings};
 use crate::config::file::{DeviceKeys, PortTable, ReplayKeys};
+use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::{At, Entry};
 use crate::config::value::FilePath;
 use crate::desired::{Attachment, Device, DeviceName, Membership, Mode, Name, Port, Replay, Role, Xdp};
@@ -25,8 +25,8 @@ pub(super) fn verify(tables: Vec<PortTable>, networks: &Networks, findings: &Fin
             continue;
         };
         if let Some((at, ())) = names.note(name.value.clone(), name.at, ()) {
-            let fault = Fault::DuplicateName { what: "a port", name: name.value, first: findings.line(at) };
-            findings.add(name.at, &table.subject, fault);
+            let mistake = Mistake::DuplicateName { what: "a port", name: name.value, first: findings.line(at) };
+            findings.add(name.at, &table.subject, mistake);
         } else if let Some(port) = port(table, membership, name.value.clone()) {
             ports.insert(name.value, port);
         }
@@ -80,16 +80,16 @@ fn kind(table: &PortTable, findings: &Findings<'_>) {
     let foreign: &[(&'static str, Option<usize>)] = if replays { &of_device } else { &of_replay };
     for (key, at) in foreign {
         if let Some(at) = at {
-            findings.add(*at, &table.subject, Fault::NotForKind { key, kind: table.kind });
+            findings.add(*at, &table.subject, Mistake::NotForKind { key, kind: table.kind });
         }
     }
     if replays && input.is_absent() && output.is_absent() {
-        findings.add(table.at, &table.subject, Fault::NoCapture);
+        findings.add(table.at, &table.subject, Mistake::NoCapture);
     }
     if let (Some(Mode::ZeroCopy), Some(At { value: Xdp::Generic, at })) =
         (mode.given().map(|mode| mode.value), xdp.given())
     {
-        findings.add(*at, &table.subject, Fault::GenericZeroCopy);
+        findings.add(*at, &table.subject, Mistake::GenericZeroCopy);
     }
 }
 
@@ -98,8 +98,8 @@ fn membership(table: &PortTable, networks: &Networks, findings: &Findings<'_>) -
     let mut join = |name: &At<Name>| {
         named(name, networks, &table.subject, findings)?;
         if let Some((at, ())) = member.note(name.value.clone(), name.at, ()) {
-            let fault = Fault::NetworkTwice { network: name.value.clone(), first: findings.line(at) };
-            findings.add(name.at, &table.subject, fault);
+            let mistake = Mistake::NetworkTwice { network: name.value.clone(), first: findings.line(at) };
+            findings.add(name.at, &table.subject, mistake);
         }
         Some(name.value.clone())
     };
@@ -109,8 +109,8 @@ fn membership(table: &PortTable, networks: &Networks, findings: &Findings<'_>) -
     let mut tagged = BTreeMap::new();
     for (vlan, name) in vlans {
         if let Some((at, ())) = ids.note(vlan.value, vlan.at, ()) {
-            let fault = Fault::DuplicateVlan { vlan: vlan.value, first: findings.line(at) };
-            findings.add(vlan.at, &table.subject, fault);
+            let mistake = Mistake::DuplicateVlan { vlan: vlan.value, first: findings.line(at) };
+            findings.add(vlan.at, &table.subject, mistake);
         }
         if let Some(name) = join(name) {
             tagged.insert(vlan.value, name);
@@ -118,7 +118,7 @@ fn membership(table: &PortTable, networks: &Networks, findings: &Findings<'_>) -
     }
     let no_vlans = table.vlans.is_absent() || table.vlans.given().is_some_and(|vlans| vlans.value.is_empty());
     if table.network.is_absent() && no_vlans {
-        findings.add(table.at, &table.subject, Fault::NoNetwork);
+        findings.add(table.at, &table.subject, Mistake::NoNetwork);
     }
     Membership { untagged, tagged }
 }
@@ -134,15 +134,15 @@ impl Taken {
         if let Some(At { value: device, at }) = table.device.device.given() {
             let netns = table.device.netns.given().map(|netns| netns.value.0.clone());
             if let Some((first, port)) = self.devices.note((netns, device.clone()), *at, table.subject.clone()) {
-                let fault = Fault::DeviceTwice { device: device.clone(), port, first: findings.line(first) };
-                findings.add(*at, &table.subject, fault);
+                let mistake = Mistake::DeviceTwice { device: device.clone(), port, first: findings.line(first) };
+                findings.add(*at, &table.subject, mistake);
             }
         }
         if let Some(At { value: FilePath(output), at }) = table.replay.output.given()
             && let Some((first, port)) = self.outputs.note(output.clone(), *at, table.subject.clone())
         {
-            let fault = Fault::OutputTwice { file: output.clone(), port, first: findings.line(first) };
-            findings.add(*at, &table.subject, fault);
+            let mistake = Mistake::OutputTwice { file: output.clone(), port, first: findings.line(first) };
+            findings.add(*at, &table.subject, mistake);
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{First, Networks, named, unknown};
-use crate::config::fault::{Fault, Findings};
 use crate::config::file::RouteTable;
+use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::{At, Entry};
 use crate::config::value::WrittenPrefix;
 use crate::desired::{Name, Network, Prefix, Route, Target};
@@ -21,12 +21,12 @@ pub(super) fn verify(tables: &[RouteTable], networks: &Networks, findings: &Find
             continue;
         };
         if let Some((first, ())) = routed.note((scope.vrf.clone(), prefix), at, ()) {
-            let fault = Fault::RouteTwice { prefix, vrf: scope.vrf.clone(), first: findings.line(first) };
-            findings.add(at, &table.subject, fault);
+            let mistake = Mistake::RouteTwice { prefix, vrf: scope.vrf.clone(), first: findings.line(first) };
+            findings.add(at, &table.subject, mistake);
         }
         let of_vrf = networks.values().filter(|network| network.vrf == scope.vrf);
         if let Some(network) = of_vrf.into_iter().find(|network| network.subnets().any(|subnet| subnet == prefix)) {
-            findings.add(at, &table.subject, Fault::RouteToSubnet { prefix, network: network.name.clone() });
+            findings.add(at, &table.subject, Mistake::RouteToSubnet { prefix, network: network.name.clone() });
         }
         routes.extend(target.map(|target| Route { vrf: scope.vrf, prefix, target }));
     }
@@ -43,7 +43,7 @@ struct Scope<'n> {
 fn scope<'n>(table: &RouteTable, networks: &'n Networks, findings: &Findings<'_>) -> Option<Scope<'n>> {
     if table.network.is_absent() == table.vrf.is_absent() {
         let given = !table.network.is_absent();
-        findings.add(table.at, &table.subject, Fault::OneOf { keys: "\"network\" and \"vrf\"", given });
+        findings.add(table.at, &table.subject, Mistake::OneOf { keys: "\"network\" and \"vrf\"", given });
         return None;
     }
     if let Some(name) = table.network.given() {
@@ -54,8 +54,9 @@ fn scope<'n>(table: &RouteTable, networks: &'n Networks, findings: &Findings<'_>
     let of_vrf: Vec<&Network> = networks.values().filter(|network| network.vrf == *vrf).collect();
     if of_vrf.is_empty() {
         let vrfs: BTreeSet<&Name> = networks.values().map(|network| &network.vrf).collect();
-        let fault = unknown(vrf, vrfs.into_iter(), |name, nearest, names| Fault::UnknownVrf { name, nearest, names });
-        findings.add(*at, &table.subject, fault);
+        let mistake =
+            unknown(vrf, vrfs.into_iter(), |name, nearest, names| Mistake::UnknownVrf { name, nearest, names });
+        findings.add(*at, &table.subject, mistake);
         return None;
     }
     Some(Scope { vrf: vrf.clone(), networks: of_vrf })
@@ -65,7 +66,7 @@ fn prefix(table: &RouteTable, findings: &Findings<'_>) -> Option<At<Prefix>> {
     let At { value: WrittenPrefix(written), at } = *table.prefix.given()?;
     let prefix = Prefix::of(written);
     if prefix.network() != written.address() {
-        findings.add(at, &table.subject, Fault::HostBits { written, prefix });
+        findings.add(at, &table.subject, Mistake::HostBits { written, prefix });
     }
     Some(At { value: prefix, at })
 }
@@ -81,7 +82,7 @@ fn target(
     let silent = matches!(table.discard, Entry::Refused);
     if !silent && table.via.is_absent() != discard {
         let given = discard;
-        findings.add(table.at, &table.subject, Fault::OneOf { keys: "\"via\" and \"discard = true\"", given });
+        findings.add(table.at, &table.subject, Mistake::OneOf { keys: "\"via\" and \"discard = true\"", given });
         return None;
     }
     if discard {
@@ -90,27 +91,27 @@ fn target(
     let At { value: next_hop, at } = *table.via.given()?;
     match connected(next_hop, scope?, prefix?.value) {
         Ok(network) => Some(Target::Via { next_hop, network }),
-        Err(fault) => {
-            findings.add(at, &table.subject, fault);
+        Err(mistake) => {
+            findings.add(at, &table.subject, mistake);
             None
         }
     }
 }
 
-fn connected(next_hop: IpAddr, scope: &Scope<'_>, prefix: Prefix) -> Result<Name, Fault> {
+fn connected(next_hop: IpAddr, scope: &Scope<'_>, prefix: Prefix) -> Result<Name, Mistake> {
     if next_hop.is_ipv4() != prefix.network().is_ipv4() {
-        return Err(Fault::OtherFamily { next_hop, prefix });
+        return Err(Mistake::OtherFamily { next_hop, prefix });
     }
     let holder = |network: &&Network| network.subnets().any(|subnet| subnet.contains(next_hop));
     let Some(network) = scope.networks.iter().copied().find(holder) else {
         let subnets = scope.networks.iter().flat_map(|network| network.subnets()).collect();
-        return Err(Fault::NotConnected { next_hop, subnets });
+        return Err(Mistake::NotConnected { next_hop, subnets });
     };
     if network.gateways.iter().any(|gateway| gateway.address() == next_hop) {
-        return Err(Fault::GatewayAddress { address: next_hop, network: network.name.clone() });
+        return Err(Mistake::GatewayAddress { address: next_hop, network: network.name.clone() });
     }
     match network.subnets().find(|subnet| subnet.contains(next_hop) && !subnet.has_host(next_hop)) {
-        Some(subnet) => Err(Fault::AddressNotHost { address: next_hop, subnet }),
+        Some(subnet) => Err(Mistake::AddressNotHost { address: next_hop, subnet }),
         None => Ok(network.name.clone()),
     }
 }

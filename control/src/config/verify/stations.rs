@@ -6,8 +6,8 @@ use podlane_api::MacAddr;
 
 use super::networks::class;
 use super::{First, Networks};
-use crate::config::fault::{Fault, Findings};
 use crate::config::file::PortTable;
+use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::At;
 use crate::desired::{Name, Network, Prefix};
 
@@ -23,19 +23,19 @@ pub(super) fn verify(tables: &[PortTable], networks: &Networks, findings: &Findi
         let mut of_port: Vec<&Network> = names.filter_map(|name| networks.get(&name.value)).collect();
         of_port.dedup_by_key(|network| &network.name);
         if let Some(mac) = table.mac.given()
-            && let Some(fault) = mac_fault(mac, table, &of_port, &mut macs, findings)
+            && let Some(mistake) = mac_mistake(mac, table, &of_port, &mut macs, findings)
         {
-            findings.add(mac.at, &table.subject, fault);
+            findings.add(mac.at, &table.subject, mistake);
         }
         let mut own = First::new();
         for address in &table.addresses {
             let repeated = own.note(address.value, address.at, ());
-            let fault =
-                repeated.map(|(at, ())| Fault::AddressRepeated { address: address.value, first: findings.line(at) });
-            let fault = fault.or_else(|| placement(address.value, &of_port));
-            let fault = fault.or_else(|| shared(address, table, &of_port, &mut addresses, findings));
-            if let Some(fault) = fault {
-                findings.add(address.at, &table.subject, fault);
+            let mistake =
+                repeated.map(|(at, ())| Mistake::AddressRepeated { address: address.value, first: findings.line(at) });
+            let mistake = mistake.or_else(|| placement(address.value, &of_port));
+            let mistake = mistake.or_else(|| shared(address, table, &of_port, &mut addresses, findings));
+            if let Some(mistake) = mistake {
+                findings.add(address.at, &table.subject, mistake);
             }
         }
     }
@@ -44,40 +44,40 @@ pub(super) fn verify(tables: &[PortTable], networks: &Networks, findings: &Findi
 /// Where a station was first stated, by its network or VRF, and the port that did.
 type Stations<A> = First<(Name, A), String>;
 
-fn mac_fault(
+fn mac_mistake(
     mac: &At<MacAddr>,
     table: &PortTable,
     networks: &[&Network],
     macs: &mut Stations<MacAddr>,
     findings: &Findings<'_>,
-) -> Option<Fault> {
+) -> Option<Mistake> {
     let At { value: mac, at } = *mac;
     if !mac.is_unicast() {
-        return Some(Fault::GroupMac { mac });
+        return Some(Mistake::GroupMac { mac });
     }
     networks.iter().find_map(|network| {
         if network.gateway_mac == mac && !network.gateways.is_empty() {
-            return Some(Fault::GatewayMac { mac, network: network.name.clone() });
+            return Some(Mistake::GatewayMac { mac, network: network.name.clone() });
         }
         let (first, port) = macs.note((network.name.clone(), mac), at, table.subject.clone())?;
-        Some(Fault::MacTwice { mac, port, network: network.name.clone(), first: findings.line(first) })
+        Some(Mistake::MacTwice { mac, port, network: network.name.clone(), first: findings.line(first) })
     })
 }
 
 /// Why the address does not fit the port's networks. A pure L2 network has no subnets, so any address fits it.
-fn placement(address: IpAddr, networks: &[&Network]) -> Option<Fault> {
+fn placement(address: IpAddr, networks: &[&Network]) -> Option<Mistake> {
     if let Some(class) = class(address) {
-        return Some(Fault::NotUnicast { address, class });
+        return Some(Mistake::NotUnicast { address, class });
     }
     let gateway = networks.iter().find(|network| network.gateways.iter().any(|gateway| gateway.address() == address));
     if let Some(network) = gateway {
-        return Some(Fault::GatewayAddress { address, network: network.name.clone() });
+        return Some(Mistake::GatewayAddress { address, network: network.name.clone() });
     }
     let subnets: Vec<Prefix> = networks.iter().flat_map(|network| network.subnets()).collect();
     let anywhere = networks.is_empty() || networks.iter().any(|network| network.gateways.is_empty());
     match subnets.iter().find(|subnet| subnet.contains(address)) {
-        Some(subnet) if !subnet.has_host(address) => Some(Fault::AddressNotHost { address, subnet: *subnet }),
-        None if !anywhere => Some(Fault::OutsideSubnets { address, subnets }),
+        Some(subnet) if !subnet.has_host(address) => Some(Mistake::AddressNotHost { address, subnet: *subnet }),
+        None if !anywhere => Some(Mistake::OutsideSubnets { address, subnets }),
         _ => None,
     }
 }
@@ -88,7 +88,7 @@ fn shared(
     networks: &[&Network],
     addresses: &mut Stations<IpAddr>,
     findings: &Findings<'_>,
-) -> Option<Fault> {
+) -> Option<Mistake> {
     // The network that holds the address decides; without one, all of them do.
     let holder = networks.iter().find(|network| network.subnets().any(|subnet| subnet.contains(address.value)));
     let mut candidates: Vec<&Network> = holder.map_or_else(|| networks.to_vec(), |network| vec![*network]);
@@ -96,6 +96,6 @@ fn shared(
     candidates.iter().find_map(|network| {
         let (first, port) = addresses.note((network.vrf.clone(), address.value), address.at, table.subject.clone())?;
         let (address, vrf) = (address.value, network.vrf.clone());
-        Some(Fault::AddressTwice { address, port, vrf, first: findings.line(first) })
+        Some(Mistake::AddressTwice { address, port, vrf, first: findings.line(first) })
     })
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::First;
 use crate::config::Machine;
-use crate::config::fault::{Fault, Findings};
 use crate::config::file::WorkersTable;
+use crate::config::mistake::{Findings, Mistake};
 use crate::desired::{Attachment, Device, Name, Port, Queues, Workers};
 
 pub(super) fn verify(
@@ -17,15 +17,15 @@ pub(super) fn verify(
     let mut first = First::new();
     if let Some(cores) = table.cores.given() {
         if cores.value.is_empty() {
-            findings.add(cores.at, &table.subject, Fault::NoCores);
+            findings.add(cores.at, &table.subject, Mistake::NoCores);
         }
         for core in &cores.value {
             if let Some((at, ())) = first.note(core.value, core.at, ()) {
-                let fault = Fault::DuplicateCore { core: core.value, first: findings.line(at) };
-                findings.add(core.at, &table.subject, fault);
+                let mistake = Mistake::DuplicateCore { core: core.value, first: findings.line(at) };
+                findings.add(core.at, &table.subject, mistake);
             } else if !machine.cores.contains(&core.value) {
                 let had = machine.cores.iter().copied().collect();
-                findings.add(core.at, &table.subject, Fault::NoSuchCore { core: core.value, had });
+                findings.add(core.at, &table.subject, Mistake::NoSuchCore { core: core.value, had });
             }
         }
     }
@@ -33,8 +33,8 @@ pub(super) fn verify(
 
     let (sockets, needed) = demand(ports, cores.len());
     if u64::from(table.frames.value.get()) < needed {
-        let fault = Fault::TooFewFrames { frames: table.frames.value, sockets, needed };
-        findings.add(table.frames.at, &table.subject, fault);
+        let mistake = Mistake::TooFewFrames { frames: table.frames.value, sockets, needed };
+        findings.add(table.frames.at, &table.subject, mistake);
     }
     Workers { cores, poll: table.poll, frames: table.frames.value, frame_bytes: table.frame_bytes }
 }

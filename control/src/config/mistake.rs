@@ -26,13 +26,13 @@ pub struct Finding {
     /// In which object, such as `port "red"`; empty at the top of the file.
     pub subject: String,
     /// What.
-    pub fault: Fault,
+    pub mistake: Mistake,
 }
 
 /// What is wrong. Each sentence ends with a remedy.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the sentence beside each variant says what it and its fields are")]
-pub enum Fault {
+pub enum Mistake {
     #[error("{message} (the file must be TOML)")]
     Syntax { message: String },
     #[error("unknown key \"{key}\" ({})", known(*nearest, keys))]
@@ -158,9 +158,9 @@ fn list(items: &[impl ToString]) -> String {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place: Place { line, column }, subject, fault } = self;
+        let Self { place: Place { line, column }, subject, mistake } = self;
         let colon = if subject.is_empty() { "" } else { ": " };
-        write!(f, "{line}:{column}: {subject}{colon}{fault}")
+        write!(f, "{line}:{column}: {subject}{colon}{mistake}")
     }
 }
 
@@ -177,17 +177,17 @@ impl<'t> Findings<'t> {
         Self { text, list: RefCell::default(), broken: RefCell::default() }
     }
 
-    /// Adds a fault of `subject` at a byte of the text.
-    pub(super) fn add(&self, at: usize, subject: &str, fault: Fault) {
+    /// Adds a mistake of `subject` at a byte of the text.
+    pub(super) fn add(&self, at: usize, subject: &str, mistake: Mistake) {
         let place = self.place(at);
         if !self.broken.borrow().contains(&place.line) {
-            self.list.borrow_mut().push(Finding { place, subject: subject.to_owned(), fault });
+            self.list.borrow_mut().push(Finding { place, subject: subject.to_owned(), mistake });
         }
     }
 
     /// Adds what the TOML parser found.
-    pub(super) fn add_syntax(&self, at: usize, fault: Fault) {
-        self.add(at, "", fault);
+    pub(super) fn add_syntax(&self, at: usize, mistake: Mistake) {
+        self.add(at, "", mistake);
         self.broken.borrow_mut().push(self.place(at).line);
     }
 
