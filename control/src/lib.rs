@@ -5,7 +5,9 @@
 //! ```
 
 pub mod cli;
+pub mod compile;
 pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod desired;
+pub mod reconcile;

@@ -29,6 +29,7 @@ fn device(name: &str, ifindex: u32) -> DeviceConfig {
         attach: podlane_bpf::AskMode::Native,
         mode: AskMode::Auto,
         ring: 1024,
+        fill: 1024,
         queues: 8,
         multi_buffer: false,
         checksum_offload: true,

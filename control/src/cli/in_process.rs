@@ -30,7 +30,7 @@ pub(super) fn start(plan: SwitchPlan) -> Result<Box<dyn Switch>, SwitchError> {
     let desired = config::parse(&config, &Machine::this()).map_err(refused).map_err(start_error)?;
     let daemon = Daemon::start(desired, socket.as_deref()).map_err(start_error)?;
     let began = Instant::now();
-    while let Some(port) = not_up(&daemon) {
+    while let Some(port) = not_up(&daemon)? {
         let hopeless = matches!(port.state, PortState::Failed | PortState::Gone);
         if hopeless || began.elapsed() > PATIENCE {
             let Port { name, state, reason, .. } = port;
@@ -42,8 +42,9 @@ pub(super) fn start(plan: SwitchPlan) -> Result<Box<dyn Switch>, SwitchError> {
     Ok(Box::new(daemon))
 }
 
-fn not_up(daemon: &Daemon) -> Option<Port> {
-    daemon.ports().ports.into_iter().find(|port| port.state != PortState::Up)
+fn not_up(daemon: &Daemon) -> Result<Option<Port>, SwitchError> {
+    let ports = daemon.ports().map_err(start_error)?.ports;
+    Ok(ports.into_iter().find(|port| port.state != PortState::Up))
 }
 
 fn start_error(error: impl std::error::Error + Send + Sync + 'static) -> SwitchError {
@@ -52,15 +53,14 @@ fn start_error(error: impl std::error::Error + Send + Sync + 'static) -> SwitchE
 
 impl Switch for Daemon {
     fn ports(&self) -> Result<Vec<Port>, SwitchError> {
-        Ok(self.ports().ports)
+        self.ports().map(|ports| ports.ports).map_err(|error| SwitchError::Ask(Box::new(error)))
     }
 
     fn ledger(&self) -> Result<Ledger, SwitchError> {
-        Ok(self.counters().total)
+        self.counters().map(|counters| counters.total).map_err(|error| SwitchError::Ask(Box::new(error)))
     }
 
     fn stop(self: Box<Self>) -> Result<(), SwitchError> {
-        Self::stop(*self);
-        Ok(())
+        Self::stop(*self).map_err(|error| SwitchError::Stop(Box::new(error)))
     }
 }

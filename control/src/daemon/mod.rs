@@ -5,8 +5,8 @@
 //! server thread socket --> connection threads --> Answer
 //! ```
 
+mod answers;
 mod server;
-mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use podlane_api::{BindError, Counters, Listener, Ports, Refusal, Reply, Request}
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+pub use answers::Answers;
 pub use server::Server;
-pub use state::State;
 
 use crate::desired::Desired;
+use crate::reconcile::{Engine, StartError};
 
 /// What can answer the questions of a socket.
 pub trait Answer: Send + Sync {
@@ -43,17 +44,22 @@ pub enum DaemonError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The switch could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The switch could not go on.
+    #[error("{0}")]
+    Fatal(String),
     /// Signals could not be listened for.
     #[error("cannot listen for SIGTERM and SIGINT: {0} (check the limits of this process)")]
     Signals(#[source] std::io::Error),
 }
 
 /// A running daemon; dropped, it ends as with [`stop`](Self::stop).
-#[derive(Debug)]
 pub struct Daemon {
-    state: Arc<State>,
-    /// None when nobody is to ask over a socket.
+    /// None when nobody is to ask over a socket. Before what it answers from, so that it is dropped first.
     server: Option<Server>,
+    answers: Arc<Answers>,
 }
 
 impl Daemon {
@@ -64,33 +70,41 @@ impl Daemon {
     pub fn start(desired: Desired, socket: Option<&Path>) -> Result<Self, DaemonError> {
         // The socket first: its lock is what tells two daemons apart before they touch anything else.
         let listener = socket.map(Listener::bind).transpose()?;
-        let state = Arc::new(State::new(desired));
+        let answers = Arc::new(Answers::new(Engine::start(desired)?));
         let serve = |listener: Listener| {
             let socket = listener.socket().to_owned();
-            let answer = Arc::clone(&state) as Arc<dyn Answer>;
+            let answer = Arc::clone(&answers) as Arc<dyn Answer>;
             Server::start(listener, answer).map_err(|source| DaemonError::Server { socket, source })
         };
         let server = listener.map(serve).transpose()?;
-        Ok(Self { state, server })
+        Ok(Self { server, answers })
     }
 
     /// The ports, by name.
-    #[must_use]
-    pub fn ports(&self) -> Ports {
-        self.state.ports()
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn ports(&self) -> Result<Ports, Refusal> {
+        self.answers.ports()
     }
 
     /// The ledger.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.state.counters()
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn counters(&self) -> Result<Counters, Refusal> {
+        self.answers.counters()
     }
 
     /// Ends: hangs up on who asks, and leaves nothing behind.
-    pub fn stop(self) {
+    ///
+    /// # Errors
+    /// [`DaemonError::Fatal`]: it had to, because a part of it had ended by a defect.
+    pub fn stop(self) -> Result<(), DaemonError> {
         if let Some(server) = self.server {
             server.stop();
         }
+        self.answers.engine().facts().fatal.map_or(Ok(()), |what| Err(DaemonError::Fatal(what)))
     }
 }
 
@@ -109,6 +123,5 @@ pub fn run(desired: Desired) -> Result<(), DaemonError> {
         let signal = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
         tracing::info!(signal, "ending");
     }
-    daemon.stop();
-    Ok(())
+    daemon.stop()
 }

@@ -45,6 +45,8 @@ mod slots;
 mod socket;
 mod sys;
 mod umem;
+#[cfg(feature = "xsk-rs")]
+pub mod xsk_rs;
 
 pub use config::{AskMode, BusyPoll, FrameSize, HugePages, SocketConfig, UmemConfig};
 pub use error::{NoRoom, QueueId, Ring, SocketError, UmemError};

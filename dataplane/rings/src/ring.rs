@@ -93,10 +93,58 @@ impl<T: Entry> Shared<T> {
     }
 
     #[inline]
-    fn entry(&self, index: u32) -> NonNull<T> {
+    fn window(&self, first: u32) -> Window<'_, T> {
+        Window { entries: self.entries, mask: self.mask, first, _shared: PhantomData }
+    }
+}
+
+/// Entries from `first` on, taken out of a ring for a burst.
+struct Window<'a, T> {
+    entries: NonNull<T>,
+    mask: u32,
+    first: u32,
+    _shared: PhantomData<&'a Shared<T>>,
+}
+
+impl<T: Entry> Window<'_, T> {
+    #[inline]
+    fn entry(&self, ahead: u32) -> NonNull<T> {
         // SAFETY:
-        // * `index & mask` is below the entry count, and that many entries lie inside the mapping.
-        unsafe { self.entries.add((index & self.mask) as usize) }
+        // * What is left after the mask is below the entry count, and that many entries lie inside the mapping, which
+        //   the ring this is borrowed from keeps.
+        unsafe { self.entries.add((self.first.wrapping_add(ahead) & self.mask) as usize) }
+    }
+}
+
+/// Entries that are ours to write.
+///
+/// It borrows the ring shared, so that a loop can go on asking the socket things. That gives no second writer a way in:
+/// a ring is not `Sync`, and what was written counts only when the ring publishes it.
+pub(crate) struct Writer<'a, T>(Window<'a, T>);
+
+impl<T: Entry> Writer<'_, T> {
+    /// Writes the entry `ahead` of the first unwritten one, below what `room` answered.
+    #[inline]
+    pub(crate) fn write(&self, ahead: u32, entry: T) {
+        // SAFETY:
+        // * The entry lies in the mapping, aligned; until published, the kernel does not read it.
+        unsafe { self.0.entry(ahead).write(entry) };
+    }
+}
+
+/// Entries that are ours to read.
+pub(crate) struct Reader<'a, T>(Window<'a, T>);
+
+impl<T: Entry> Reader<'_, T> {
+    /// Reads the entry `ahead` of the first unread one, below what `available` answered.
+    ///
+    /// The read is volatile: what is checked is then what is used, whatever the other side writes meanwhile.
+    #[inline]
+    pub(crate) fn read(&self, ahead: u32) -> T {
+        // SAFETY:
+        // * The entry lies in the mapping, aligned, and any bit pattern is a value of `T`.
+        // * The kernel published it and does not write it again before we release it.
+        unsafe { self.0.entry(ahead).read_volatile() }
     }
 }
 
@@ -148,13 +196,10 @@ impl<T: Entry> ProducerRing<T> {
         self.cursor.unconsumed(self.shared.consumed())
     }
 
-    /// Writes the entry `ahead` of the first unwritten one, below what `room` answered.
+    /// The entries to write, as far as `room` answered.
     #[inline]
-    pub(crate) fn write(&mut self, ahead: u32, entry: T) {
-        let at = self.shared.entry(self.cursor.index(ahead));
-        // SAFETY:
-        // * The entry lies in the mapping, aligned (`entry`); until published, the kernel does not read it.
-        unsafe { at.write(entry) };
+    pub(crate) fn writer(&self) -> Writer<'_, T> {
+        Writer(self.shared.window(self.cursor.index(0)))
     }
 
     /// Hands the first `n` written entries to the kernel.
@@ -195,16 +240,10 @@ impl<T: Entry> ConsumerRing<T> {
         self.cursor.available(self.shared.produced(), want)
     }
 
-    /// Reads the entry `ahead` of the first unread one, below what `available` answered.
-    ///
-    /// The read is volatile: what is checked is then what is used, whatever the other side writes meanwhile.
+    /// The entries to read, as far as `available` answered.
     #[inline]
-    pub(crate) fn read(&self, ahead: u32) -> T {
-        let at = self.shared.entry(self.cursor.index(ahead));
-        // SAFETY:
-        // * The entry lies in the mapping, aligned (`entry`), and any bit pattern is a value of `T`.
-        // * The kernel published it and does not write it again before we release it.
-        unsafe { at.read_volatile() }
+    pub(crate) fn reader(&self) -> Reader<'_, T> {
+        Reader(self.shared.window(self.cursor.index(0)))
     }
 
     /// Hands the first `n` entries back to the kernel.

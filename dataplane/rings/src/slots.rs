@@ -68,22 +68,10 @@ impl Slots {
         }
     }
 
-    /// Marks a slot of ours as lent.
+    /// The marks as one ring of one socket sees them.
     #[inline]
-    pub(crate) fn lend(&self, slot: u32, to: SocketNumber, through: Lent) {
-        self.marks[slot as usize].store(to.mark(through), Relaxed);
-    }
-
-    /// Takes a slot back if it is lent to `from` through that ring: the one question asked of every descriptor.
-    #[inline]
-    pub(crate) fn take_back(&self, slot: u32, from: SocketNumber, through: Lent) -> bool {
-        match self.marks.get(slot as usize) {
-            Some(mark) if mark.load(Relaxed) == from.mark(through) => {
-                mark.store(OURS, Relaxed);
-                true
-            }
-            _ => false,
-        }
+    pub(crate) fn borrower(&self, socket: SocketNumber, through: Lent) -> Borrower<'_> {
+        Borrower { marks: &self.marks, mark: socket.mark(through) }
     }
 
     /// Takes back every slot that is lent to `from`, for a socket that is closed and can touch none of them any more.
@@ -108,6 +96,37 @@ impl Slots {
     }
 }
 
+/// One ring that slots are lent through.
+#[derive(Clone, Copy)]
+pub(crate) struct Borrower<'a> {
+    marks: &'a [AtomicU16],
+    mark: u16,
+}
+
+impl Borrower<'_> {
+    /// Marks a slot of ours as lent.
+    #[inline]
+    pub(crate) fn lend(self, slot: u32) {
+        self.marks[slot as usize].store(self.mark, Relaxed);
+    }
+
+    /// Takes a slot back if it is lent through this ring: the one question asked of every descriptor. The number is as
+    /// the kernel gave it, and may be any.
+    #[inline]
+    pub(crate) fn take_back(self, slot: u64) -> bool {
+        match self.marks.get(slot as usize) {
+            Some(mark) if mark.load(Relaxed) == self.mark => {
+                mark.store(OURS, Relaxed);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A slot's number is used as an index as it comes: on a machine with narrower indices it would be cut to a valid one.
+const _: () = assert!(usize::BITS >= 64);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,26 +139,29 @@ mod tests {
     #[test]
     fn only_the_borrower_gives_a_slot_back_and_only_once() {
         let slots = Slots::new(4);
-        slots.lend(2, number(7), Lent::Fill);
-        assert!(!slots.take_back(2, number(7), Lent::Tx), "another ring");
-        assert!(!slots.take_back(2, number(6), Lent::Fill), "another socket");
-        assert!(!slots.take_back(1, number(7), Lent::Fill), "a slot not lent");
-        assert!(!slots.take_back(4, number(7), Lent::Fill), "a slot that is none");
-        assert!(!slots.take_back(u32::MAX, number(7), Lent::Fill), "no slot at all");
-        assert!(slots.take_back(2, number(7), Lent::Fill));
-        assert!(!slots.take_back(2, number(7), Lent::Fill), "twice");
+        let fill = slots.borrower(number(7), Lent::Fill);
+        fill.lend(2);
+        assert!(!slots.borrower(number(7), Lent::Tx).take_back(2), "another ring");
+        assert!(!slots.borrower(number(6), Lent::Fill).take_back(2), "another socket");
+        assert!(!fill.take_back(1), "a slot not lent");
+        assert!(!fill.take_back(4), "a slot that is none");
+        assert!(!fill.take_back(u64::MAX), "no slot at all");
+        assert!(!fill.take_back((1 << 32) + 2), "a slot's number in the low half only");
+        assert!(fill.take_back(2));
+        assert!(!fill.take_back(2), "twice");
     }
 
     #[test]
     fn a_closed_sockets_slots_come_home_and_no_others() {
         let slots = Slots::new(4);
-        slots.lend(0, number(1), Lent::Fill);
-        slots.lend(1, number(2), Lent::Fill);
-        slots.lend(3, number(1), Lent::Tx);
+        let other = slots.borrower(number(2), Lent::Fill);
+        slots.borrower(number(1), Lent::Fill).lend(0);
+        other.lend(1);
+        slots.borrower(number(1), Lent::Tx).lend(3);
         let mut home = Vec::new();
         slots.take_all_back(number(1), |slot| home.push(slot));
         assert_eq!(home, [0, 3]);
-        assert!(slots.take_back(1, number(2), Lent::Fill));
+        assert!(other.take_back(1));
     }
 
     #[test]

@@ -31,8 +31,10 @@ pub struct DeviceConfig {
     pub attach: podlane_bpf::AskMode,
     /// How packets reach memory.
     pub mode: AskMode,
-    /// Slots of each ring, a power of two.
+    /// Slots of the receive, transmit and completion rings, a power of two.
     pub ring: u32,
+    /// Slots of the fill ring, a power of two: so many frames each queue keeps for what may arrive.
+    pub fill: u32,
     /// The most queues to serve; the device may have fewer.
     pub queues: u32,
     /// Whether packets may span frames (an MTU beyond one frame).
@@ -150,7 +152,7 @@ fn socket_config(config: &DeviceConfig, queue: u32) -> SocketConfig {
     SocketConfig {
         rx: config.ring,
         tx: config.ring,
-        fill: config.ring,
+        fill: config.fill,
         completion: config.ring,
         mode: config.mode,
         multi_buffer: config.multi_buffer,
@@ -159,11 +161,11 @@ fn socket_config(config: &DeviceConfig, queue: u32) -> SocketConfig {
     }
 }
 
-fn attach_error(device: &str, source: AttachError) -> PortError {
+pub(super) fn attach_error(device: &str, source: AttachError) -> PortError {
     PortError::Attach { device: device.to_owned(), source }
 }
 
-fn socket_error(device: &str, source: SocketError) -> PortError {
+pub(super) fn socket_error(device: &str, source: SocketError) -> PortError {
     match source {
         SocketError::DeviceGone { .. } | SocketError::NoDevice { .. } => PortError::Gone { device: device.to_owned() },
         source => PortError::Socket { device: device.to_owned(), source },
@@ -218,6 +220,11 @@ impl Port for AfXdpPort {
         self.sockets.iter().any(|socket| socket.in_flight().tx > 0)
     }
 
+    fn lent(&self) -> (u64, u64) {
+        let in_flight = self.sockets.iter().map(Socket::in_flight);
+        in_flight.fold((0, 0), |(fill, tx), out| (fill + out.fill as u64, tx + out.tx as u64))
+    }
+
     fn health(&mut self) -> Result<(), PortError> {
         for socket in &self.sockets {
             socket.health().map_err(|source| socket_error(&self.device, source))?;
@@ -248,6 +255,7 @@ impl Port for AfXdpPort {
                 fill_ring_empty: kernel.fill_ring_empty,
                 tx_invalid: kernel.tx_invalid,
                 refused: kernel.refused,
+                ..PortStatistics::default()
             });
         }
         total

@@ -7,8 +7,8 @@ pub mod af_xdp;
 pub mod fault;
 pub mod memory;
 pub mod replay;
-//#[cfg(feature = "xsk-rs")]
-//pub mod xsk_rs;
+#[cfg(feature = "xsk-rs")]
+pub mod xsk_rs;
 
 use std::os::fd::BorrowedFd;
 
@@ -41,6 +41,11 @@ pub trait Port: Send {
     /// Whether frames are still out that only [`Port::settle`] brings home.
     fn outstanding(&self) -> bool {
         false
+    }
+
+    /// Frames lent to the other side: for what may arrive, and for what is being sent.
+    fn lent(&self) -> (u64, u64) {
+        (0, 0)
     }
 
     /// Looks whether the device is still there. Called a few times a second, also on idle ports.
@@ -116,10 +121,12 @@ pub struct PortStatistics {
     pub rx_ring_full: u64,
     /// Arrived while no frame was lent: the pool is too small.
     pub fill_ring_empty: u64,
-    /// Transmit descriptors the kernel found invalid.
+    /// Packets that could not be sent: no descriptor could carry them, or the kernel found it invalid.
     pub tx_invalid: u64,
     /// Descriptors of the kernel's that we refused to believe.
     pub refused: u64,
+    /// Packets a fault port lost on purpose, in either direction.
+    pub faults: u64,
 }
 
 impl PortStatistics {
@@ -130,6 +137,7 @@ impl PortStatistics {
         self.fill_ring_empty += other.fill_ring_empty;
         self.tx_invalid += other.tx_invalid;
         self.refused += other.refused;
+        self.faults += other.faults;
     }
 }
 

@@ -69,6 +69,8 @@ pub struct PortReport {
     pub statistics: PortStatistics,
     /// Packets waiting to leave by it.
     pub held: u64,
+    /// Frames lent to the other side: for what may arrive, and for what is being sent.
+    pub lent: (u64, u64),
     /// Whether the device is gone.
     pub dead: bool,
 }
@@ -84,6 +86,8 @@ pub struct Pace {
     pub sleeps: u64,
     /// Times the kernel took the core away from it: another process runs there.
     pub preempted: u64,
+    /// Since it started, milliseconds.
+    pub uptime_ms: u64,
 }
 
 /// Something a worker noticed.

@@ -295,13 +295,14 @@ impl Worker {
             facts: attached.port.facts(),
             statistics: attached.port.statistics(),
             held: attached.queue.len() as u64,
+            lent: attached.port.lent(),
             dead: attached.dead,
         });
         Report {
             worker: self.id,
             counters,
             ports: ports.collect(),
-            pace: self.pace,
+            pace: Pace { uptime_ms: self.started.elapsed().as_millis() as u64, ..self.pace },
             frames: (self.exits.pool.total(), self.exits.pool.free()),
             flows: self.flows.owned(),
         }

@@ -31,7 +31,7 @@ impl Kernel {
     fn receive(&mut self, descs: &[Desc]) {
         assert!(self.rx.room(descs.len() as u32) >= descs.len() as u32);
         for (ahead, desc) in (0..).zip(descs) {
-            self.rx.write(ahead, *desc);
+            self.rx.writer().write(ahead, *desc);
         }
         self.rx.publish(descs.len() as u32);
     }
@@ -39,7 +39,7 @@ impl Kernel {
     /// Takes one address from the fill ring.
     fn fill(&mut self) -> u64 {
         assert!(self.fill.available(1) > 0, "the fill ring is empty");
-        let address = self.fill.read(0);
+        let address = self.fill.reader().read(0);
         self.fill.release(1);
         address
     }
@@ -47,14 +47,14 @@ impl Kernel {
     /// Takes everything from the tx ring.
     fn sent(&mut self) -> Vec<Desc> {
         let n = self.tx.available(RING);
-        let descs = (0..n).map(|ahead| self.tx.read(ahead)).collect();
+        let descs = (0..n).map(|ahead| self.tx.reader().read(ahead)).collect();
         self.tx.release(n);
         descs
     }
 
     fn complete(&mut self, addresses: &[u64]) {
         for (ahead, address) in (0..).zip(addresses) {
-            self.completion.write(ahead, *address);
+            self.completion.writer().write(ahead, *address);
         }
         self.completion.publish(addresses.len() as u32);
     }

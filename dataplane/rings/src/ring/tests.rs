@@ -30,14 +30,14 @@ fn entries_arrive_as_they_were_written_however_often_the_ring_goes_round() {
     for round in 0..10u64 {
         assert_eq!(near.room(4), 4);
         for ahead in 0..3 {
-            near.write(ahead, Desc { addr: round, len: ahead, options: 1 });
+            near.writer().write(ahead, Desc { addr: round, len: ahead, options: 1 });
         }
         assert_eq!(far.available(4), 0, "nothing is seen before it is published");
         near.publish(3);
         assert_eq!((near.room(4), near.unconsumed()), (1, 3));
         assert_eq!(far.available(4), 3);
         for ahead in 0..3 {
-            assert_eq!(far.read(ahead), Desc { addr: round, len: ahead, options: 1 });
+            assert_eq!(far.reader().read(ahead), Desc { addr: round, len: ahead, options: 1 });
         }
         far.release(3);
     }

@@ -1,0 +1,164 @@
+//! From what is desired to what the workers switch by.
+//!
+//! [`compile`] is pure: the same desires, numbers and attachments give the same tables. It is where names become numbers; a
+//! worker never meets a name, and nothing here has met a device.
+
+mod numbers;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use podlane_dataplane::Generation;
+use podlane_dataplane::tables::lpm::{Lpm, LpmError, Route};
+use podlane_dataplane::tables::{Gateway, Member, Network, NextHop, PortTable, Tables, Vrf};
+use podlane_wire::MacAddr;
+use thiserror::Error;
+
+pub use numbers::Numbers;
+
+use crate::desired::{self, Desired, Name, Target};
+
+/// What is known of a port once it is attached. A port that is not attached is in no table: it is closed, and nothing is
+/// sent to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attached {
+    /// The longest IP packet its device takes.
+    pub mtu: u16,
+    /// Whether the kernel behind it leaves checksums to be finished.
+    pub unfinished_checksums: bool,
+}
+
+/// What is desired cannot be put into tables.
+#[derive(Debug, Error)]
+pub enum Unsatisfied {
+    /// The routes of a VRF do not make a table.
+    #[error("vrf {vrf}: {source}")]
+    Routes {
+        /// The VRF.
+        vrf: Name,
+        /// What is wrong with them.
+        source: LpmError,
+    },
+}
+
+/// The tables for what is desired and attached.
+///
+/// # Errors
+/// [`Unsatisfied`]; the tables in force stay.
+pub fn compile(
+    desired: &Desired,
+    numbers: &Numbers,
+    attached: &BTreeMap<Name, Attached>,
+    generation: Generation,
+) -> Result<Tables, Unsatisfied> {
+    let mut tables = Tables {
+        generation,
+        ports: vec![None; numbers.ports_end()],
+        networks: desired.networks.values().map(|network| empty(network, numbers)).collect(),
+        vrfs: numbers.vrfs().map(|vrf| routes(desired, numbers, vrf)).collect::<Result<_, _>>()?,
+    };
+    for port in desired.ports.values() {
+        enter_stations(&mut tables, port, numbers);
+        if let Some(facts) = attached.get(&port.name) {
+            open(&mut tables, port, *facts, numbers);
+        }
+    }
+    Ok(tables)
+}
+
+/// A network without ports.
+fn empty(network: &desired::Network, numbers: &Numbers) -> Network {
+    Network {
+        vrf: numbers.vrf(&network.vrf),
+        gateway: gateway(network),
+        learning: network.learning,
+        flood_unknown: true,
+        mac_age: u32::try_from(network.mac_age.as_millis()).unwrap_or(u32::MAX),
+        flood_limit: network.flood_limit.0,
+        ..Network::default()
+    }
+}
+
+fn gateway(network: &desired::Network) -> Option<Gateway> {
+    if network.gateways.is_empty() {
+        return None;
+    }
+    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+    for gateway in &network.gateways {
+        match gateway.address() {
+            IpAddr::V4(v4) => ipv4.push((v4, gateway.prefix_len())),
+            IpAddr::V6(v6) => ipv6.push((v6, gateway.prefix_len())),
+        }
+    }
+    let mac = MacAddr(network.gateway_mac.0);
+    Some(Gateway { mac, ipv4, ipv6, link_local: mac.link_local(), mtu: mtu(network.mtu) })
+}
+
+/// Where a port's stated addresses are, attached or not: traffic for a port that is away is dropped, not flooded.
+fn enter_stations(tables: &mut Tables, port: &desired::Port, numbers: &Numbers) {
+    let Some(mac) = port.mac.map(|mac| MacAddr(mac.0)) else { return };
+    for name in port.membership.networks() {
+        let network = &mut tables.networks[numbers.network(name).index()];
+        network.stations.insert(mac, numbers.port(&port.name));
+        network.neighbours.extend(port.addresses.iter().map(|address| (*address, mac)));
+    }
+}
+
+fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Numbers) {
+    let id = numbers.port(&port.name);
+    let Attached { mtu, unfinished_checksums } = facts;
+    let native = port.membership.untagged.as_ref().map(|name| numbers.network(name));
+    // In order of the ids already: the map is.
+    let vlans: Vec<_> =
+        port.membership.tagged.iter().map(|(vlan, name)| (vlan.get(), numbers.network(name))).collect();
+    let tagged = vlans.iter().map(|(vlan, network)| (Some(*vlan), *network));
+    for (vlan, network) in native.iter().map(|network| (None, *network)).chain(tagged) {
+        tables.networks[network.index()].members.push(Member { port: id, vlan, mtu });
+    }
+    tables.ports[id.index()] = Some(PortTable {
+        mac: port.mac.map(|mac| MacAddr(mac.0)),
+        addresses: port.addresses.clone(),
+        native,
+        vlans,
+        mtu,
+        unfinished_checksums,
+    });
+}
+
+/// The routes of a VRF: to its networks' subnets, and as configured.
+fn routes(desired: &Desired, numbers: &Numbers, vrf: &Name) -> Result<Vrf, Unsatisfied> {
+    let mut next_hops: Vec<NextHop> = Vec::new();
+    let (mut ipv4, mut ipv6): (Vec<Route<Ipv4Addr>>, Vec<Route<Ipv6Addr>>) = (Vec::new(), Vec::new());
+    let mut add = |prefix: desired::Prefix, hop: NextHop| {
+        let known = next_hops.iter().position(|known| *known == hop);
+        let value = known.unwrap_or_else(|| {
+            next_hops.push(hop);
+            next_hops.len() - 1
+        }) as u32;
+        match prefix.network() {
+            IpAddr::V4(v4) => ipv4.push(Route { prefix: v4, len: prefix.len(), value }),
+            IpAddr::V6(v6) => ipv6.push(Route { prefix: v6, len: prefix.len(), value }),
+        }
+    };
+    for network in desired.networks_of(vrf) {
+        let connected = NextHop::Connected(numbers.network(&network.name));
+        network.subnets().for_each(|subnet| add(subnet, connected));
+    }
+    for route in desired.routes.iter().filter(|route| route.vrf == *vrf) {
+        add(
+            route.prefix,
+            match &route.target {
+                Target::Via { next_hop, network } => NextHop::Via(numbers.network(network), *next_hop),
+                Target::Discard => NextHop::Blackhole,
+            },
+        );
+    }
+    let unsatisfied = |source| Unsatisfied::Routes { vrf: vrf.clone(), source };
+    let ipv4 = Lpm::build(&ipv4).map_err(unsatisfied)?;
+    let ipv6 = Lpm::build(&ipv6).map_err(unsatisfied)?;
+    Ok(Vrf { ipv4, ipv6, next_hops })
+}
+
+fn mtu(mtu: desired::Mtu) -> u16 {
+    u16::try_from(mtu.get()).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,71 @@
+//! What has become of each port: written by the reconciler, read by whoever asks.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use podlane_api::{PortState, XdpMode};
+
+use crate::desired::{Desired, Name};
+
+/// One port's fate.
+#[derive(Clone, Debug)]
+pub struct Fate {
+    /// How it is.
+    pub state: PortState,
+    /// Why it is not up.
+    pub reason: Option<String>,
+    /// Where its XDP program runs.
+    pub xdp: Option<XdpMode>,
+    /// Its device's MTU.
+    pub mtu: Option<u32>,
+}
+
+impl Fate {
+    /// Not up, for this reason.
+    #[must_use]
+    pub fn not_up(state: PortState, reason: impl Into<String>) -> Self {
+        Self { state, reason: Some(reason.into()), xdp: None, mtu: None }
+    }
+}
+
+/// All that can change while the daemon runs.
+#[derive(Clone, Default, Debug)]
+pub struct Facts {
+    /// The ports, by name.
+    pub ports: BTreeMap<Name, Fate>,
+    /// The generation of the tables in force.
+    pub generation: u32,
+    /// What is not as it should be, and what to do; by subject, so that each is said once.
+    pub warnings: BTreeMap<String, String>,
+    /// Why the daemon cannot go on.
+    pub fatal: Option<String>,
+}
+
+/// The facts, shared.
+#[derive(Default, Debug)]
+pub struct Board(Mutex<Facts>);
+
+impl Board {
+    /// At the start no port is attached.
+    #[must_use]
+    pub fn new(desired: &Desired) -> Self {
+        let waiting = || Fate::not_up(PortState::Waiting, "not attached yet");
+        let ports = desired.ports.keys().map(|name| (name.clone(), waiting())).collect();
+        Self(Mutex::new(Facts { ports, ..Facts::default() }))
+    }
+
+    /// A copy of the facts.
+    #[must_use]
+    pub fn read(&self) -> Facts {
+        self.lock().clone()
+    }
+
+    /// Changes the facts.
+    pub fn write(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,150 @@
+//! The workers as the reconciler speaks to them: ask all, wait a bounded time, go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use podlane_dataplane::port::Port;
+use podlane_dataplane::tables::Tables;
+use podlane_dataplane::worker::command::{Command, Line, Report};
+use podlane_dataplane::{PortId, WorkerId};
+use podlane_rings::FramePool;
+use thiserror::Error;
+
+/// How long a worker may take to notice a command. A turn is microseconds and the longest sleep is woken by the
+/// command itself; this is for a machine that gives the worker no core.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A worker did not do as asked.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("worker {worker} does not answer; its core is taken by something else, or the worker has ended (see the log)")]
+pub struct Silent {
+    /// Which.
+    pub worker: WorkerId,
+}
+
+/// Lines to all workers, in the order of their numbers.
+#[derive(Clone)]
+pub struct Workers {
+    lines: Vec<Line>,
+}
+
+impl Workers {
+    /// From the lines of a crew.
+    #[must_use]
+    pub const fn new(lines: Vec<Line>) -> Self {
+        Self { lines }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Puts tables in force with every worker, and frees the former ones here.
+    ///
+    /// # Errors
+    /// A worker does not answer; the others have the new tables.
+    pub fn publish(&self, tables: &Arc<Tables>) -> Result<(), Silent> {
+        self.ask_all(|back| Command::Tables(Arc::clone(tables), back)).map(drop)
+    }
+
+    /// Copies of all ledgers.
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn reports(&self) -> Result<Vec<Report>, Silent> {
+        self.ask_all(Command::Report)
+    }
+
+    /// Borrows up to `frames` frames of each worker.
+    ///
+    /// # Errors
+    /// A worker does not answer; what others lent is given back.
+    pub fn lend(&self, frames: usize) -> Result<Vec<FramePool>, Silent> {
+        let mut pools = Vec::new();
+        for worker in self.numbers() {
+            match self.ask(worker, |back| Command::Lend(frames, back)) {
+                Ok(pool) => pools.push(pool),
+                Err(silent) => {
+                    self.give_back(pools);
+                    return Err(silent);
+                }
+            }
+        }
+        Ok(pools)
+    }
+
+    /// Returns what [`Self::lend`] gave.
+    pub fn give_back(&self, pools: Vec<FramePool>) {
+        for (line, pool) in self.lines.iter().zip(pools) {
+            // A worker that has ended needs no frames.
+            let _ = line.send(Command::Absorb(pool));
+        }
+    }
+
+    /// Gives a port's ends to their workers, and tells the others where to send.
+    ///
+    /// # Errors
+    /// A worker has ended.
+    pub fn attach(&self, id: PortId, ends: Vec<(WorkerId, Box<dyn Port>)>) -> Result<(), Silent> {
+        // Workers without an end of their own send by the first one that has.
+        let first = ends.first().map(|(worker, _)| *worker);
+        let mut ends = ends;
+        for worker in self.numbers() {
+            let own = ends.iter().position(|(owner, _)| *owner == worker).map(|at| ends.swap_remove(at).1);
+            match (own, first) {
+                (Some(end), _) => self.tell(worker, Command::Attach(id, end))?,
+                (None, Some(first)) => self.tell(worker, Command::AttachRemote(id, first))?,
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a port away from every worker and closes its ends.
+    ///
+    /// # Errors
+    /// A worker does not answer; its end of the port is lost with it.
+    pub fn detach(&self, id: PortId) -> Result<(), Silent> {
+        // First all stop sending to it, then it is closed.
+        let ends = self.ask_all(|back| Command::Detach(id, back))?;
+        for (worker, end) in self.numbers().zip(ends) {
+            let Some(end) = end else { continue };
+            let mut pool = self.ask(worker, |back| Command::Lend(0, back))?;
+            end.close(&mut pool);
+            self.tell(worker, Command::Absorb(pool))?;
+        }
+        Ok(())
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.lines.len()).map(|number| WorkerId(number as u16))
+    }
+
+    fn tell(&self, worker: WorkerId, command: Command) -> Result<(), Silent> {
+        self.lines[worker.index()].send(command).map_err(|_| Silent { worker })
+    }
+
+    fn ask<T>(&self, worker: WorkerId, command: impl FnOnce(Sender<T>) -> Command) -> Result<T, Silent> {
+        let (send, back) = bounded(1);
+        self.tell(worker, command(send))?;
+        wait(worker, &back)
+    }
+
+    /// Asks all at once, then waits for each.
+    fn ask_all<T>(&self, command: impl Fn(Sender<T>) -> Command) -> Result<Vec<T>, Silent> {
+        let mut answers = Vec::new();
+        for worker in self.numbers() {
+            let (send, back) = bounded(1);
+            self.tell(worker, command(send))?;
+            answers.push((worker, back));
+        }
+        answers.iter().map(|(worker, back)| wait(*worker, back)).collect()
+    }
+}
+
+fn wait<T>(worker: WorkerId, back: &Receiver<T>) -> Result<T, Silent> {
+    back.recv_timeout(PATIENCE).map_err(|_| Silent { worker })
+}

@@ -1,0 +1,206 @@
+//! Making it so: ports that are desired and possible are attached, ports that died are taken away, and the workers' tables follow.
+//!
+//! ```text
+//!   Desired --> Engine::start --> workers (closed)
+//!                   |
+//!                   +--> reconciler thread: every link event, port death, or quarter second
+//!                            for each port: absent -> wait | there -> open, attach | died -> detach
+//!                            something changed? -> compile -> publish to every worker -> acknowledged
+//! ```
+//!
+//! The reconciler alone opens, closes and publishes. It never holds a worker up: what takes long happens here, and a
+//! worker gets a finished port or finished tables between two of its turns.
+
+pub mod board;
+mod crew;
+mod open;
+mod pins;
+mod pass;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Sender, bounded};
+use podlane_api::PortState;
+use podlane_dataplane::flow::{FlowTable, HashSeed};
+use podlane_dataplane::stage::resolve::Shared;
+use podlane_dataplane::worker::command::Report;
+use podlane_dataplane::worker::idle::Poll;
+use podlane_dataplane::worker::{Crew, WorkerConfig, WorkerError};
+use podlane_rings::{FrameSize, HugePages, Umem, UmemConfig, UmemError};
+use thiserror::Error;
+
+pub use board::{Board, Facts, Fate};
+pub use crew::{PATIENCE, Silent, Workers};
+
+use crate::compile::Numbers;
+use crate::desired::{Desired, FrameBytes};
+use pass::Reconciler;
+use pins::{PinLockError, Pins};
+
+/// MAC addresses and neighbours that can be learned, for all networks together.
+const STATIONS: usize = 65_536;
+
+/// The switch could not start. Nothing is left running.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No packet memory.
+    #[error("packet memory of worker {worker}: {source}")]
+    Memory {
+        /// Which worker.
+        worker: usize,
+        /// What is wrong.
+        source: UmemError,
+    },
+    /// No workers.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// Another daemon has the pins of this instance.
+    #[error(transparent)]
+    Pins(#[from] PinLockError),
+    /// No thread for the reconciler.
+    #[error("cannot start the reconciler: {0}; raise the limit on threads (ulimit -u)")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A running switch: workers, and the reconciler that gives them ports.
+pub struct Engine {
+    desired: Arc<Desired>,
+    numbers: Arc<Numbers>,
+    shared: Arc<Shared>,
+    board: Arc<Board>,
+    workers: Workers,
+    began: Instant,
+    stop: Option<Sender<()>>,
+    reconciler: Option<JoinHandle<()>>,
+    crew: Crew,
+}
+
+impl Engine {
+    /// Starts workers and begins to attach ports, in the calling thread's network namespace. Returns at once; ports come up
+    /// as they can.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(desired: Desired) -> Result<Self, StartError> {
+        let desired = Arc::new(desired);
+        let board = Arc::new(Board::new(&desired));
+        let pins = Pins::take(&desired, &board)?;
+        let flows = FlowTable::new(desired.flows.capacity.get() as usize, HashSeed::random());
+        let shared = Arc::new(Shared::new(flows, STATIONS));
+        let (events, happened) = bounded(1024);
+        let crew = Crew::start(setups(&desired)?, &shared, &events)?;
+        let workers = Workers::new(crew.lines.clone());
+        let numbers = Arc::new(Numbers::of(&desired));
+        let (stop, stopped) = bounded(0);
+        let reconciler = Reconciler {
+            desired: Arc::clone(&desired),
+            numbers: Arc::clone(&numbers),
+            board: Arc::clone(&board),
+            workers: workers.clone(),
+            pins,
+            happened,
+            stopped,
+            up: Default::default(),
+            retry: Default::default(),
+            generation: 0,
+        };
+        let reconciler = std::thread::Builder::new()
+            .name("podlane-recon".into())
+            .spawn(move || reconciler.run())
+            .map_err(StartError::Thread)?;
+        Ok(Self {
+            desired,
+            numbers,
+            shared,
+            board,
+            workers,
+            began: Instant::now(),
+            stop: Some(stop),
+            reconciler: Some(reconciler),
+            crew,
+        })
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub fn desired(&self) -> &Desired {
+        &self.desired
+    }
+
+    /// The numbers on the packet path.
+    #[must_use]
+    pub fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
+    /// What workers share: flows, and what was learned.
+    #[must_use]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// How far the world has come.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.board.read()
+    }
+
+    /// Since when it runs.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Every worker's ledger, each consistent in itself.
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn reports(&self) -> Result<Vec<Report>, Silent> {
+        self.workers.reports()
+    }
+
+    /// Takes every port away and ends the workers. Nothing is left: no program, no pin, no socket.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(reconciler) = self.reconciler.take()
+            && reconciler.join().is_err()
+        {
+            tracing::error!("the reconciler panicked; XDP programs may be left on devices");
+        }
+        self.crew.stop();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Each worker's settings and packet memory.
+fn setups(desired: &Desired) -> Result<Vec<(WorkerConfig, podlane_rings::FramePool)>, StartError> {
+    let memory = UmemConfig {
+        frames: desired.workers.frames.get(),
+        frame_size: match desired.workers.frame_bytes {
+            FrameBytes::TwoKiB => FrameSize::Bytes2048,
+            FrameBytes::FourKiB => FrameSize::Bytes4096,
+        },
+        huge_pages: HugePages::Prefer,
+    };
+    let poll = match desired.workers.poll {
+        podlane_api::Poll::Adaptive => Poll::Adaptive,
+        podlane_api::Poll::Busy => Poll::Busy,
+    };
+    let flow_idle = u32::try_from(desired.flows.idle.as_millis()).unwrap_or(u32::MAX);
+    let setup = |(worker, core): (usize, &usize)| {
+        let (_, pool) = Umem::create(&memory).map_err(|source| StartError::Memory { worker, source })?;
+        Ok((WorkerConfig { core: Some(*core), poll, flow_idle }, pool))
+    };
+    desired.workers.cores.iter().enumerate().map(setup).collect()
+}

@@ -1,0 +1,96 @@
+//! The daemon's place in the BPF file system: its XDP links and maps stay there when it dies, for the next one to take over.
+//!
+//! One daemon has an instance's pins at a time, by a lock on their directory that ends with the process. Without a BPF
+//! file system the daemon goes on unpinned and says so: XDP then ends with the process, and the kernel gets the packets.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use podlane_bpf::{ensure_bpffs, port_pin, sweep};
+use thiserror::Error;
+
+use super::board::Board;
+use super::open::pin_directory;
+use crate::desired::Desired;
+
+/// Another daemon is at work under the same instance name.
+#[derive(Debug, Error)]
+#[error(
+    "instance {instance} is another running daemon's ({} is locked); stop it, or set another `instance` under [daemon]",
+    directory.display()
+)]
+pub struct PinLockError {
+    instance: String,
+    directory: PathBuf,
+}
+
+/// The pins of one instance, held.
+pub(super) struct Pins {
+    directory: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Pins {
+    /// Takes the instance's place and sweeps what a former daemon pinned for ports that are no longer desired.
+    pub(super) fn take(desired: &Desired, board: &Board) -> Result<Option<Self>, PinLockError> {
+        if !desired.daemon.pin {
+            return Ok(None);
+        }
+        let instance = desired.daemon.instance.to_string();
+        let directory = pin_directory(&instance);
+        let unpinned = |why: String| {
+            tracing::warn!("XDP programs are not pinned: {why}");
+            let warning = format!("XDP programs are not pinned and end with the daemon: {why}");
+            board.write(|facts| drop(facts.warnings.insert("pins".to_owned(), warning)));
+            Ok(None)
+        };
+        if let Err(error) = ensure_bpffs(Path::new("/sys/fs/bpf")) {
+            return unpinned(error.to_string());
+        }
+        let opened = fs::create_dir_all(&directory).and_then(|()| File::open(&directory));
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) => return unpinned(format!("{}: {error}", directory.display())),
+        };
+        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((_, Errno::EWOULDBLOCK)) => return Err(PinLockError { instance, directory }),
+            Err((_, error)) => return unpinned(format!("{}: {error}", directory.display())),
+        };
+        let pins = Self { directory, _lock: lock };
+        pins.sweep(desired);
+        Ok(Some(pins))
+    }
+
+    /// Where they are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Leaves the place empty.
+    pub(super) fn remove(self) {
+        if let Err(error) = fs::remove_dir(&self.directory) {
+            tracing::warn!(%error, directory = %self.directory.display(), "the pin directory stays");
+        }
+        // The parent goes with its last instance; while there is another, it does not go, and that is right.
+        if let Some(parent) = self.directory.parent() {
+            let _ = fs::remove_dir(parent);
+        }
+    }
+
+    fn sweep(&self, desired: &Desired) {
+        let keep: Vec<String> = desired
+            .ports
+            .keys()
+            .filter_map(|name| Some(port_pin(&self.directory, name.as_str()).file_name()?.to_str()?.to_owned()))
+            .collect();
+        let keep: Vec<&str> = keep.iter().map(String::as_str).collect();
+        match sweep(&self.directory, &keep) {
+            Ok(swept) if swept.is_empty() => {}
+            Ok(swept) => tracing::info!(?swept, "removed pins of ports that are no longer desired"),
+            Err(error) => tracing::warn!(%error, "stale pins stay"),
+        }
+    }
+}

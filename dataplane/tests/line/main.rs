@@ -1,0 +1,14 @@
+//! A packet's line, packet by packet: what goes in, what comes out, and the whole ledger between.
+
+mod bridge;
+mod checksums;
+mod errors;
+mod fragments;
+mod gateway;
+mod guard;
+mod isolation;
+mod malformed;
+mod packets;
+mod parsers;
+mod route;
+mod vlan;
