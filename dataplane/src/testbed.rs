@@ -207,7 +207,7 @@ impl TestBed {
     /// If the machine has no memory or file descriptors for a test.
     #[must_use]
     pub fn with_workers(plan: Plan, workers: u16) -> Self {
-        let shared = Arc::new(Shared::new(FlowTable::new(1024, HashSeed::fixed()), 1024));
+        let shared = Arc::new(Shared::new(FlowTable::new(1024, HashSeed::fixed()).expect("memory for a test"), 1024));
         let (send, events): (Sender<Event>, _) = unbounded();
         let setups = (0..workers).map(|_| {
             let config = UmemConfig { frames: 1024, frame_size: FrameSize::Bytes2048, huge_pages: HugePages::Never };

@@ -48,7 +48,7 @@ fn two_pods_exchange_datagrams_through_the_switch() {
             lab.pod(&PodSpec { ipv4, ..PodSpec::named(&format!("pod{n}")) }).unwrap()
         })
         .collect();
-    let shared = Arc::new(Shared::new(FlowTable::new(1024, HashSeed::random()), 1024));
+    let shared = Arc::new(Shared::new(FlowTable::new(1024, HashSeed::random()).unwrap(), 1024));
     let (_, pool) = Umem::create(&UmemConfig {
         frames: 8192,
         frame_size: FrameSize::Bytes2048,

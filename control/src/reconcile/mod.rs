@@ -53,6 +53,9 @@ pub enum StartError {
         /// What is wrong.
         source: UmemError,
     },
+    /// No memory for the flow table.
+    #[error("the flow table: {0}; lower `capacity` under [flows]")]
+    Flows(#[source] std::io::Error),
     /// No workers.
     #[error(transparent)]
     Worker(#[from] WorkerError),
@@ -87,7 +90,7 @@ impl Engine {
         let desired = Arc::new(desired);
         let board = Arc::new(Board::new(&desired));
         let pins = Pins::take(&desired, &board)?;
-        let flows = FlowTable::new(desired.flows.capacity.get() as usize, HashSeed::random());
+        let flows = FlowTable::new(desired.flows.capacity.get() as usize, HashSeed::random()).map_err(StartError::Flows)?;
         let shared = Arc::new(Shared::new(flows, STATIONS));
         let (events, happened) = bounded(1024);
         let crew = Crew::start(setups(&desired)?, &shared, &events)?;

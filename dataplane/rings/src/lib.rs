@@ -45,6 +45,7 @@ mod slots;
 mod socket;
 mod sys;
 mod umem;
+mod zeroed;
 #[cfg(feature = "xsk-rs")]
 pub mod xsk_rs;
 
@@ -56,3 +57,4 @@ pub use prefetch::{prefetch, prefetch_of};
 pub use simd::ones_complement_sum;
 pub use socket::{InFlight, Mode, Socket, Statistics};
 pub use umem::{PageKind, Umem, leaked_bytes};
+pub use zeroed::ZeroedSlice;

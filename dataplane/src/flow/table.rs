@@ -22,10 +22,11 @@
 //! (writers would have to lock readers out), chaining (one more dependent load a hit).
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use crossbeam::queue::ArrayQueue;
-use podlane_rings::prefetch_of;
+use podlane_rings::{ZeroedSlice, prefetch_of};
+use zerocopy::FromZeros;
 
 use crate::{
     flow::{
@@ -43,14 +44,15 @@ const HIGH_BITS: u64 = 0x8000_8000_8000_8000;
 pub const SHARDS: usize = 4096;
 
 #[repr(C, align(64))]
-#[derive(Default)]
+#[derive(FromZeros)]
 struct Bucket {
     tags: [AtomicU64; 2],
     entry: [AtomicU32; LANES],
+    spare: [AtomicU64; 2],
 }
 
 #[repr(C, align(128))]
-#[derive(Default)]
+#[derive(FromZeros)]
 struct Entry {
     key: [AtomicU64; 4],
     program: [AtomicU64; PROGRAM_WORDS],
@@ -93,8 +95,8 @@ pub struct FlowRecord {
 
 /// The table. Shared by all workers and readable by anyone.
 pub struct FlowTable {
-    buckets: Box<[Bucket]>,
-    entries: Box<[Entry]>,
+    buckets: ZeroedSlice<Bucket>,
+    entries: ZeroedSlice<Entry>,
     /// Entries never used so far start here; used ones come back through `recycled`.
     fresh: AtomicU32,
     recycled: ArrayQueue<u32>,
@@ -104,21 +106,23 @@ pub struct FlowTable {
 }
 
 impl FlowTable {
-    /// A table for `capacity` flows, at least 1024. It costs about 160 bytes a flow.
-    #[must_use]
-    pub fn new(capacity: usize, seed: HashSeed) -> Self {
+    /// A table for `capacity` flows, at least 1024. It costs about 160 bytes for each flow that has been in it.
+    ///
+    /// # Errors
+    /// The kernel gives no memory.
+    pub fn new(capacity: usize, seed: HashSeed) -> io::Result<Self> {
         let capacity = capacity.clamp(1024, 1 << 28);
         // Two lanes a flow: at most half full, so a second bucket is read for about 2 % of the flows.
         let buckets = (capacity * 2 / LANES).next_power_of_two();
-        Self {
-            buckets: (0..buckets).map(|_| Bucket::default()).collect(),
-            entries: (0..capacity).map(|_| Entry::default()).collect(),
+        Ok(Self {
+            buckets: ZeroedSlice::new(buckets)?,
+            entries: ZeroedSlice::new(capacity)?,
             fresh: AtomicU32::new(0),
             recycled: ArrayQueue::new(capacity),
             used: AtomicU32::new(0),
             epochs: (0..SHARDS).map(|_| AtomicU32::new(0)).collect(),
             seed,
-        }
+        })
     }
 
     /// The hash of a key in this table.
@@ -435,8 +439,10 @@ pub struct Sweep {
 impl FlowWriter {
     /// The writer of `worker`; make one per worker.
     #[must_use]
-    pub const fn new(table: Arc<FlowTable>, worker: WorkerId) -> Self {
-        Self { table, worker, owned: Vec::new(), cursor: 0 }
+    pub fn new(table: Arc<FlowTable>, worker: WorkerId) -> Self {
+        // Room for all there can be: growing it would hold a packet up. Untouched, it costs address space alone.
+        let owned = Vec::with_capacity(table.capacity());
+        Self { table, worker, owned, cursor: 0 }
     }
 
     /// Inserts a flow, or rewrites it in place where this worker owns an outdated entry of the same key.
