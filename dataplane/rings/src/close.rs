@@ -5,6 +5,7 @@
 //! what it was lent.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memmap2::MmapMut;
@@ -46,8 +47,20 @@ impl Socket {
         // The mappings first: each keeps the socket open, and the kernel lets go of a slot only when it is closed.
         drop((rx, tx, fill, completion));
         pool.siblings().leave(&fd);
-        drop(fd);
+        drop(sole(fd));
         gone.into_inner() || probe.is_none_or(|probe| queue_is_free(&probe, at))
+    }
+}
+
+/// Waits until nobody else holds a socket that left its siblings. Another thread may be about to join it and so keep it
+/// open; it lets go when its own opening ends, which is bounded, and nobody new can come.
+fn sole(mut fd: Arc<OwnedFd>) -> OwnedFd {
+    loop {
+        match Arc::try_unwrap(fd) {
+            Ok(fd) => return fd,
+            Err(held) => fd = held,
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -10,8 +10,8 @@ use crate::siblings::Siblings;
 use crate::slots::{Link, NO_SLOT};
 use crate::umem::{Umem, foreign_frame};
 
-/// Hands out frames and takes them back. There is one for each memory and it belongs to one worker; frames of other
-/// memories come in by [`copy_packet`](Self::copy_packet).
+/// Hands out frames and takes them back. A memory is born with one pool, which belongs to one worker and may lend slots to
+/// another ([`lend`](Self::lend)); frames of other memories come in by [`copy_packet`](Self::copy_packet).
 pub struct FramePool {
     free: Vec<u32>,
     base: NonNull<u8>,

@@ -157,6 +157,29 @@ fn sockets_with_and_without_multi_buffer_share_one_memory() {
 }
 
 #[test]
+fn a_socket_closed_while_another_thread_would_join_it_is_closed_for_good() {
+    if skip("a_socket_closed_while_another_thread_would_join_it_is_closed_for_good") {
+        return;
+    }
+    let (mut lab, blue) = lab_with("blue");
+    let red = pod(&mut lab, "red", 2, |_| ());
+    let (_umem, mut pool) = memory(2048, FrameSize::Bytes2048);
+    let mut elsewhere = pool.lend(1024);
+    let (left, right) = (small(blue.host_ifindex, 0), small(red.host_ifindex, 0));
+    for _ in 0..5 {
+        let first = open(&lab, &mut pool, &left).unwrap();
+        std::thread::scope(|scope| {
+            let opener = scope.spawn(|| open(&lab, &mut elsewhere, &right).unwrap().close(&mut elsewhere));
+            first.close(&mut pool);
+            assert_eq!(pool.free(), 1024);
+            opener.join().unwrap();
+        });
+    }
+    pool.absorb(elsewhere);
+    assert_eq!(pool.free(), pool.total());
+}
+
+#[test]
 fn a_device_that_is_down_holds_packets_and_is_no_error() {
     if skip("a_device_that_is_down_holds_packets_and_is_no_error") {
         return;

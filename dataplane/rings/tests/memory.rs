@@ -169,6 +169,31 @@ fn a_frame_goes_to_another_thread_and_comes_back() {
     pool.give(frame);
 }
 
+#[test]
+fn a_lent_pool_has_the_slots_it_was_lent_until_it_is_absorbed() {
+    let (_umem, mut pool) = create(8, FrameSize::Bytes2048);
+    let mut lent = pool.lend(3);
+    assert_eq!((pool.free(), lent.free(), lent.total()), (5, 3, 8));
+    let frame = lent.take().unwrap();
+    pool.give(frame);
+    assert_eq!((pool.free(), lent.free()), (6, 2), "a frame goes home to either");
+    let most = pool.lend(100);
+    assert_eq!((pool.free(), most.free()), (0, 6), "no more than there are");
+    pool.absorb(lent);
+    pool.absorb(most);
+    assert_eq!(pool.free(), 8);
+}
+
+#[test]
+fn a_lent_pool_that_is_dropped_keeps_the_memory_mapped() {
+    let _losses = LOSSES.lock();
+    let before = leaked_bytes();
+    let (umem, mut pool) = create(8, FrameSize::Bytes2048);
+    drop(pool.lend(3));
+    drop((umem, pool));
+    assert_eq!(leaked_bytes(), before + 8 * 2048);
+}
+
 fn panics(work: impl FnOnce() + std::panic::UnwindSafe) -> bool {
     std::panic::catch_unwind(work).is_err()
 }

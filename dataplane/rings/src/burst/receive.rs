@@ -10,6 +10,7 @@ use crate::socket::{Partial, Socket};
 use crate::umem::Region;
 
 /// Why a descriptor is no frame.
+#[derive(Clone, Copy)]
 enum Refusal {
     /// It names no slot that was lent through this ring: nothing is done.
     Stranger,

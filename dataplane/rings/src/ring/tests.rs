@@ -81,8 +81,8 @@ proptest! {
         let length = near.len() as u64;
         if ProducerRing::<u64>::new(near, &offset, 4).is_ok() {
             let words = [offset.producer, offset.consumer, offset.flags];
-            prop_assert!(words.iter().all(|word| word % 4 == 0 && word + 4 <= length));
-            prop_assert!(offset.desc % 8 == 0 && offset.desc + 32 <= length);
+            prop_assert!(words.iter().all(|word| word.is_multiple_of(4) && word + 4 <= length));
+            prop_assert!(offset.desc.is_multiple_of(8) && offset.desc + 32 <= length);
             prop_assert!(words.iter().all(|word| word + 4 <= offset.desc || *word >= offset.desc + 32));
         }
     }
