@@ -10,13 +10,14 @@ use podlane_rings::Frame;
 use crate::{
     counters::SWITCH,
     drops::DropReason,
-    flow::TagEdit,
+    flow::{FlowKey, TagEdit},
     ids::{NetworkId, PortId},
     slow::{self, Problem, Quiet, Reply},
     stage::{
         apply::{Packet, Pass, edit_tag},
         claims::{ROOM, untagged},
         dispatch::Exits,
+        resolve::neighbour_key,
     },
     tables::{Gateway, Network, NextHop},
     worker::limits::Limits,
@@ -28,7 +29,7 @@ pub(super) fn answer(packet: Packet<'_>, reason: DropReason, pass: &Pass<'_>, ex
     match reason {
         DropReason::ForGateway => reply(packet, pass, exits, limits),
         DropReason::NeighbourUnresolved => {
-            ask_for_next_hop(&packet, pass, exits, limits);
+            seek_next_hop(&packet, pass, exits, limits);
             exits.drop(pass.ingress, packet.frame, reason);
         }
         _ => refuse(packet, reason, 0, pass, exits, limits),
@@ -66,9 +67,9 @@ fn place<'a>(packet: &Packet<'_>, pass: &Pass<'a>) -> Option<(NetworkId, &'a Net
 
 fn reply(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
     let mut room = [0; ROOM];
-    let said = place(&packet, pass).ok_or(DropReason::ForGateway).and_then(|(number, _, gateway)| {
+    let said = place(&packet, pass).ok_or(DropReason::ForGateway).and_then(|(number, network, gateway)| {
         let question = untagged(packet.frame.bytes(), packet.layout, &mut room);
-        let voice = Voice { number, gateway, now: pass.now };
+        let voice = Voice { number, gateway: asked(&packet, pass, network, gateway), now: pass.now };
         voice.say(exits, limits, |gateway, out| match slow::answer(gateway, question, out) {
             Err(Quiet::ClosedPort) => slow::error(gateway, Problem::PortUnreachable, question, out),
             answered => answered,
@@ -83,11 +84,27 @@ fn reply(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Li
     }
 }
 
+/// Whom a question is put to: the network's own gateway, or one of another network of the VRF, whose addresses are the
+/// switch's too. The question came by our MAC address, so the answer leaves from it.
+fn asked<'a>(packet: &Packet<'_>, pass: &Pass<'a>, network: &Network, own: &'a Gateway) -> slow::Gateway<'a> {
+    let elsewhere = || {
+        let (_, destination) = packet.key.addresses()?;
+        let hop = pass.tables.vrfs.get(network.vrf.index())?.route(destination)?;
+        let (NextHop::Connected(number) | NextHop::Via(number, _)) = hop else { return None };
+        let gateway = pass.tables.network(number)?.gateway.as_ref()?;
+        (gateway.has(destination) && !own.has(destination)).then_some(gateway)
+    };
+    match elsewhere() {
+        Some(Gateway { ipv4, ipv6, .. }) => slow::Gateway { ipv4, ipv6, ..own.speaker() },
+        None => own.speaker(),
+    }
+}
+
 fn tell(packet: &Packet<'_>, problem: Problem, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
     let Some((number, _, gateway)) = place(packet, pass) else { return };
     let mut room = [0; ROOM];
     let offender = untagged(packet.frame.bytes(), packet.layout, &mut room);
-    let voice = Voice { number, gateway, now: pass.now };
+    let voice = Voice { number, gateway: gateway.speaker(), now: pass.now };
     let said = voice.say(exits, limits, |gateway, out| slow::error(gateway, problem, offender, out));
     // An error that may not or cannot be said is no loss of a packet: the offender's end is counted already.
     if let Ok(frame) = said {
@@ -96,26 +113,40 @@ fn tell(packet: &Packet<'_>, problem: Problem, pass: &Pass<'_>, exits: &mut Exit
     }
 }
 
-/// Asks every port of the next hop's network who has it.
-fn ask_for_next_hop(packet: &Packet<'_>, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
-    let Some((_, network, _)) = place(packet, pass) else { return };
-    let Some((_, destination)) = packet.key.addresses() else { return };
-    let vrf = pass.tables.vrfs.get(network.vrf.index());
-    let (number, target): (NetworkId, IpAddr) = match vrf.and_then(|vrf| vrf.route(destination)) {
-        Some(NextHop::Connected(number)) => (number, destination),
-        Some(NextHop::Via(number, hop)) => (number, hop),
-        _ => return,
-    };
+/// Asks who has the next hop, not more often than is decent, and tells the sender once nobody has answered.
+fn seek_next_hop(packet: &Packet<'_>, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+    let Some((number, target)) = next_hop(packet, pass) else { return };
+    let advice = limits.asked.wanted(&neighbour_key(number, target), pass.now);
+    if advice.ask {
+        ask(number, target, packet.key, pass, exits, limits);
+    }
+    if advice.tell {
+        tell(packet, Problem::HostUnreachable, pass, exits, limits);
+    }
+}
+
+/// Where a packet to be routed would go next.
+fn next_hop(packet: &Packet<'_>, pass: &Pass<'_>) -> Option<(NetworkId, IpAddr)> {
+    let (_, network, _) = place(packet, pass)?;
+    let (_, destination) = packet.key.addresses()?;
+    match pass.tables.vrfs.get(network.vrf.index())?.route(destination)? {
+        NextHop::Connected(number) => Some((number, destination)),
+        NextHop::Via(number, hop) => Some((number, hop)),
+        NextHop::Blackhole => None,
+    }
+}
+
+/// Asks every port of a network who has an address.
+fn ask(number: NetworkId, target: IpAddr, key: &FlowKey, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
     let Some(network) = pass.tables.network(number) else { return };
     let Some(gateway) = &network.gateway else { return };
-    let voice = Voice { number, gateway, now: pass.now };
+    let voice = Voice { number, gateway: gateway.speaker(), now: pass.now };
     let Ok(question) = voice.say(exits, limits, |gateway, out| slow::request(gateway, target, out)) else { return };
     for member in &network.members {
         let Some(frame) = exits.copy(&question) else { break };
-        let mut copy = Packet::made(frame, packet.key);
-        let edit = member.vlan.map_or(TagEdit::Keep, TagEdit::Push);
+        let mut copy = Packet::made(frame, key);
         exits.counters.made(copy.frame.len());
-        match edit_tag(&mut copy, edit) {
+        match edit_tag(&mut copy, member.vlan.map_or(TagEdit::Keep, TagEdit::Push)) {
             Ok(()) => exits.send(SWITCH, member.port, copy.frame, copy.length),
             Err(reason) => exits.drop(SWITCH, copy.frame, reason),
         }
@@ -137,7 +168,7 @@ fn send_back(mut packet: Packet<'_>, pass: &Pass<'_>, by: PortId, exits: &mut Ex
 /// A gateway about to speak.
 struct Voice<'a> {
     number: NetworkId,
-    gateway: &'a Gateway,
+    gateway: slow::Gateway<'a>,
     now: u32,
 }
 
@@ -153,7 +184,7 @@ impl Voice<'_> {
         let spoken = frame
             .set_len(frame.tailroom())
             .map_err(|_| DropReason::NoFrame)
-            .and_then(|()| write(&self.gateway.speaker(), frame.bytes_mut()).map_err(|_| DropReason::ForGateway))
+            .and_then(|()| write(&self.gateway, frame.bytes_mut()).map_err(|_| DropReason::ForGateway))
             .and_then(|reply| {
                 let admitted = limits.reply(self.number, reply.kind, self.now);
                 admitted.then_some(reply.len).ok_or(DropReason::ReplyLimit)

@@ -67,7 +67,9 @@ pub fn mac_key(network: NetworkId, mac: MacAddr) -> [u64; 1] {
     [mac_word(mac) | u64::from(network.0) << 48]
 }
 
-fn neighbour_key(network: NetworkId, address: IpAddr) -> [u64; 3] {
+/// An IP address of a network, as a key of [`Shared::neighbours`].
+#[must_use]
+pub fn neighbour_key(network: NetworkId, address: IpAddr) -> [u64; 3] {
     let (family, bits) = match address {
         IpAddr::V4(v4) => (4, u128::from(v4.to_bits())),
         IpAddr::V6(v6) => (6, v6.to_bits()),

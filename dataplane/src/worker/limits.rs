@@ -3,6 +3,7 @@
 use crate::{
     ids::NetworkId,
     slow::limit::{Kind, Limiter, Rate},
+    worker::asked::Asked,
 };
 
 /// What one gateway may send by itself, of each kind and per worker: enough for every pod of a node to ping it, far
@@ -24,6 +25,8 @@ struct Bucket {
 pub struct Limits {
     floods: Vec<Bucket>,
     replies: Vec<Limiter>,
+    /// Next hops that were asked for.
+    pub asked: Asked,
 }
 
 impl Limits {

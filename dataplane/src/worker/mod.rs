@@ -8,6 +8,7 @@
 //! A worker owns its packet memory, its rings, its ledger and the flow entries it wrote. It shares the flow table and what was
 //! learned, neither behind a lock; it waits for no one.
 
+pub mod asked;
 pub mod command;
 pub mod handoff;
 pub mod idle;

@@ -1,0 +1,80 @@
+//! Next hops that have been asked for and have not answered.
+//!
+//! A next hop is asked for at most once a second (RFC 1122, 2.3.2.1); one that was asked three times in vain is told to
+//! senders as unreachable (RFC 1812, 5.2.7.1), and is still asked for: it may yet come.
+
+use crate::flow::learned::Learned;
+
+/// Between two questions for one next hop, milliseconds.
+const INTERVAL: u32 = 1000;
+/// Questions without an answer before senders are told.
+const PATIENCE: u64 = 3;
+/// A next hop not wanted for so long starts anew, milliseconds.
+const FORGOTTEN: u32 = 20_000;
+/// Next hops remembered at once; more than that are asked for as often as packets come, up to the network's limit.
+const ROOM: usize = 1024;
+
+/// What to do for a packet whose next hop is unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Advice {
+    /// Ask for it.
+    pub ask: bool,
+    /// Tell the sender that it is unreachable.
+    pub tell: bool,
+}
+
+/// One worker's memory of questions.
+pub struct Asked {
+    questions: Learned<3>,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self { questions: Learned::new(ROOM) }
+    }
+}
+
+impl Asked {
+    /// A packet wants this next hop, and it is not known.
+    pub fn wanted(&self, hop: &[u64; 3], now: u32) -> Advice {
+        let (count, last) = match self.questions.lookup(hop) {
+            Some(value) if now.wrapping_sub(value as u32) < FORGOTTEN => (value >> 32, Some(value as u32)),
+            _ => (0, None),
+        };
+        let ask = last.is_none_or(|last| now.wrapping_sub(last) >= INTERVAL);
+        if ask {
+            self.questions.learn(hop, (count + 1) << 32 | u64::from(now), now);
+        }
+        Advice { ask, tell: count >= PATIENCE }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_next_hop_is_asked_once_a_second_and_told_after_the_third_time() {
+        let asked = Asked::default();
+        let mut questions = 0;
+        let mut told_at = None;
+        for now in (0..5000).step_by(10) {
+            let advice = asked.wanted(&[1, 2, 3], now);
+            questions += u32::from(advice.ask);
+            if advice.tell && told_at.is_none() {
+                told_at = Some(now);
+            }
+        }
+        assert_eq!(questions, 5);
+        assert_eq!(told_at, Some(2010));
+    }
+
+    #[test]
+    fn a_next_hop_long_unwanted_starts_anew() {
+        let asked = Asked::default();
+        for now in [0, 1000, 2000, 3000] {
+            asked.wanted(&[1, 2, 3], now);
+        }
+        assert_eq!(asked.wanted(&[1, 2, 3], 30_000), Advice { ask: true, tell: false });
+    }
+}
