@@ -2,9 +2,12 @@
 //!
 //! It is here and not beside the other checksums because choosing vector code at run time takes `unsafe`.
 
-/// Shorter input is summed by the scalar loop: a TCP segment without payload is not worth the vector set-up.
+/// From these lengths on vectors pay, measured on a Sapphire Rapids core in bytes per nanosecond (scalar, AVX2, AVX-512):
+/// 20, 21, 19 at 128 bytes; 23, 49, 53 at 512; 17, 51, 69 at 1,460; 15, 72, 96 at 3,840.
 #[cfg(target_arch = "x86_64")]
-const VECTOR_FROM: usize = 128;
+const AVX2_FROM: usize = 128;
+#[cfg(target_arch = "x86_64")]
+const AVX512_FROM: usize = 512;
 
 /// The one's complement sum of `bytes` as big-endian 16-bit words, an odd last byte padded with zero, folded to 16 bits.
 ///
@@ -13,10 +16,18 @@ const VECTOR_FROM: usize = 128;
 #[must_use]
 pub fn ones_complement_sum(bytes: &[u8]) -> u64 {
     #[cfg(target_arch = "x86_64")]
-    if bytes.len() >= VECTOR_FROM && std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY:
-        // * The processor was just asked for AVX2 (the answer is remembered: one load and a branch).
-        return unsafe { avx2(bytes) };
+    {
+        // Both questions are answered from memory: the processor is asked once in a process.
+        if bytes.len() >= AVX512_FROM && std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY:
+            // * The processor has AVX-512F.
+            return unsafe { avx512(bytes) };
+        }
+        if bytes.len() >= AVX2_FROM && std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY:
+            // * The processor has AVX2.
+            return unsafe { avx2(bytes) };
+        }
     }
     scalar(bytes)
 }
@@ -48,11 +59,13 @@ fn scalar(bytes: &[u8]) -> u64 {
 #[inline]
 fn scalar_native(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
-    let mut sum = words.iter().fold(0, |sum, word| add(sum, u64::from_ne_bytes(*word)));
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    sum = add(sum, u64::from_ne_bytes(last));
-    sum
+    let sum = words.iter().fold(0, |sum, word| add(sum, u64::from_ne_bytes(*word)));
+    // In pieces rather than through a padded copy, whose call costs a 20-byte header twice the rest of its sum.
+    let (words, rest) = rest.as_chunks::<4>();
+    let sum = words.iter().fold(sum, |sum, word| add(sum, u64::from(u32::from_ne_bytes(*word))));
+    let (words, rest) = rest.as_chunks::<2>();
+    let sum = words.iter().fold(sum, |sum, word| add(sum, u64::from(u16::from_ne_bytes(*word))));
+    rest.iter().fold(sum, |sum, last| add(sum, u64::from(u16::from_ne_bytes([*last, 0]))))
 }
 
 /// Sums 32-bit halves of 64-bit lanes, so no carry is ever lost below 2^32 blocks.
@@ -84,6 +97,35 @@ fn avx2(bytes: &[u8]) -> u64 {
     finish(lanes.into_iter().fold(scalar_native(rest), add))
 }
 
+/// As `avx2`, on registers twice as wide.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn avx512(bytes: &[u8]) -> u64 {
+    use std::arch::x86_64::{
+        _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512, _mm512_set1_epi64, _mm512_setzero_si512,
+        _mm512_srli_epi64, _mm512_storeu_si512,
+    };
+    let low = _mm512_set1_epi64(0xffff_ffff);
+    let mut sums = [_mm512_setzero_si512(); 4];
+    let (blocks, rest) = bytes.as_chunks::<128>();
+    for block in blocks {
+        // SAFETY:
+        // * Both loads read 64 bytes inside the 128 of `block`; they ask for no alignment.
+        let (a, b) =
+            unsafe { (_mm512_loadu_si512(block.as_ptr().cast()), _mm512_loadu_si512(block.as_ptr().add(64).cast())) };
+        sums[0] = _mm512_add_epi64(sums[0], _mm512_and_si512(a, low));
+        sums[1] = _mm512_add_epi64(sums[1], _mm512_srli_epi64::<32>(a));
+        sums[2] = _mm512_add_epi64(sums[2], _mm512_and_si512(b, low));
+        sums[3] = _mm512_add_epi64(sums[3], _mm512_srli_epi64::<32>(b));
+    }
+    let sum = _mm512_add_epi64(_mm512_add_epi64(sums[0], sums[1]), _mm512_add_epi64(sums[2], sums[3]));
+    let mut lanes = [0u64; 8];
+    // SAFETY:
+    // * `lanes` is 64 bytes of ours; the store asks for no alignment.
+    unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), sum) };
+    finish(lanes.into_iter().fold(scalar_native(rest), add))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +153,27 @@ mod tests {
                 let piece = &bytes[start..start + len];
                 assert_eq!(ones_complement_sum(piece), naive(piece), "{len} bytes at {start}");
                 assert_eq!(scalar(piece), naive(piece), "scalar: {len} bytes at {start}");
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn each_vector_loop_agrees_with_the_naive_sum_below_its_own_threshold_too() {
+        let bytes = sample(1400);
+        for len in (0..=300).chain([511, 512, 513, 1300]) {
+            for start in [0, 1, 7, 63] {
+                let piece = &bytes[start..start + len];
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY:
+                    // * The processor has AVX2.
+                    assert_eq!(unsafe { avx2(piece) }, naive(piece), "AVX2: {len} bytes at {start}");
+                }
+                if std::arch::is_x86_feature_detected!("avx512f") {
+                    // SAFETY:
+                    // * The processor has AVX-512F.
+                    assert_eq!(unsafe { avx512(piece) }, naive(piece), "AVX-512: {len} bytes at {start}");
+                }
             }
         }
     }
