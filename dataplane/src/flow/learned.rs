@@ -80,11 +80,20 @@ impl<const K: usize> Learned<K> {
         if taken { Lesson::New } else { Lesson::Refused }
     }
 
-    /// Marks `key` as seen, if it is known.
-    pub fn refresh(&self, key: &[u64; K], seen: u32) {
-        if let Some(slot) = self.window(key).find(|slot| slot.value_of(key).is_some()) {
-            slot.seen.store(seen, Ordering::Relaxed);
+    /// Hears that `key` was at `value` at the time `seen`, which may be a while ago: believed if it is the latest news of
+    /// a key that is known. A key that is not known stays so.
+    pub fn confirm(&self, key: &[u64; K], value: u64, seen: u32) -> Lesson {
+        let known = self.window(key).find_map(|slot| Some((slot, slot.value_of(key)?)));
+        let Some((slot, before)) = known else { return Lesson::Refused };
+        let news = (seen.wrapping_sub(slot.seen.load(Ordering::Relaxed)) as i32) > 0;
+        if before == value || !news {
+            if news {
+                slot.seen.store(seen, Ordering::Relaxed);
+            }
+            return Lesson::Known;
         }
+        let written = slot.write(|slot| slot.holds(key), |slot| slot.fill(key, value, seen));
+        if written { Lesson::Moved(before) } else { Lesson::Refused }
     }
 
     /// Forgets what `gone` says yes to, among the `count` slots from `from` on; tells `forgotten` each key.
@@ -203,6 +212,19 @@ mod tests {
         assert_eq!(map.learn(&[7], 2, 6), Lesson::Moved(1));
         assert_eq!(map.lookup(&[7]), Some(2));
         assert_eq!(map.entries(), [([7], 2, 6)]);
+    }
+
+    #[test]
+    fn old_news_change_nothing_and_late_news_do() {
+        let map = Learned::<1>::new(64);
+        assert_eq!(map.confirm(&[7], 1, 5), Lesson::Refused);
+        map.learn(&[7], 1, 10);
+        assert_eq!(map.confirm(&[7], 2, 10), Lesson::Known);
+        assert_eq!(map.confirm(&[7], 1, 4), Lesson::Known);
+        assert_eq!(map.entries(), [([7], 1, 10)]);
+        assert_eq!(map.confirm(&[7], 1, 12), Lesson::Known);
+        assert_eq!(map.confirm(&[7], 2, 13), Lesson::Moved(1));
+        assert_eq!(map.entries(), [([7], 2, 13)]);
     }
 
     #[test]

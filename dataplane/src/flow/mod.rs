@@ -1,10 +1,15 @@
 //! Flows: what tells one from another, what to do with each, and the table of them.
 
+mod bucket;
+mod entry;
 pub mod key;
 pub mod learned;
 pub mod program;
 pub mod table;
+mod writer;
 
+pub use entry::FlowRecord;
 pub use key::{Class, FlowKey, HashSeed, Kind, VlanField};
 pub use program::{Op, Program, TagEdit};
-pub use table::{Basis, FlowRecord, FlowTable, FlowWriter, Insertion, Sweep};
+pub use table::{Basis, FlowTable};
+pub use writer::{FlowWriter, Insertion, Sweep};

@@ -1,0 +1,120 @@
+//! An entry of the flow table: a key, its program, and what came of it, under a sequence lock.
+//!
+//! One worker writes an entry; all read it. The version is odd while the owner writes, and a reader that saw it change believes
+//! nothing of what it read.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use zerocopy::FromZeros;
+
+use crate::{
+    flow::{
+        key::{FlowKey, KEY_WORDS},
+        program::{PROGRAM_WORDS, Program},
+    },
+    ids::WorkerId,
+};
+
+#[repr(C, align(128))]
+#[derive(FromZeros)]
+pub(super) struct Entry {
+    pub(super) key: [AtomicU64; 4],
+    program: [AtomicU64; PROGRAM_WORDS],
+    /// Version (odd while being written) in the high half, generation in the low.
+    pub(super) stamp: AtomicU64,
+    pub(super) wide: [AtomicU64; KEY_WORDS - 4],
+    pub(super) seen: AtomicU32,
+    pub(super) epoch: AtomicU32,
+    pub(super) packets: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) owner: AtomicU32,
+    pub(super) born: AtomicU32,
+}
+
+/// One flow, as `podlane flows` sees it.
+#[derive(Clone, Debug)]
+pub struct FlowRecord {
+    /// Its key.
+    pub key: FlowKey,
+    /// Its program.
+    pub program: Program,
+    /// Packets carried so far.
+    pub packets: u64,
+    /// Bytes carried so far, Ethernet headers included.
+    pub bytes: u64,
+    /// Worker-clock milliseconds of the last packet.
+    pub seen: u32,
+    /// The worker that resolved it.
+    pub owner: WorkerId,
+}
+
+impl Entry {
+    #[inline]
+    pub(super) fn holds(&self, key: &FlowKey) -> bool {
+        let words = key.words();
+        let mut difference = 0;
+        for (mine, theirs) in self.key.iter().zip(words) {
+            difference |= mine.load(Ordering::Relaxed) ^ theirs;
+        }
+        if key.is_wide() {
+            for (mine, theirs) in self.wide.iter().zip(&words[4..]) {
+                difference |= mine.load(Ordering::Relaxed) ^ theirs;
+            }
+        }
+        difference == 0
+    }
+
+    #[inline]
+    pub(super) fn program(&self) -> Program {
+        let [a, b, c] = &self.program;
+        Program::from_words([a, b, c].map(|word| word.load(Ordering::Relaxed)))
+    }
+
+    /// Writes under an odd version, so that no reader believes what it saw meanwhile. Only the owner calls it.
+    pub(super) fn write(&self, generation: u32, fill: impl FnOnce(&Self)) {
+        let version = (self.stamp.load(Ordering::Relaxed) >> 32) as u32;
+        self.stamp.store(u64::from(version.wrapping_add(1)) << 32, Ordering::Relaxed);
+        fence(Ordering::Release);
+        fill(self);
+        self.stamp.store(u64::from(version.wrapping_add(2)) << 32 | u64::from(generation), Ordering::Release);
+    }
+
+    pub(super) fn fill(&self, key: &FlowKey, program: &Program, epoch: u32) {
+        let [first @ .., _, _, _] = key.words();
+        for (word, value) in self.key.iter().zip(first) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        for (word, value) in self.wide.iter().zip(&key.words()[4..]) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        for (word, value) in self.program.iter().zip(program.words()) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        self.epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    pub(super) fn read_key(&self) -> FlowKey {
+        let mut words = [0; KEY_WORDS];
+        for (word, from) in words.iter_mut().zip(self.key.iter().chain(&self.wide)) {
+            *word = from.load(Ordering::Relaxed);
+        }
+        FlowKey::from_words(words)
+    }
+
+    pub(super) fn record(&self) -> Option<FlowRecord> {
+        let stamp = self.stamp.load(Ordering::Acquire);
+        if stamp as u32 == 0 || stamp & (1 << 32) != 0 {
+            return None;
+        }
+        let record = FlowRecord {
+            key: self.read_key(),
+            program: self.program(),
+            packets: self.packets.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            seen: self.seen.load(Ordering::Relaxed),
+            owner: WorkerId(self.owner.load(Ordering::Relaxed) as u16),
+        };
+        fence(Ordering::Acquire);
+        (self.stamp.load(Ordering::Relaxed) == stamp).then_some(record)
+    }
+}
