@@ -6,7 +6,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use smoltcp::wire::{EthernetProtocol, Icmpv4Packet, Icmpv6Packet, IpProtocol, Ipv6Packet};
+use smoltcp::wire::{EthernetProtocol, Icmpv4Packet, Icmpv6Packet, IpProtocol};
 
 use super::{
     Gateway, Quiet, Reply,
@@ -106,17 +106,16 @@ pub(super) fn write(gateway: &Gateway<'_>, problem: Problem, offender: &[u8], ou
 }
 
 fn write_v4(draft: Draft<'_, '_>, problem: Problem, frame: &Frame<'_>) -> Result<usize, Quiet> {
-    let offender = packet::ipv4(frame.payload())?;
+    let (offender, whole) = packet::ipv4_begun(frame.payload())?;
     let (source, destination) = (offender.src_addr(), offender.dst_addr());
     addresses(draft.gateway, source.into(), destination.into())?;
     if offender.frag_offset() != 0 {
         return Err(Quiet::Fragment);
     }
     if offender.next_header() == IpProtocol::Icmp {
-        may_be_reported(offender.payload(), is_question_v4)?;
+        may_be_reported(&whole[usize::from(offender.header_len())..], is_question_v4)?;
     }
     let from = source_v4(draft.gateway, source, destination).ok_or(Quiet::NoAddress)?;
-    let whole = &frame.payload()[..offender.total_len().into()];
     let room = IPV4_LONGEST.min(draft.gateway.mtu.into()).saturating_sub(IPV4_HEADER + ICMP_HEADER);
     let quote = &whole[..whole.len().min(room)];
     let (body, len) = draft.icmpv4((from, source), CONTROL, ICMP_HEADER + quote.len())?;
@@ -126,15 +125,14 @@ fn write_v4(draft: Draft<'_, '_>, problem: Problem, frame: &Frame<'_>) -> Result
 }
 
 fn write_v6(draft: Draft<'_, '_>, problem: Problem, frame: &Frame<'_>) -> Result<usize, Quiet> {
-    let offender = packet::ipv6(frame.payload())?;
+    let (offender, whole) = packet::ipv6_begun(frame.payload())?;
     let (source, destination) = (offender.src_addr(), offender.dst_addr());
     addresses(draft.gateway, source.into(), destination.into())?;
-    let (protocol, payload) = upper_layer(&offender)?;
+    let (protocol, payload) = upper_layer(offender.next_header(), &whole[IPV6_HEADER..])?;
     if protocol == IpProtocol::Icmpv6 {
         may_be_reported(payload, is_question_v6)?;
     }
     let from = source_v6(draft.gateway, source, destination);
-    let whole = &frame.payload()[..offender.total_len()];
     let room = IPV6_LONGEST.min(draft.gateway.mtu.into()).saturating_sub(IPV6_HEADER + ICMP_HEADER);
     let quote = &whole[..whole.len().min(room)];
     let (body, len) = draft.icmpv6((from, source), HOPS, ICMP_HEADER + quote.len())?;
@@ -190,10 +188,9 @@ fn is_question_v6(kind: u8) -> bool {
 }
 
 /// What follows the extension headers (RFC 8200, section 4). A fragment that is not the first has nothing to tell.
-fn upper_layer<'a>(packet: &Ipv6Packet<&'a [u8]>) -> Result<(IpProtocol, &'a [u8]), Quiet> {
+fn upper_layer(mut protocol: IpProtocol, mut rest: &[u8]) -> Result<(IpProtocol, &[u8]), Quiet> {
     const FRAGMENT_HEADER: usize = 8;
     const FRAGMENT_OFFSET: u16 = 0xfff8;
-    let (mut protocol, mut rest) = (packet.next_header(), packet.payload());
     loop {
         // Every turn takes at least eight bytes off, so the packet's length bounds the walk.
         let len = match (protocol, rest) {

@@ -226,7 +226,8 @@ pub fn request(gateway: &Gateway<'_>, target: IpAddr, out: &mut [u8]) -> Result<
 /// Writes the ICMP or ICMPv6 error that tells the sender of `offender` what became of it.
 ///
 /// As much of the offender is quoted as the RFCs allow: up to 576 bytes of IPv4 in all (RFC 1812, section 4.3.2.3) or
-/// 1280 of IPv6 (RFC 4443, section 2.4). The error comes from the address the offender was sent to if that is the
+/// 1280 of IPv6 (RFC 4443, section 2.4); `offender` may end before its packet does, as long as its headers are whole. The
+/// error comes from the address the offender was sent to if that is the
 /// gateway's, else from the gateway's address in the sender's subnet.
 ///
 /// # Errors

@@ -48,6 +48,31 @@ pub(super) fn ipv6(bytes: &[u8]) -> Result<Ipv6Packet<&[u8]>, Quiet> {
     if packet.version() == 6 { Ok(packet) } else { Err(Quiet::Malformed) }
 }
 
+/// The IPv4 header of an offender, and what there is of the packet. A jumbo packet lies in several slots of packet
+/// memory, of which the first is all that a quotation needs, so its end may be missing.
+pub(super) fn ipv4_begun(bytes: &[u8]) -> Result<(Ipv4Packet<&[u8]>, &[u8]), Quiet> {
+    if bytes.len() < IPV4_HEADER {
+        return Err(Quiet::Malformed);
+    }
+    let packet = Ipv4Packet::new_unchecked(bytes);
+    let (header, total) = (usize::from(packet.header_len()), usize::from(packet.total_len()));
+    let there_is = total.min(bytes.len());
+    if packet.version() != 4 || header < IPV4_HEADER || there_is < header {
+        return Err(Quiet::Malformed);
+    }
+    if packet.verify_checksum() { Ok((packet, &bytes[..there_is])) } else { Err(Quiet::Checksum) }
+}
+
+/// As [`ipv4_begun`], for IPv6.
+pub(super) fn ipv6_begun(bytes: &[u8]) -> Result<(Ipv6Packet<&[u8]>, &[u8]), Quiet> {
+    if bytes.len() < IPV6_HEADER {
+        return Err(Quiet::Malformed);
+    }
+    let packet = Ipv6Packet::new_unchecked(bytes);
+    let there_is = packet.total_len().min(bytes.len());
+    if packet.version() == 6 { Ok((packet, &bytes[..there_is])) } else { Err(Quiet::Malformed) }
+}
+
 /// A frame of the gateway's in the caller's buffer.
 pub(super) struct Draft<'a, 'o> {
     pub(super) gateway: &'a Gateway<'a>,

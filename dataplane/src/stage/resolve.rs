@@ -52,6 +52,15 @@ impl Shared {
         }
     }
 
+    /// Hears of a flow from `mac` that last came in by `port` at `seen`. A station that comes back to a port where its old
+    /// flows are still hits is learned from nothing else.
+    pub(crate) fn confirm_mac(&self, network: NetworkId, mac: MacAddr, port: PortId, seen: u32) {
+        let key = mac_key(network, mac);
+        if let Lesson::Moved(_) = self.macs.confirm(&key, u64::from(port.0) + 1, seen) {
+            self.flows.forget(shard(&key));
+        }
+    }
+
     /// Learns that `address` has `mac`; flows routed to its former MAC address are forgotten.
     pub fn learn_neighbour(&self, network: NetworkId, address: IpAddr, mac: MacAddr, now: u32) {
         let lesson = self.neighbours.learn(&neighbour_key(network, address), mac_word(mac) | 1 << 63, now);

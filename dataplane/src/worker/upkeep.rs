@@ -3,7 +3,7 @@
 use crate::{
     flow::Sweep,
     ids::{NetworkId, WorkerId},
-    stage::resolve::{mac_key, shard},
+    stage::resolve::shard,
     worker::Worker,
 };
 
@@ -54,10 +54,10 @@ impl Worker {
         let by = Sweep { now, idle: self.config.flow_idle, generation: self.tables.generation, budget };
         let (tables, shared) = (&self.tables, &self.shared);
         self.flows.sweep(by, |key, seen| {
-            // A station is alive as long as one of its flows is.
+            // A station is alive, and is where it is, as long as one of its flows is.
             let network = tables.port(key.port()).and_then(|port| port.network_of(key.vlan()));
             if let Some(network) = network {
-                shared.macs.refresh(&mac_key(network, key.source_mac()), seen);
+                shared.confirm_mac(network, key.source_mac(), key.port(), seen);
             }
         });
     }

@@ -7,7 +7,7 @@ use podlane_dataplane::{
 };
 use podlane_wire::{EtherType, MacAddr};
 
-use crate::packets::{BLUE, BROADCAST, GREEN, Host, RED, frame, host, udp4};
+use crate::packets::{BLUE, BROADCAST, GREEN, Host, RED, arp_reply, frame, host, udp4, udp6};
 
 const A: Host = host(0, 1);
 const B: Host = host(0, 2);
@@ -119,15 +119,38 @@ fn a_flow_follows_its_station_to_another_port_at_once() {
 }
 
 #[test]
-fn a_station_that_comes_back_is_followed_back() {
+fn a_station_that_comes_back_is_followed_by_its_first_announcement() {
     let mut bed = acquainted(three_open_ports());
     pass(&mut bed, GREEN, &udp4(B, A));
-    pass(&mut bed, BLUE, &udp4(B, A));
+    pass(&mut bed, BLUE, &arp_reply(B, A));
     pass(&mut bed, RED, &udp4(A, B));
-    assert_eq!(
-        bed.moved(),
-        [received(RED, 1), received(BLUE, 1), received(GREEN, 1), sent(RED, 2), sent(BLUE, 1)]
-    );
+    assert_eq!(bed.moved(), [received(RED, 1), received(BLUE, 1), received(GREEN, 1), sent(RED, 2), sent(BLUE, 1)]);
+}
+
+#[test]
+fn a_station_that_comes_back_with_a_flow_it_had_before_is_followed_within_a_round() {
+    let mut bed = acquainted(three_open_ports());
+    bed.pass(100);
+    pass(&mut bed, GREEN, &udp4(B, A));
+    bed.pass(100);
+    // A hit: nothing is learned from it, but the sweep that passes the flow hears of it.
+    pass(&mut bed, BLUE, &udp4(B, A));
+    bed.pass(10_000);
+    bed.moved();
+    pass(&mut bed, RED, &udp4(A, B));
+    assert_eq!(bed.moved(), [received(RED, 1), sent(BLUE, 1)]);
+}
+
+#[test]
+fn an_idle_flow_does_not_make_its_busy_station_older() {
+    let mut bed = acquainted(three_open_ports().network(0, |network| network.mac_age = 5000));
+    for _ in 0..60 {
+        // Two flows of B: the first one fell silent long ago, the other goes on.
+        pass(&mut bed, BLUE, &udp6(B, A));
+        pass(&mut bed, RED, &udp4(A, B));
+        bed.pass(500);
+    }
+    assert_eq!(bed.moved(), [received(RED, 60), received(BLUE, 60), sent(RED, 60), sent(BLUE, 60)]);
 }
 
 #[test]
@@ -142,12 +165,12 @@ fn a_silent_station_is_forgotten() {
 fn a_station_whose_flows_are_all_hits_stays_known() {
     let mut bed = acquainted(three_open_ports().network(0, |network| network.mac_age = 5000));
     for _ in 0..60 {
+        pass(&mut bed, RED, &udp4(A, B));
         pass(&mut bed, BLUE, &udp4(B, A));
         bed.pass(500);
     }
-    assert_eq!(bed.moved(), [received(BLUE, 60), sent(RED, 60)]);
-    pass(&mut bed, RED, &udp4(A, B));
-    assert_eq!(bed.moved(), [received(RED, 1), sent(BLUE, 1)]);
+    assert_eq!(bed.moved(), [received(RED, 60), received(BLUE, 60), sent(RED, 60), sent(BLUE, 60)]);
+    assert!(bed.counters().misses <= 4, "a hit teaches nothing, so the flows themselves kept the stations known");
 }
 
 #[test]

@@ -4,28 +4,27 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use podlane_dataplane::{PortId, tables::PortTable};
 use podlane_wire::{
-    ArpHeader, ArpOperation, EtherType, EthernetHeader, Icmpv4Header, Icmpv4Type, Icmpv6Header,
-    Icmpv6Type, IpProtocol, Ipv4Header, Ipv6Header, MacAddr, NdOption, Network, Packet, TcpFlags,
-    TcpHeader, Transport, UdpHeader, checksum,
+    ArpHeader, ArpOperation, EtherType, EthernetHeader, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpProtocol,
+    Ipv4Header, Ipv6Header, MacAddr, NdOption, Network, Packet, TcpFlags, TcpHeader, Transport, UdpHeader, checksum,
     ndp::{Advertisement, Solicitation, solicited_node},
 };
 
-pub const RED: PortId = PortId(1);
-pub const BLUE: PortId = PortId(2);
-pub const GREEN: PortId = PortId(3);
+pub(crate) const RED: PortId = PortId(1);
+pub(crate) const BLUE: PortId = PortId(2);
+pub(crate) const GREEN: PortId = PortId(3);
 
-pub const BROADCAST: MacAddr = MacAddr([0xff; 6]);
+pub(crate) const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 
 /// A station: one MAC address and an address of each family, by its network and its number there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Host {
-    pub mac: MacAddr,
-    pub v4: Ipv4Addr,
-    pub v6: Ipv6Addr,
+pub(crate) struct Host {
+    pub(crate) mac: MacAddr,
+    pub(crate) v4: Ipv4Addr,
+    pub(crate) v6: Ipv6Addr,
 }
 
 /// Station `number` of network `network`: 10.0.`network`.`number`, fd00:`network`::`number`. Number 254 is the gateway.
-pub const fn host(network: u8, number: u8) -> Host {
+pub(crate) const fn host(network: u8, number: u8) -> Host {
     Host {
         mac: MacAddr([2, 0, 0, 0, network, number]),
         v4: Ipv4Addr::new(10, 0, network, number),
@@ -34,25 +33,25 @@ pub const fn host(network: u8, number: u8) -> Host {
 }
 
 /// The gateway of a network.
-pub const fn gateway(network: u8) -> Host {
+pub(crate) const fn gateway(network: u8) -> Host {
     host(network, 254)
 }
 
 impl Host {
     /// A port that states this station and no other.
-    pub fn stated(self) -> PortTable {
+    pub(crate) fn stated(self) -> PortTable {
         PortTable { mac: Some(self.mac), addresses: vec![self.v4.into(), self.v6.into()], ..PortTable::default() }
     }
 
     /// The same station, at another MAC address.
-    pub fn at(self, mac: MacAddr) -> Self {
+    pub(crate) fn at(self, mac: MacAddr) -> Self {
         Self { mac, ..self }
     }
 }
 
 /// What stands in a transport checksum's field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Field {
+pub(crate) enum Field {
     /// The checksum.
     Finished,
     /// The pseudo-header's sum, as a pod's kernel leaves it.
@@ -60,19 +59,19 @@ pub enum Field {
 }
 
 /// A frame of these parts.
-pub fn frame(from: MacAddr, to: MacAddr, ethertype: EtherType, body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(from: MacAddr, to: MacAddr, ethertype: EtherType, body: &[u8]) -> Vec<u8> {
     let mut frame = emitted(14, |buffer| EthernetHeader { destination: to, source: from, ethertype }.emit(buffer));
     frame.extend(body);
     frame
 }
 
 /// The frame with an 802.1Q tag: `control` is priority and VLAN id.
-pub fn tagged(control: u16, frame: &[u8]) -> Vec<u8> {
+pub(crate) fn tagged(control: u16, frame: &[u8]) -> Vec<u8> {
     with_tag(EtherType::VLAN, control, frame)
 }
 
 /// The frame with a tag of this protocol.
-pub fn with_tag(protocol: EtherType, control: u16, frame: &[u8]) -> Vec<u8> {
+pub(crate) fn with_tag(protocol: EtherType, control: u16, frame: &[u8]) -> Vec<u8> {
     let mut tagged = frame[..12].to_vec();
     tagged.extend(protocol.0.to_be_bytes());
     tagged.extend(control.to_be_bytes());
@@ -81,7 +80,7 @@ pub fn with_tag(protocol: EtherType, control: u16, frame: &[u8]) -> Vec<u8> {
 }
 
 /// An IPv4 frame: `header` with `body` behind it.
-pub fn ipv4(from: MacAddr, to: MacAddr, header: Ipv4Header, body: &[u8]) -> Vec<u8> {
+pub(crate) fn ipv4(from: MacAddr, to: MacAddr, header: Ipv4Header, body: &[u8]) -> Vec<u8> {
     let header = Ipv4Header { payload_len: body.len() as u16, ..header };
     let mut packet = emitted(header.header_len(), |buffer| header.emit(buffer));
     packet.extend(body);
@@ -89,7 +88,7 @@ pub fn ipv4(from: MacAddr, to: MacAddr, header: Ipv4Header, body: &[u8]) -> Vec<
 }
 
 /// An IPv6 frame: `header` with `body` behind it.
-pub fn ipv6(from: MacAddr, to: MacAddr, header: Ipv6Header, body: &[u8]) -> Vec<u8> {
+pub(crate) fn ipv6(from: MacAddr, to: MacAddr, header: Ipv6Header, body: &[u8]) -> Vec<u8> {
     let header = Ipv6Header { payload_len: body.len() as u16, ..header };
     let mut packet = emitted(40, |buffer| header.emit(buffer));
     packet.extend(body);
@@ -97,17 +96,17 @@ pub fn ipv6(from: MacAddr, to: MacAddr, header: Ipv6Header, body: &[u8]) -> Vec<
 }
 
 /// The IPv4 header of a packet of this protocol.
-pub fn header4(from: Host, to: Host, protocol: IpProtocol) -> Ipv4Header {
+pub(crate) fn header4(from: Host, to: Host, protocol: IpProtocol) -> Ipv4Header {
     Ipv4Header::new(from.v4, to.v4, protocol, 0)
 }
 
 /// The IPv6 header of a packet of this protocol.
-pub fn header6(from: Host, to: Host, protocol: IpProtocol) -> Ipv6Header {
+pub(crate) fn header6(from: Host, to: Host, protocol: IpProtocol) -> Ipv6Header {
     Ipv6Header::new(from.v6, to.v6, protocol, 0)
 }
 
 /// A UDP datagram from port 12345 to port 53.
-pub fn datagram(addresses: (IpAddr, IpAddr), payload: &[u8], field: Field) -> Vec<u8> {
+pub(crate) fn datagram(addresses: (IpAddr, IpAddr), payload: &[u8], field: Field) -> Vec<u8> {
     let len = (8 + payload.len()) as u16;
     let header = UdpHeader { source_port: 12345, destination_port: 53, len, checksum: 0 };
     let mut datagram = emitted(8, |buffer| header.emit(buffer));
@@ -116,7 +115,7 @@ pub fn datagram(addresses: (IpAddr, IpAddr), payload: &[u8], field: Field) -> Ve
 }
 
 /// A TCP segment from port 40000 to port 80.
-pub fn segment(addresses: (IpAddr, IpAddr), payload: &[u8], field: Field) -> Vec<u8> {
+pub(crate) fn segment(addresses: (IpAddr, IpAddr), payload: &[u8], field: Field) -> Vec<u8> {
     let header = TcpHeader {
         source_port: 40000,
         destination_port: 80,
@@ -135,10 +134,9 @@ pub fn segment(addresses: (IpAddr, IpAddr), payload: &[u8], field: Field) -> Vec
 }
 
 /// A frame of UDP or TCP in the family of the addresses, from one station to another.
-pub fn transport(protocol: IpProtocol, ends: (Host, Host), v6: bool, payload: &[u8], field: Field) -> Vec<u8> {
+pub(crate) fn transport(protocol: IpProtocol, ends: (Host, Host), v6: bool, payload: &[u8], field: Field) -> Vec<u8> {
     let (from, to) = ends;
-    let addresses: (IpAddr, IpAddr) =
-        if v6 { (from.v6.into(), to.v6.into()) } else { (from.v4.into(), to.v4.into()) };
+    let addresses: (IpAddr, IpAddr) = if v6 { (from.v6.into(), to.v6.into()) } else { (from.v4.into(), to.v4.into()) };
     let body = match protocol {
         IpProtocol::TCP => segment(addresses, payload, field),
         _ => datagram(addresses, payload, field),
@@ -150,17 +148,17 @@ pub fn transport(protocol: IpProtocol, ends: (Host, Host), v6: bool, payload: &[
 }
 
 /// A small IPv4 UDP packet with its checksum.
-pub fn udp4(from: Host, to: Host) -> Vec<u8> {
+pub(crate) fn udp4(from: Host, to: Host) -> Vec<u8> {
     transport(IpProtocol::UDP, (from, to), false, b"hello", Field::Finished)
 }
 
 /// A small IPv6 UDP packet with its checksum.
-pub fn udp6(from: Host, to: Host) -> Vec<u8> {
+pub(crate) fn udp6(from: Host, to: Host) -> Vec<u8> {
     transport(IpProtocol::UDP, (from, to), true, b"hello", Field::Finished)
 }
 
 /// An ARP request of `from` for `to`, broadcast.
-pub fn arp_request(from: Host, to: Ipv4Addr) -> Vec<u8> {
+pub(crate) fn arp_request(from: Host, to: Ipv4Addr) -> Vec<u8> {
     let header = ArpHeader {
         operation: ArpOperation::REQUEST,
         sender_mac: from.mac,
@@ -172,7 +170,7 @@ pub fn arp_request(from: Host, to: Ipv4Addr) -> Vec<u8> {
 }
 
 /// An ARP reply of `from` to `to`.
-pub fn arp_reply(from: Host, to: Host) -> Vec<u8> {
+pub(crate) fn arp_reply(from: Host, to: Host) -> Vec<u8> {
     let header = ArpHeader {
         operation: ArpOperation::REPLY,
         sender_mac: from.mac,
@@ -184,7 +182,7 @@ pub fn arp_reply(from: Host, to: Host) -> Vec<u8> {
 }
 
 /// A neighbour solicitation of `from` for `target`, to the target's solicited-node group.
-pub fn solicitation(from: Host, target: Ipv6Addr) -> Vec<u8> {
+pub(crate) fn solicitation(from: Host, target: Ipv6Addr) -> Vec<u8> {
     let group = solicited_node(target);
     let message = emitted(24, |buffer| Solicitation { target }.emit(buffer));
     let mac = MacAddr::of_ipv6_multicast(group);
@@ -192,7 +190,7 @@ pub fn solicitation(from: Host, target: Ipv6Addr) -> Vec<u8> {
 }
 
 /// A neighbour advertisement of `from` to `to` about `target`.
-pub fn advertisement(from: Host, to: Host, target: Ipv6Addr) -> Vec<u8> {
+pub(crate) fn advertisement(from: Host, to: Host, target: Ipv6Addr) -> Vec<u8> {
     let message = Advertisement { router: false, solicited: true, overrides: true, target };
     discovery((from, to), emitted(24, |buffer| message.emit(buffer)), NdOption::TargetMac(from.mac))
 }
@@ -205,7 +203,7 @@ fn discovery((from, to): (Host, Host), mut message: Vec<u8>, option: NdOption<'_
 }
 
 /// An ICMP echo request or reply.
-pub fn echo4(from: Host, to: Host, kind: Icmpv4Type) -> Vec<u8> {
+pub(crate) fn echo4(from: Host, to: Host, kind: Icmpv4Type) -> Vec<u8> {
     let mut message = emitted(8, |buffer| Icmpv4Header::echo(kind, 7, 1).emit(buffer));
     message.extend(b"are you there?");
     let sum = checksum::sum(&message).finish();
@@ -214,7 +212,7 @@ pub fn echo4(from: Host, to: Host, kind: Icmpv4Type) -> Vec<u8> {
 }
 
 /// An ICMPv6 echo request or reply.
-pub fn echo6(from: Host, to: Host, kind: Icmpv6Type) -> Vec<u8> {
+pub(crate) fn echo6(from: Host, to: Host, kind: Icmpv6Type) -> Vec<u8> {
     let mut message = emitted(8, |buffer| Icmpv6Header::echo(kind, 7, 1).emit(buffer));
     message.extend(b"are you there?");
     let message = summed((from.v6.into(), to.v6.into()), IpProtocol::ICMPV6, message, Field::Finished);
@@ -222,7 +220,7 @@ pub fn echo6(from: Host, to: Host, kind: Icmpv6Type) -> Vec<u8> {
 }
 
 /// A routed packet as it should leave: the MAC addresses of the last leg, one hop counted.
-pub fn routed(packet: &[u8], from: MacAddr, to: MacAddr) -> Vec<u8> {
+pub(crate) fn routed(packet: &[u8], from: MacAddr, to: MacAddr) -> Vec<u8> {
     let parsed = Packet::parse(packet).expect("a test's own packet");
     let body = &packet[parsed.transport_at..];
     match parsed.network {
@@ -236,7 +234,7 @@ pub fn routed(packet: &[u8], from: MacAddr, to: MacAddr) -> Vec<u8> {
 }
 
 /// Whether the IPv4 header's and the transport's checksums are those a receiver accepts.
-pub fn checksums_are_right(frame: &[u8]) -> bool {
+pub(crate) fn checksums_are_right(frame: &[u8]) -> bool {
     let packet = Packet::parse(frame).expect("a frame that left the switch is well formed");
     let header = match packet.network {
         Network::Ipv4(v4) => v4.verify_checksum().is_ok(),
@@ -260,7 +258,7 @@ pub fn checksums_are_right(frame: &[u8]) -> bool {
 }
 
 /// Type and code of the ICMP or ICMPv6 message in a frame, and the word behind its checksum.
-pub fn icmp_of(frame: &[u8]) -> (u8, u8, u32) {
+pub(crate) fn icmp_of(frame: &[u8]) -> (u8, u8, u32) {
     let packet = Packet::parse(frame).expect("a frame that left the switch is well formed");
     match packet.transport {
         Transport::Icmpv4(icmp) => (icmp.kind().0, icmp.code(), u32::from_be_bytes(icmp.rest())),

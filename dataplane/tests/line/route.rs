@@ -20,24 +20,25 @@ const C: Host = host(1, 2);
 const TRUNK: PortId = PortId(4);
 
 /// Gateways of both families in networks 0 and 1 of one VRF.
-pub fn two_networks() -> Plan {
+pub(crate) fn two_networks() -> Plan {
     let addresses = |network| {
         let Host { v4, v6, .. } = gateway(network);
         [(IpAddr::from(v4), 24), (IpAddr::from(v6), 64)]
     };
-    Plan::new(2)
-        .network(1, |network| network.vrf = VrfId(0))
-        .gateway(0, gateway(0).mac, &addresses(0))
-        .gateway(1, gateway(1).mac, &addresses(1))
+    Plan::new(2).network(1, |network| network.vrf = VrfId(0)).gateway(0, gateway(0).mac, &addresses(0)).gateway(
+        1,
+        gateway(1).mac,
+        &addresses(1),
+    )
 }
 
 /// A behind RED in network 0; B behind BLUE and C behind GREEN in network 1.
-pub fn three_pods() -> Plan {
+pub(crate) fn three_pods() -> Plan {
     two_networks().port(RED, 0, A.stated()).port(BLUE, 1, B.stated()).port(GREEN, 1, C.stated())
 }
 
 /// The station as its own network's gateway is addressed on the way to it.
-pub fn by_gateway(to: Host, network: u8) -> Host {
+pub(crate) fn by_gateway(to: Host, network: u8) -> Host {
     to.at(gateway(network).mac)
 }
 
@@ -135,10 +136,7 @@ fn a_default_route_leads_to_a_pod_that_is_a_router() {
 
 #[test]
 fn routing_pushes_pops_and_rewrites_tags() {
-    let plan = two_networks()
-        .port(RED, 0, A.stated())
-        .tagged(TRUNK, 10, 0)
-        .tagged(TRUNK, 20, 1);
+    let plan = two_networks().port(RED, 0, A.stated()).tagged(TRUNK, 10, 0).tagged(TRUNK, 20, 1);
     let mut bed = TestBed::new(plan);
     // B is learned on VLAN 20 of the trunk, from its ARP request for the gateway.
     bed.receive(TRUNK, tagged(20, &arp_request(B, gateway(1).v4)));
@@ -189,9 +187,11 @@ fn two_vrfs_do_not_route_to_each_other() {
 
 #[test]
 fn an_unresolved_next_hop_is_asked_for_and_the_next_packet_passes() {
-    let mut bed = TestBed::new(
-        two_networks().port(RED, 0, A.stated()).port(BLUE, 1, B.stated()).port(GREEN, 1, PortTable::default()),
-    );
+    let mut bed = TestBed::new(two_networks().port(RED, 0, A.stated()).port(BLUE, 1, B.stated()).port(
+        GREEN,
+        1,
+        PortTable::default(),
+    ));
     let packet = udp4(A, by_gateway(C, 0));
     bed.receive(RED, packet.clone());
     bed.turn();
@@ -216,10 +216,7 @@ fn an_unresolved_next_hop_is_solicited_and_believed_in_ipv6() {
     let packet = udp6(A, by_gateway(C, 0));
     bed.receive(RED, packet.clone());
     bed.turn();
-    assert_eq!(
-        bed.moved(),
-        [made(1), received(RED, 1), sent(GREEN, 1), dropped(DropReason::NeighbourUnresolved, 1)]
-    );
+    assert_eq!(bed.moved(), [made(1), received(RED, 1), sent(GREEN, 1), dropped(DropReason::NeighbourUnresolved, 1)]);
     assert_eq!(bed.sent_by(GREEN), [solicitation(gateway(1), C.v6)]);
     bed.receive(GREEN, advertisement(C, gateway(1), C.v6));
     bed.turn();
@@ -235,10 +232,7 @@ fn a_next_hop_is_asked_for_with_the_tag_its_port_expects() {
     let mut bed = TestBed::new(two_networks().port(RED, 0, A.stated()).tagged(TRUNK, 20, 1));
     bed.receive(RED, udp4(A, by_gateway(C, 0)));
     bed.turn();
-    assert_eq!(
-        bed.moved(),
-        [made(1), received(RED, 1), sent(TRUNK, 1), dropped(DropReason::NeighbourUnresolved, 1)]
-    );
+    assert_eq!(bed.moved(), [made(1), received(RED, 1), sent(TRUNK, 1), dropped(DropReason::NeighbourUnresolved, 1)]);
     assert_eq!(bed.sent_by(TRUNK), [tagged(20, &arp_request(gateway(1), C.v4))]);
 }
 

@@ -144,9 +144,13 @@ fn a_vlan_that_a_port_is_not_given_is_dropped_by_name() {
 
 #[test]
 fn a_trunk_with_an_untagged_network_serves_both() {
-    let mut bed = TestBed::new(Plan::new(2).port(RED, 0, A.stated()).port(TRUNK, 0, PortTable::default()).tagged(
-        TRUNK, 11, 1,
-    ).tagged(OTHER_TRUNK, 20, 1));
+    let mut bed = TestBed::new(
+        Plan::new(2).port(RED, 0, A.stated()).port(TRUNK, 0, PortTable::default()).tagged(TRUNK, 11, 1).tagged(
+            OTHER_TRUNK,
+            20,
+            1,
+        ),
+    );
     let hello = |mac: MacAddr| udp4(A.at(mac), B.at(BROADCAST));
     bed.receive(TRUNK, hello(B.mac));
     bed.turn();
