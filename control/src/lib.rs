@@ -10,4 +10,6 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod desired;
+mod paint;
 pub mod reconcile;
+mod units;

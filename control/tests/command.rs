@@ -104,7 +104,7 @@ fn a_daemon_answers_each_question_for_people_and_for_programs() {
         ("status", "NETWORK", "\"pid\":"),
         ("ports", "no-such-device", "\"device\":\"no-such-device\""),
         ("flows", "ACTION", "\"flows\":"),
-        ("counters", "received + made is sent + dropped + held", "\"balanced\":true"),
+        ("counters", "all received is sent + dropped + held", "\"balanced\":true"),
     ] {
         let people = scratch.podlane(&[verb]);
         assert_eq!(people.status.code(), Some(0), "{}", stderr(&people));

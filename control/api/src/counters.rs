@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 /// Packets dropped, by the reason's stable name.
 pub type Dropped = BTreeMap<String, u64>;
 
-/// Where packets went. At every moment the daemon looks, [`balances`](Self::balances) holds.
+/// Where packets went: received = sent + dropped + held. At every moment the daemon looks, [`balances`](Self::balances)
+/// holds.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Ledger {
-    /// Packets that came from a port.
+    /// Packets that came in by a port, or were made by the switch.
     pub received: u64,
-    /// Packets the switch made: its own replies, and the copies of a flood past the first.
+    /// How many of those the switch made itself: its own replies, and the copies of a flood past the first.
     #[serde(default)]
     pub made: u64,
-    /// Packets handed to a port.
+    /// Packets that left by a port.
     pub sent: u64,
     /// Packets still in the switch.
     pub held: u64,
@@ -24,7 +25,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Whether every packet that came in or was made is accounted for.
+    /// Whether every packet is accounted for.
     #[must_use]
     pub fn balances(&self) -> bool {
         let dropped: u64 = self.dropped.values().sum();
@@ -44,15 +45,19 @@ pub struct Counters {
     pub ports: Vec<PortLedger>,
 }
 
-/// One port's share of the ledger: what became of the packets that came from it or were made on its behalf.
-/// `sent` counts those at whatever port they left by.
+/// One port's share of the ledger. What came in by one port leaves by another, so that only the whole balances.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct PortLedger {
     /// The port.
     pub name: String,
-    /// What became of its packets.
-    #[serde(flatten)]
-    pub ledger: Ledger,
+    /// Packets that came in by it.
+    pub received: u64,
+    /// Packets that left by it.
+    pub sent: u64,
+    /// Packets that wait to leave by it.
+    pub held: u64,
+    /// Packets that came in by it and were dropped, by reason.
+    pub dropped: Dropped,
 }
 
 #[cfg(test)]
@@ -61,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_lost_packet_unbalances_the_ledger() {
-        let mut ledger = Ledger { received: 11, made: 1, sent: 7, held: 1, dropped: Dropped::new() };
+        let mut ledger = Ledger { received: 11, made: 2, sent: 7, held: 1, dropped: Dropped::new() };
         assert!(!ledger.balances());
         ledger.dropped.insert("runt".to_owned(), 3);
         assert!(ledger.balances());

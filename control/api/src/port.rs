@@ -50,7 +50,7 @@ pub struct Port {
     pub sent: Traffic,
     /// What came from it and was dropped, packets by reason.
     pub dropped: Dropped,
-    /// Packets that came from it and are still in the switch.
+    /// Packets that wait to leave by it.
     pub held: u64,
     /// What the kernel lost or refused before or after the switch.
     pub kernel: KernelDrops,

@@ -40,7 +40,7 @@ impl LogArgs {
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Json => builder.json().flatten_event(true).init(),
-            LogFormat::Text => builder.with_ansi(super::paint::wants_colour(&std::io::stderr())).init(),
+            LogFormat::Text => builder.with_ansi(crate::paint::wants_colour(&std::io::stderr())).init(),
         }
         Ok(())
     }

@@ -6,10 +6,8 @@
 mod args;
 mod in_process;
 mod log;
-mod paint;
 mod show;
 mod table;
-mod units;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -25,8 +23,10 @@ use crate::daemon::{self, DaemonError};
 use crate::demo;
 use args::{Args, Ask, Verb};
 use log::LogError;
-use paint::Paint;
 use show::Show;
+
+use crate::paint::Paint;
+use crate::units;
 
 /// How long the daemon may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);

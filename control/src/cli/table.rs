@@ -4,7 +4,7 @@ use std::fmt;
 
 use anstyle::Style;
 
-use super::paint::Paint;
+use crate::paint::Paint;
 
 /// A cell: text and how it is set.
 #[derive(Clone, Debug)]

@@ -109,8 +109,7 @@ fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Nu
     let Attached { mtu, unfinished_checksums } = facts;
     let native = port.membership.untagged.as_ref().map(|name| numbers.network(name));
     // In order of the ids already: the map is.
-    let vlans: Vec<_> =
-        port.membership.tagged.iter().map(|(vlan, name)| (vlan.get(), numbers.network(name))).collect();
+    let vlans: Vec<_> = port.membership.tagged.iter().map(|(vlan, name)| (vlan.get(), numbers.network(name))).collect();
     let tagged = vlans.iter().map(|(vlan, network)| (Some(*vlan), *network));
     for (vlan, network) in native.iter().map(|network| (None, *network)).chain(tagged) {
         tables.networks[network.index()].members.push(Member { port: id, vlan, mtu });

@@ -94,14 +94,13 @@ impl Answers {
         let port = |name: &Name| {
             let id = self.engine.numbers().port(name);
             let own = numbers.ports.get(id.index()).cloned().unwrap_or_default();
-            let ledger = Ledger {
+            PortLedger {
+                name: name.to_string(),
                 received: own.received.packets,
-                made: 0,
                 sent: own.sent.packets,
                 held: held(&reports, id),
                 dropped: dropped_by(&own),
-            };
-            PortLedger { name: name.to_string(), ledger }
+            }
         };
         let ports = self.engine.desired().ports.keys().map(port).collect();
         Ok(Counters { balanced: total.balances(), total, ports })
@@ -121,7 +120,10 @@ impl Answers {
         let now = self.engine.began().elapsed().as_millis() as u32;
         let wanted = records.iter().map(|record| self.flow(record, now)).filter(|flow| {
             query.network.as_deref().is_none_or(|name| flow.network == name)
-                && query.port.as_deref().is_none_or(|name| flow.in_port == name || flow.out_port.as_deref() == Some(name))
+                && query
+                    .port
+                    .as_deref()
+                    .is_none_or(|name| flow.in_port == name || flow.out_port.as_deref() == Some(name))
         });
         let mut flows: Vec<Flow> = wanted.inspect(|_| matched += 1).collect();
         // The busiest first: that is what one looks for.

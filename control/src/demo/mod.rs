@@ -16,7 +16,6 @@ mod cores;
 mod ground;
 mod keep;
 mod options;
-mod paint;
 mod pods;
 mod report;
 mod steps;
@@ -46,12 +45,13 @@ pub use switch::{Switch, SwitchError, SwitchPlan};
 use cores::{Cores, CoresError};
 use ground::{Folder, FolderError, Ground};
 use keep::KeepError;
-use paint::Paint;
 use report::{Account, Done, Failure, Measured, Report, StepReport};
 use steps::{STEPS, Step, Target, What};
 use table::Table;
 use traffic::{Bounds, Echo, MeterError, Pair, Tcp, Udp, panic_message};
 use view::View;
+
+use crate::paint::Paint;
 
 /// Between two looks at how far a step got.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

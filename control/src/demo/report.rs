@@ -126,9 +126,9 @@ pub(crate) enum Failure {
     Port { name: String, state: PortState, reason: Option<String> },
     /// Packets are missing.
     #[error(
-        "the ledger does not balance: received {} + made {} is not sent {} + dropped {} + held {}; \
+        "the ledger does not balance: received {} is not sent {} + dropped {} + held {}; \
          please report this as a defect of podlane",
-        .0.received, .0.made, .0.sent, dropped(.0), .0.held
+        .0.received, .0.sent, dropped(.0), .0.held
     )]
     Unbalanced(Ledger),
     /// The user, or the system, ended it.

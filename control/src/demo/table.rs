@@ -6,10 +6,11 @@ use std::fmt::{self, Display, Formatter};
 
 use podlane_api::{Ledger, Port, PortState};
 
-use super::paint::{Paint, count, packets};
 use super::pods::{Family, Network, Pod};
 use super::report::{Figures, Report, StepReport, dropped};
 use super::steps::Group;
+use crate::paint::Paint;
+use crate::units::{count, packet_rate};
 
 /// Width of a pod's column in the picture.
 const COLUMN: usize = 24;
@@ -134,11 +135,10 @@ impl Table<'_> {
     }
 
     fn ledger(&self, f: &mut Formatter<'_>, ledger: &Ledger) -> fmt::Result {
-        let Paint { strong, good, bad, faint } = self.paint;
+        let Paint { strong, good, bad, faint, .. } = self.paint;
         writeln!(f, "\n {strong}{:<29}{:>14}{strong:#}", "ledger", "packets")?;
         let mut line = |name: &str, packets: u64| writeln!(f, " {name:<29}{:>14}", count(packets));
         line("received", ledger.received)?;
-        line("+ made", ledger.made)?;
         line("= sent", ledger.sent)?;
         line("+ dropped", dropped(ledger))?;
         for (reason, packets) in ledger.dropped.iter().filter(|(_, packets)| **packets > 0) {
@@ -150,7 +150,8 @@ impl Table<'_> {
         } else {
             write!(f, " {bad}packets are unaccounted for{bad:#}")?;
         }
-        writeln!(f, " {faint}(made: the switch's own replies, and copies of floods){faint:#}")
+        let made = count(ledger.made);
+        writeln!(f, " {faint}({made} of those received were made by the switch: replies, copies of floods){faint:#}")
     }
 
     fn verdict(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -183,7 +184,7 @@ fn columns(step: &StepReport, figures: &Figures) -> String {
         }
         Figures::Udp { pps, sent, lost, reordered, .. } => {
             let loss = format!("{:.1} %", share(*lost, *sent) * 100.0);
-            let (rate, bytes) = (packets(*pps), step.payload.unwrap_or(0));
+            let (rate, bytes) = (packet_rate(*pps), step.payload.unwrap_or(0));
             format!("{rate:>11}{loss:>11}{bytes:>11}{:>11}", count(*reordered))
         }
     }
@@ -202,7 +203,7 @@ pub(crate) fn words(figures: &Figures) -> String {
             format!("{gbps:.2} Gbit/s there, {back:.2} Gbit/s back")
         }
         Figures::Udp { pps, sent, lost, .. } => {
-            format!("{}, {:.1} % lost", packets(*pps), share(*lost, *sent) * 100.0)
+            format!("{}, {:.1} % lost", packet_rate(*pps), share(*lost, *sent) * 100.0)
         }
     }
 }

@@ -6,10 +6,11 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::paint::{Paint, packets};
 use super::report::StepReport;
 use super::steps::{Group, Step};
 use super::table::{route, words};
+use crate::paint::Paint;
+use crate::units::packet_rate;
 
 /// Cells of the bar that fills in.
 const BAR: usize = 20;
@@ -44,7 +45,7 @@ impl View {
         let rate = match step.group() {
             Group::Echo => format!("{rate:.0} a second"),
             Group::Tcp => format!("{:.2} Gbit/s", rate * 8.0 / 1e9),
-            Group::Udp => packets(rate),
+            Group::Udp => packet_rate(rate),
         };
         let line = format!(
             " {:<5}{:<5} → {:<8}{:<5} {:<8} {bar} {rate}",

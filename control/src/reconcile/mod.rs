@@ -14,8 +14,8 @@
 pub mod board;
 mod crew;
 mod open;
-mod pins;
 mod pass;
+mod pins;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -90,7 +90,8 @@ impl Engine {
         let desired = Arc::new(desired);
         let board = Arc::new(Board::new(&desired));
         let pins = Pins::take(&desired, &board)?;
-        let flows = FlowTable::new(desired.flows.capacity.get() as usize, HashSeed::random()).map_err(StartError::Flows)?;
+        let flows =
+            FlowTable::new(desired.flows.capacity.get() as usize, HashSeed::random()).map_err(StartError::Flows)?;
         let shared = Arc::new(Shared::new(flows, STATIONS));
         let (events, happened) = bounded(1024);
         let crew = Crew::start(setups(&desired)?, &shared, &events)?;

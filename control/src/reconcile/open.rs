@@ -6,8 +6,10 @@ use podlane_api::{PortState, XdpMode};
 use podlane_bpf::{Claim, Program, port_pin};
 use podlane_dataplane::WorkerId;
 use podlane_dataplane::port::Port;
-use podlane_dataplane::port::af_xdp::{Device, DeviceConfig};
 use podlane_dataplane::port::PortError;
+use podlane_dataplane::port::af_xdp::{Device, DeviceConfig};
+use podlane_dataplane::port::fault::{FaultConfig, FaultPort};
+use podlane_dataplane::port::replay::{Pace, ReplayConfig, ReplayPort};
 use podlane_host::{HostError, Link, Links, Netns, NetnsError};
 use podlane_rings::AskMode;
 use thiserror::Error;
@@ -88,10 +90,21 @@ impl Opener<'_> {
     /// # Errors
     /// [`OpenError`]; nothing of the port is left open then.
     pub fn open(&self, port: &desired::Port) -> Result<Opened, OpenError> {
-        let opened = match &port.attachment {
+        let mut opened = match &port.attachment {
             Attachment::Device(device) => self.device(port, device)?,
-            Attachment::Replay(_) => return Err(OpenError::Absent{device:String::new(),place:String::new()}),
+            Attachment::Replay(replay) => Self::replay(port, replay)?,
         };
+        if let Some(fault) = port.fault {
+            let config = FaultConfig {
+                drop: fault.drop.get(),
+                reorder: fault.reorder.get(),
+                corrupt: fault.corrupt.get(),
+                duplicate: 0.0,
+                seed: fault.seed,
+            };
+            let wrap = |(worker, end)| (worker, Box::new(FaultPort::new(end, config)) as Box<dyn Port>);
+            opened.ends = opened.ends.into_iter().map(wrap).collect();
+        }
         Ok(opened)
     }
 
@@ -180,6 +193,23 @@ impl Opener<'_> {
         let share = share.max(LEAST_FILL);
         // The largest power of two within the share.
         (1 << share.ilog2()).min(ring)
+    }
+
+    fn replay(port: &desired::Port, replay: &Replay) -> Result<Opened, OpenError> {
+        let config = ReplayConfig {
+            name: port.name.to_string(),
+            input: replay.input.clone(),
+            output: replay.output.clone(),
+            repeat: 1,
+            pace: Pace::AsFast,
+        };
+        let end = ReplayPort::open(&config)?;
+        Ok(Opened {
+            device: None,
+            ends: vec![(WorkerId(0), Box::new(end))],
+            attached: Attached { mtu: FILE_MTU, unfinished_checksums: false },
+            fate: Fate { state: PortState::Up, reason: None, xdp: None, mtu: None },
+        })
     }
 }
 

@@ -116,7 +116,8 @@ impl Reconciler {
                 true
             }
             Event::WorkerEnded { worker } => {
-                let what = format!("worker {worker} ended by a defect; restart the daemon and report what the log says");
+                let what =
+                    format!("worker {worker} ended by a defect; restart the daemon and report what the log says");
                 tracing::error!("{what}");
                 self.board.write(|facts| facts.fatal = Some(what));
                 // The daemon's main thread waits for signals; without this worker it should not go on.
@@ -130,11 +131,8 @@ impl Reconciler {
 
     fn bring_up(&mut self, name: &Name) -> bool {
         let Some(port) = self.desired.ports.get(name) else { return false };
-        let opener = Opener {
-            desired: &self.desired,
-            workers: &self.workers,
-            pins: self.pins.as_ref().map(Pins::directory),
-        };
+        let opener =
+            Opener { desired: &self.desired, workers: &self.workers, pins: self.pins.as_ref().map(Pins::directory) };
         let attached = opener.open(port).and_then(|opened| {
             self.workers.attach(self.numbers.port(name), opened.ends)?;
             Ok((opened.device, opened.attached, opened.fate))

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use podlane_api::{Flow, Flows, MacAddr};
 
 use super::Show;
-use crate::cli::paint::Paint;
 use crate::cli::table::Lean::{Left, Right};
 use crate::cli::table::{Cell, Table};
-use crate::cli::units::{bytes, count, milliseconds};
+use crate::paint::Paint;
+use crate::units::{bytes, count, milliseconds};
 
 impl Show for Flows {
     fn show(&self, paint: Paint) -> String {

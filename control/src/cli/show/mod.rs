@@ -10,7 +10,7 @@ mod tests;
 
 use podlane_api::Dropped;
 
-use super::paint::Paint;
+use crate::paint::Paint;
 
 /// An answer that people can read.
 pub(super) trait Show {

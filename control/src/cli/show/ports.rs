@@ -5,10 +5,10 @@ use std::fmt::Write;
 use podlane_api::{KernelDrops, Port, PortState, Ports};
 
 use super::{Show, total};
-use crate::cli::paint::Paint;
 use crate::cli::table::Lean::{Left, Right};
 use crate::cli::table::{Cell, Table};
-use crate::cli::units::{bytes, count};
+use crate::paint::Paint;
+use crate::units::{bytes, count};
 
 impl Show for Ports {
     fn show(&self, paint: Paint) -> String {

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use podlane_api::{Network, Poll, Status, Worker};
 
 use super::Show;
-use crate::cli::paint::Paint;
 use crate::cli::table::Lean::{Left, Right};
 use crate::cli::table::{Cell, Table};
-use crate::cli::units::{count, percent, seconds};
+use crate::paint::Paint;
+use crate::units::{count, percent, seconds};
 
 impl Show for Status {
     fn show(&self, paint: Paint) -> String {

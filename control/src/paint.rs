@@ -6,36 +6,40 @@ use anstyle::{AnsiColor, Style};
 
 /// The ways text is set.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Paint {
+pub(crate) struct Paint {
     /// Headings.
-    pub(super) strong: Style,
+    pub(crate) strong: Style,
     /// As it should be.
-    pub(super) good: Style,
+    pub(crate) good: Style,
     /// Not so, but not wrong either.
-    pub(super) odd: Style,
+    pub(crate) odd: Style,
     /// Wrong.
-    pub(super) bad: Style,
+    pub(crate) bad: Style,
+    /// What may be overlooked.
+    pub(crate) faint: Style,
 }
 
 impl Paint {
     /// No colour at all.
-    pub(super) const PLAIN: Self =
-        Self { strong: Style::new(), good: Style::new(), odd: Style::new(), bad: Style::new() };
+    pub(crate) const PLAIN: Self =
+        Self { strong: Style::new(), good: Style::new(), odd: Style::new(), bad: Style::new(), faint: Style::new() };
 
-    const COLOURED: Self = Self {
+    /// Colour for a terminal.
+    pub(crate) const COLOURED: Self = Self {
         strong: Style::new().bold(),
         good: AnsiColor::Green.on_default(),
         odd: AnsiColor::Yellow.on_default(),
         bad: AnsiColor::Red.on_default().bold(),
+        faint: Style::new().dimmed(),
     };
 
     /// What suits a stream.
-    pub(super) fn of(stream: &impl IsTerminal) -> Self {
+    pub(crate) fn of(stream: &impl IsTerminal) -> Self {
         if wants_colour(stream) { Self::COLOURED } else { Self::PLAIN }
     }
 }
 
 /// Whether a stream should get colour (<https://no-color.org>).
-pub(super) fn wants_colour(stream: &impl IsTerminal) -> bool {
+pub(crate) fn wants_colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// A count with a comma at every third digit.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -14,12 +14,12 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// So many of something: `1 port`, `2 ports`.
-pub(super) fn some(number: usize, noun: &str) -> String {
+pub(crate) fn some(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Bytes, in the binary unit that leaves one to four digits before the point.
-pub(super) fn bytes(number: u64) -> String {
+pub(crate) fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let exponent = number.checked_ilog2().unwrap_or(0) / 10;
     match UNITS.get((exponent as usize).wrapping_sub(1)) {
@@ -29,7 +29,7 @@ pub(super) fn bytes(number: u64) -> String {
 }
 
 /// Seconds, as the two largest units that are not zero: `3d 4h`, `4m 7s`, `9s`.
-pub(super) fn seconds(number: u64) -> String {
+pub(crate) fn seconds(number: u64) -> String {
     let parts = [(number / 86_400, "d"), (number / 3_600 % 24, "h"), (number / 60 % 60, "m"), (number % 60, "s")];
     let shown: Vec<String> = parts
         .iter()
@@ -42,12 +42,17 @@ pub(super) fn seconds(number: u64) -> String {
 }
 
 /// Milliseconds below ten seconds, then as [`seconds`].
-pub(super) fn milliseconds(number: u64) -> String {
+pub(crate) fn milliseconds(number: u64) -> String {
     if number < 10_000 { format!("{number}ms") } else { seconds(number / 1_000) }
 }
 
+/// Packets per second, in the unit that leaves three digits.
+pub(crate) fn packet_rate(per_second: f64) -> String {
+    if per_second >= 1e6 { format!("{:.2} Mpps", per_second / 1e6) } else { format!("{:.0} kpps", per_second / 1e3) }
+}
+
 /// A share in percent.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
 }
 
@@ -70,5 +75,10 @@ mod tests {
     fn times_show_two_units() {
         assert_eq!([0, 9, 247, 3_600, 273_700].map(seconds), ["0s", "9s", "4m 7s", "1h", "3d 4h"]);
         assert_eq!([250, 10_000].map(milliseconds), ["250ms", "10s"]);
+    }
+
+    #[test]
+    fn packet_rates_choose_their_unit() {
+        assert_eq!([1_923_000.0, 84_400.0].map(packet_rate), ["1.92 Mpps", "84 kpps"]);
     }
 }
