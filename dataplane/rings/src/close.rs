@@ -24,7 +24,7 @@ const PROBE_MEMORY: usize = 4096;
 impl Socket {
     /// Closes the socket and brings every slot it was lent home.
     ///
-    /// In zero-copy mode this waits until the NIC has let go of the queue (typically 10 to 20 ms). Should it not within
+    /// In zero-copy mode this waits until the NIC has let go of the queue (30 to 75 ms on an emulated `virtio_net`). Should it not within
     /// half a second, the slots stay out and the memory is never unmapped: better lost than written behind our back.
     ///
     /// # Panics

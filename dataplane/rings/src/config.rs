@@ -95,7 +95,8 @@ pub struct SocketConfig {
     pub completion: u32,
     /// Zero-copy, copy or whichever works.
     pub mode: AskMode,
-    /// Receive and send packets of more than one segment. Without it the kernel drops them in silence.
+    /// Receive and send packets of more than one segment. Without it the kernel drops them in silence. Ask for it where the
+    /// MTU is larger than a slot holds: a NIC without multi-buffer zero-copy (`virtio_net`) is bound in copy mode with it.
     pub multi_buffer: bool,
     /// Register the memory with transmit metadata, so that the kernel or NIC finishes checksums. Where it cannot,
     /// [`Socket::transmit`](crate::Socket::transmit) finishes them in software.

@@ -176,7 +176,7 @@ impl Umem {
     /// The packet's segments in order: the head, then the tails chained behind it.
     ///
     /// # Panics
-    /// If the frame is of another memory.
+    /// If the frame is chained and of another memory.
     #[inline]
     pub fn segments<'a>(&'a self, frame: &'a Frame) -> impl Iterator<Item = &'a [u8]> {
         std::iter::once(frame.bytes()).chain(self.tails(frame))
@@ -185,7 +185,7 @@ impl Umem {
     /// Bytes of the whole packet, all segments added.
     ///
     /// # Panics
-    /// If the frame is of another memory.
+    /// If the frame is chained and of another memory.
     #[inline]
     #[must_use]
     pub fn packet_len(&self, frame: &Frame) -> usize {
@@ -195,7 +195,7 @@ impl Umem {
     /// Segments of the packet: 1 unless chained.
     ///
     /// # Panics
-    /// If the frame is of another memory.
+    /// If the frame is chained and of another memory.
     #[inline]
     #[must_use]
     pub fn segment_count(&self, frame: &Frame) -> usize {
