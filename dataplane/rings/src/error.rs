@@ -200,6 +200,17 @@ pub enum SocketError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// libxdp could not put its program on the netdev.
+    #[cfg(feature = "xsk-rs")]
+    #[error(
+        "{at}: libxdp's dispatcher failed: {source}; let podlane steer by a program of its own, or see that libxdp's tools (xdp-loader) work on this host"
+    )]
+    Dispatcher {
+        /// The netdev and queue.
+        at: QueueId,
+        /// libxdp's answer.
+        source: io::Error,
+    },
     /// The netdev was deleted under the socket: close it.
     #[error("{at}: the device is gone; close the port")]
     DeviceGone {

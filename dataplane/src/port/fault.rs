@@ -9,6 +9,9 @@
 //!   the switch's queue     -> dice -> staged  -> inner.transmit
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use podlane_rings::{Frame, FramePool};

@@ -80,9 +80,11 @@ struct Record {
 
 impl Capture {
     pub(super) fn read(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
         let mut bytes = Vec::new();
-        File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST {
+        // A pipe has no size, and a file may grow.
+        if size > LARGEST || file.take(LARGEST + 1).read_to_end(&mut bytes)? as u64 > LARGEST {
             return Err(BadCapture::TooLarge.into());
         }
         Ok(Self::parse(bytes)?)
