@@ -1,0 +1,101 @@
+//! The in-memory line: receive, classify, lookup, apply, dispatch, transmit; 64-byte UDP packets in bursts of 64 on one core.
+//!
+//! `cargo bench -p podlane-benches --bench line` measures all cases, `-- --quick` in a few seconds, `-- l2` those whose name has that in
+//! it. Each figure is a worker's turns divided by the packets they carried, less what the ports cost by themselves.
+//! Left out besides them is what the worker does between turns: a clock reading and a look at its command channel.
+
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, measurement::WallTime};
+use podlane_benches::{
+    bed::{Bed, Case, FRESH},
+    carousel::Device,
+    verdict::{self, Measured, Samples},
+};
+use podlane_dataplane::burst::BURST;
+
+/// Name, what happens, flows, and the most a packet may cost in nanoseconds: VPP's figures on the same machine, and what a
+/// table of a million flows may add.
+const HITS: [(&str, Case, usize, Option<f64>); 9] = [
+    ("l2 hit, 1k flows", Case::Bridge, 1_000, Some(18.0)),
+    ("l2 hit, 1M flows", Case::Bridge, 1_000_000, Some(45.0)),
+    ("l3 hit, 1k flows", Case::Route, 1_000, Some(18.0)),
+    ("l3 hit, 1M flows", Case::Route, 1_000_000, Some(45.0)),
+    ("ipv6 l2 hit, 1k flows", Case::BridgeIpv6, 1_000, Some(18.0)),
+    ("ipv6 l3 hit, 1k flows", Case::RouteIpv6, 1_000, Some(18.0)),
+    ("vlan pop, 1k flows", Case::PopTag, 1_000, None),
+    ("vlan push, 1k flows", Case::PushTag, 1_000, None),
+    ("l2 from pod, 1k flows", Case::FromPod, 1_000, None),
+];
+
+/// The most a miss may cost, nanoseconds.
+const MISS: f64 = 600.0;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(60)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    let mut measured = Vec::new();
+    {
+        let mut group = criterion.benchmark_group("line");
+        group.throughput(Throughput::Elements(BURST as u64)).sampling_mode(SamplingMode::Flat);
+        for (name, case, flows, target) in HITS {
+            measured.push(hit(&mut group, (name, target), case, flows));
+        }
+        for (name, case) in [("l2 miss", Case::Bridge), ("l3 miss", Case::Route)] {
+            measured.push(miss(&mut group, (name, Some(MISS)), case));
+        }
+        group.finish();
+    }
+    verdict::print(&measured);
+    criterion.final_summary();
+}
+
+/// Packets of flows that are in the table.
+fn hit(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    (name, target): (&str, Option<f64>),
+    case: Case,
+    flows: usize,
+) -> Measured {
+    let (whole, device) = (Samples::default(), Samples::default());
+    // Built only if the case is asked for: a million flows take a while.
+    let mut made = None;
+    group.bench_function(name, |bencher| {
+        let (bed, ports) = made.get_or_insert_with(|| (Bed::warm(case, flows), Device::new(case.load(flows))));
+        bencher.iter_custom(|bursts| {
+            device.note(bursts, time(|| (0..bursts).for_each(|_| ports.turn())));
+            whole.note(bursts, time(|| bed.turns(bursts as usize)))
+        });
+    });
+    Measured { name: name.to_owned(), whole, device, target }
+}
+
+/// Packets that each open a flow: resolve and insert. Flows end outside of the time.
+fn miss(group: &mut BenchmarkGroup<'_, WallTime>, (name, target): (&str, Option<f64>), case: Case) -> Measured {
+    let (whole, device) = (Samples::default(), Samples::default());
+    let mut made = None;
+    group.bench_function(name, |bencher| {
+        let (bed, ports) = made.get_or_insert_with(|| (Bed::fresh(case), Device::new(case.load(1_000_000))));
+        bencher.iter_custom(|bursts| {
+            device.note(bursts, time(|| (0..bursts).for_each(|_| ports.turn())));
+            let (mut left, mut took) = (bursts as usize, Duration::ZERO);
+            while left > 0 {
+                let next = left.min(FRESH / BURST);
+                took += time(|| bed.turns(next));
+                bed.sweep();
+                left -= next;
+            }
+            whole.note(bursts, took)
+        });
+    });
+    Measured { name: name.to_owned(), whole, device, target }
+}
+
+fn time(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}

@@ -1,0 +1,234 @@
+//! A worker as the daemon runs it, between two ports that cost next to nothing, turned by hand.
+//!
+//! The worker, its stages, the flow table and the tables are the real ones, so a bench of the [`Bed`] is a bench of the line and
+//! not of a copy of it. Before anything is measured each case is looked at: all packets left by the port they should, as
+//! hits or as misses, and none died.
+
+use core::net::IpAddr;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crossbeam::channel::unbounded;
+use podlane_dataplane::{
+    VrfId,
+    burst::BURST,
+    flow::{FlowTable, HashSeed},
+    stage::resolve::Shared,
+    testbed::Plan,
+    worker::{
+        Worker, WorkerConfig,
+        command::{Command, Line, Report},
+    },
+};
+
+use crate::{
+    carousel::{Carousel, Exit, Load, Rewrite},
+    packets::{self, ENTRY, EXIT, Host, VLAN, host},
+};
+
+/// Flows the table has room for: the million of the benches, and what makes the number even.
+const CAPACITY: usize = 1 << 20;
+
+/// Flows end after so many milliseconds without a packet.
+const IDLE: u32 = 60_000;
+
+/// Turns in a millisecond at about 20 ns a packet: so often the clock ticks, and upkeep has its share.
+const TURNS_A_MILLISECOND: u64 = 800;
+
+/// Fresh flows of the miss case before they are swept away.
+pub const FRESH: usize = 1 << 16;
+
+/// What happens to the packets of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Case {
+    /// IPv4, bridged.
+    Bridge,
+    /// IPv6, bridged.
+    BridgeIpv6,
+    /// IPv4, bridged, from a port whose sender leaves checksums unfinished, as a pod's does.
+    FromPod,
+    /// IPv4, routed.
+    Route,
+    /// IPv6, routed.
+    RouteIpv6,
+    /// IPv4, bridged from a trunk to an access port: the tag comes off.
+    PopTag,
+    /// IPv4, bridged from an access port to a trunk: a tag goes on.
+    PushTag,
+}
+
+impl Case {
+    /// The packets of the case.
+    #[must_use]
+    pub fn load(self, flows: usize) -> Load {
+        let (a, b) = self.ends();
+        let to = match self {
+            Self::Route | Self::RouteIpv6 => Host { mac: host(0, 254).mac, ..b },
+            _ => b,
+        };
+        let (template, ports_at) = match self {
+            Self::BridgeIpv6 | Self::RouteIpv6 => packets::udp6(a, to),
+            Self::PopTag => packets::udp4(a, to, Some(VLAN)),
+            _ => packets::udp4(a, to, None),
+        };
+        let rewrite = match self {
+            Self::Bridge | Self::BridgeIpv6 | Self::FromPod => Rewrite::Nothing,
+            Self::PopTag | Self::PushTag => Rewrite::Tag,
+            Self::Route | Self::RouteIpv6 => Rewrite::Headers,
+        };
+        Load { template, ports_at, rewrite, flows: packets::flows(flows) }
+    }
+
+    /// The tables of the case.
+    fn plan(self) -> Plan {
+        let (a, b) = self.ends();
+        match self {
+            Self::Bridge | Self::BridgeIpv6 => Plan::new(1).port(ENTRY, 0, a.stated()).port(EXIT, 0, b.stated()),
+            Self::FromPod => {
+                let pod = podlane_dataplane::tables::PortTable { unfinished_checksums: true, ..a.stated() };
+                Plan::new(1).port(ENTRY, 0, pod).port(EXIT, 0, b.stated())
+            }
+            Self::Route | Self::RouteIpv6 => {
+                let addresses = |network| {
+                    let gateway = host(network, 254);
+                    [(IpAddr::from(gateway.v4), 24), (IpAddr::from(gateway.v6), 64)]
+                };
+                Plan::new(2)
+                    .network(1, |network| network.vrf = VrfId(0))
+                    .gateway(0, host(0, 254).mac, &addresses(0))
+                    .gateway(1, host(1, 254).mac, &addresses(1))
+                    .port(ENTRY, 0, a.stated())
+                    .port(EXIT, 1, b.stated())
+            }
+            Self::PopTag => Plan::new(1).tagged(ENTRY, VLAN, 0).port(EXIT, 0, b.stated()),
+            Self::PushTag => {
+                let knows_b = move |network: &mut podlane_dataplane::tables::Network| {
+                    network.stations.insert(b.mac, EXIT);
+                };
+                Plan::new(1).network(0, knows_b).port(ENTRY, 0, a.stated()).tagged(EXIT, VLAN, 0)
+            }
+        }
+    }
+
+    /// Who sends to whom.
+    const fn ends(self) -> (Host, Host) {
+        match self {
+            Self::Route | Self::RouteIpv6 => (host(0, 1), host(1, 1)),
+            _ => (host(0, 1), host(0, 2)),
+        }
+    }
+}
+
+/// One worker, one port packets come in by, one they leave by.
+pub struct Bed {
+    worker: Worker,
+    line: Line,
+    open: Arc<AtomicBool>,
+    clock: u32,
+    turns: u64,
+}
+
+impl Bed {
+    /// A worker with the case's tables and ports, and an empty flow table with room for a million flows.
+    ///
+    /// # Panics
+    /// If the machine has no memory or file descriptors for a bench.
+    #[must_use]
+    pub fn new(case: Case, load: Load) -> Self {
+        let shared = Arc::new(Shared::new(
+            FlowTable::new(CAPACITY, HashSeed::fixed()).expect("memory for a million flows"),
+            1024,
+        ));
+        let (events, _nobody) = unbounded();
+        let config = WorkerConfig { flow_idle: IDLE, ..WorkerConfig::default() };
+        let made = Worker::make(vec![(config, load.ready())], &shared, &events);
+        let (worker, line) = made.expect("file descriptors for a bench").pop().expect("one worker was asked for");
+        let open = Arc::new(AtomicBool::new(true));
+        let mut bed = Self { worker, line, open: Arc::clone(&open), clock: 1, turns: 0 };
+        let (back, _former) = unbounded();
+        bed.command(Command::Tables(Arc::new(case.plan().build()), back));
+        bed.command(Command::Attach(ENTRY, Box::new(Carousel::new(load, open))));
+        bed.command(Command::Attach(EXIT, Box::new(Exit)));
+        bed
+    }
+
+    /// A bed that knows the flows. A few of a million may find both their buckets full and stay misses: one in a thousand
+    /// is let pass, and paid for in the figure.
+    ///
+    /// # Panics
+    /// If more miss, or the packets do not all go the way of the case.
+    #[must_use]
+    pub fn warm(case: Case, flows: usize) -> Self {
+        let mut bed = Self::new(case, case.load(flows));
+        bed.turns(2 * flows.div_ceil(BURST) + 1);
+        let before = bed.report();
+        assert!(before.flows >= flows - flows / 1000, "{case:?}: {} of {flows} flows are in the table", before.flows);
+        bed.turns(flows.div_ceil(BURST));
+        bed.assert_moved(case, &before);
+        let missed = bed.report().counters.misses - before.counters.misses;
+        assert!(missed <= flows as u64 / 1000, "{case:?}: {missed} packets of known flows missed");
+        bed
+    }
+
+    /// A bed that has seen a million flows and forgotten them: memory is touched, every packet to come is a miss as long as
+    /// [`Self::sweep`] is called after each [`FRESH`] of them.
+    ///
+    /// # Panics
+    /// If the packets do not all go the way of the case.
+    #[must_use]
+    pub fn fresh(case: Case) -> Self {
+        let mut bed = Self::new(case, case.load(1_000_000));
+        let before = bed.report();
+        bed.turns(FRESH / BURST);
+        let after = bed.report();
+        assert_eq!(after.counters.misses, FRESH as u64, "{case:?}: every packet opens a flow");
+        assert_eq!(after.counters.uncached, 0, "{case:?}: and every flow finds room");
+        bed.assert_moved(case, &before);
+        bed.sweep();
+        bed
+    }
+
+    /// Turns so many times, a full burst each.
+    #[inline]
+    pub fn turns(&mut self, count: usize) {
+        for _ in 0..count {
+            self.turns += 1;
+            if self.turns.is_multiple_of(TURNS_A_MILLISECOND) {
+                self.clock += 1;
+            }
+            self.worker.turn(self.clock);
+        }
+    }
+
+    /// Ends every flow, as idleness would.
+    pub fn sweep(&mut self) {
+        self.open.store(false, Ordering::Relaxed);
+        self.clock += IDLE;
+        while self.worker.report().flows > 0 {
+            self.clock += 100;
+            self.worker.turn(self.clock);
+        }
+        self.open.store(true, Ordering::Relaxed);
+    }
+
+    /// What the worker says of itself.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.worker.report()
+    }
+
+    fn assert_moved(&self, case: Case, before: &Report) {
+        let (before, now) = (&before.counters, &self.report().counters);
+        let packets = now.received() - before.received();
+        assert!(packets > 0 && now.balanced(), "{case:?}: the ledger is balanced");
+        let left = now.ports[EXIT.index()].sent.packets - before.ports[EXIT.index()].sent.packets;
+        assert_eq!((left, now.lost()), (packets, 0), "{case:?}: every packet leaves by the exit");
+    }
+
+    fn command(&mut self, command: Command) {
+        assert!(self.line.send(command).is_ok(), "a worker turned by hand never ends");
+        self.worker.obey();
+    }
+}

@@ -1,0 +1,134 @@
+//! Packets of 64 bytes, and the flows they belong to.
+//!
+//! Flows differ in their ports only, so that one template makes all packets of a case.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use podlane_dataplane::{PortId, tables::PortTable};
+use podlane_wire::{EtherType, EthernetHeader, IpProtocol, Ipv4Header, Ipv6Header, MacAddr, UdpHeader};
+
+/// Bytes of every packet, from the destination MAC address on; the check sequence is the wire's.
+pub const PACKET: usize = 64;
+
+/// The port packets come in by.
+pub const ENTRY: PortId = PortId(1);
+/// The port they leave by.
+pub const EXIT: PortId = PortId(2);
+/// The VLAN of the tagged cases.
+pub const VLAN: u16 = 10;
+
+/// A station: one MAC address and an address of each family.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Its IPv4 address.
+    pub v4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub v6: Ipv6Addr,
+}
+
+/// Station `number` of network `network`; number 254 is the gateway.
+#[must_use]
+pub const fn host(network: u8, number: u8) -> Host {
+    Host {
+        mac: MacAddr([2, 0, 0, 0, network, number]),
+        v4: Ipv4Addr::new(10, 0, network, number),
+        v6: Ipv6Addr::new(0xfd00, network as u16, 0, 0, 0, 0, 0, number as u16),
+    }
+}
+
+impl Host {
+    /// A port that states this station and no other.
+    #[must_use]
+    pub fn stated(self) -> PortTable {
+        PortTable { mac: Some(self.mac), addresses: vec![self.v4.into(), self.v6.into()], ..PortTable::default() }
+    }
+}
+
+/// A packet, and where its ports are.
+pub type Template = ([u8; PACKET], usize);
+
+/// UDP over IPv4, behind a tag if there is one.
+///
+/// # Panics
+/// Never: the headers fit 64 bytes.
+#[must_use]
+pub fn udp4(from: Host, to: Host, vlan: Option<u16>) -> Template {
+    let (mut packet, l3) = ethernet(from, to, vlan, EtherType::IPV4);
+    let payload = PACKET - l3 - 20;
+    let header = Ipv4Header::new(from.v4, to.v4, IpProtocol::UDP, payload as u16);
+    header.emit(&mut packet[l3..]).expect("an IPv4 header fits");
+    udp(&mut packet[l3 + 20..], payload);
+    (packet, l3 + 20)
+}
+
+/// UDP over IPv6.
+///
+/// # Panics
+/// Never: the headers fit 64 bytes.
+#[must_use]
+pub fn udp6(from: Host, to: Host) -> Template {
+    let (mut packet, l3) = ethernet(from, to, None, EtherType::IPV6);
+    let payload = PACKET - l3 - 40;
+    let header = Ipv6Header::new(from.v6, to.v6, IpProtocol::UDP, payload as u16);
+    header.emit(&mut packet[l3..]).expect("an IPv6 header fits");
+    udp(&mut packet[l3 + 40..], payload);
+    (packet, l3 + 40)
+}
+
+fn ethernet(from: Host, to: Host, vlan: Option<u16>, ethertype: EtherType) -> Template {
+    let mut packet = [0; PACKET];
+    let outer = if vlan.is_some() { EtherType::VLAN } else { ethertype };
+    let header = EthernetHeader { destination: to.mac, source: from.mac, ethertype: outer };
+    header.emit(&mut packet).expect("an Ethernet header fits");
+    let Some(id) = vlan else { return (packet, 14) };
+    packet[14..16].copy_from_slice(&id.to_be_bytes());
+    packet[16..18].copy_from_slice(&ethertype.0.to_be_bytes());
+    (packet, 18)
+}
+
+/// Ports are written for each packet, so the checksum is left out (0, RFC 768); the switch does not look.
+fn udp(buffer: &mut [u8], len: usize) {
+    let header = UdpHeader { source_port: 0, destination_port: 0, len: len as u16, checksum: 0 };
+    header.emit(buffer).expect("a UDP header fits");
+}
+
+/// The ports of `count` flows (at most 1,000 times 65,535), each once, in an order no prefetcher guesses.
+#[must_use]
+pub fn flows(count: usize) -> Arc<[[u8; 4]]> {
+    let mut flows: Vec<[u8; 4]> = (0..count as u32).map(ports).collect();
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for last in (1..flows.len()).rev() {
+        flows.swap(last, random.below(last + 1));
+    }
+    flows.into()
+}
+
+/// A thousand source ports to each destination port.
+fn ports(flow: u32) -> [u8; 4] {
+    let source = (1024 + flow % 1000) as u16;
+    let destination = (1 + flow / 1000) as u16;
+    let ([a, b], [c, d]) = (source.to_be_bytes(), destination.to_be_bytes());
+    [a, b, c, d]
+}
+
+/// Marsaglia's xorshift64: the same order in every run.
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub const fn draw(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub const fn below(&mut self, bound: usize) -> usize {
+        ((self.draw() as u128 * bound as u128) >> 64) as usize
+    }
+}

@@ -1,0 +1,72 @@
+//! What a bench ends with: one line a case, as plain text, against the target.
+//!
+//! Criterion's own output says how a figure moved since the last run; this says whether it is good enough.
+
+use std::{cell::RefCell, time::Duration};
+
+use podlane_dataplane::burst::BURST;
+
+/// Samples of one measurement, nanoseconds a packet.
+#[derive(Default)]
+pub struct Samples(RefCell<Vec<f64>>);
+
+impl Samples {
+    /// Notes that so many bursts took so long, and passes the time on.
+    pub fn note(&self, bursts: u64, took: Duration) -> Duration {
+        let packets = (bursts * BURST as u64).max(1);
+        self.0.borrow_mut().push(took.as_nanos() as f64 / packets as f64);
+        took
+    }
+
+    /// The sample that this share of all samples is below; 0 if there are none.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> f64 {
+        let mut sorted = self.0.borrow().clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = (sorted.len().saturating_sub(1)) as f64 * share;
+        sorted.get(at.round() as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether nothing was measured, because the case was filtered out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+}
+
+/// One case, measured.
+pub struct Measured {
+    /// Its name.
+    pub name: String,
+    /// Line and device together.
+    pub whole: Samples,
+    /// The device alone.
+    pub device: Samples,
+    /// The most a packet may cost in the line, nanoseconds.
+    pub target: Option<f64>,
+}
+
+/// Prints a line a case: the line's cost is the whole's median less the device's. On a busy machine the least sample says
+/// more than the median, so it stands beside it.
+pub fn print(cases: &[Measured]) {
+    println!("\nnanoseconds a packet: line = whole - device, medians; least = the same of the fastest samples;");
+    println!("spread = the middle half of the whole");
+    println!(
+        "{:<24} {:>8} {:>8} {:>8} {:>8}   {:>19} {:>8}",
+        "case", "whole", "device", "line", "least", "spread", "target"
+    );
+    for case in cases.iter().filter(|case| !case.whole.is_empty()) {
+        let (whole, device) = (case.whole.quantile(0.5), case.device.quantile(0.5));
+        let line = whole - device;
+        let least = case.whole.quantile(0.0) - case.device.quantile(0.0);
+        let spread = format!("{:.2} - {:.2}", case.whole.quantile(0.25), case.whole.quantile(0.75));
+        let (target, verdict) = match case.target {
+            Some(target) => (format!("{target:.0}"), if line <= target { "ok" } else { "over" }),
+            None => ("-".to_owned(), ""),
+        };
+        println!(
+            "{:<24} {whole:>8.2} {device:>8.2} {line:>8.2} {least:>8.2}   {spread:>19} {target:>8} {verdict}",
+            case.name
+        );
+    }
+}
