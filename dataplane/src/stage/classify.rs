@@ -190,13 +190,14 @@ impl Packet<'_> {
         const AUTHENTICATION: u8 = 51;
         const DESTINATION: u8 = 60;
         let (mut next, mut at) = (first, start);
-        for _ in 0..EXTENSIONS {
+        // One step more than there may be headers: the last finds what they lead to.
+        for _ in 0..=EXTENSIONS {
             let unit = match next {
                 HOP_BY_HOP | ROUTING | DESTINATION => 8,
                 AUTHENTICATION => 4,
                 FRAGMENT => {
-                    let header = self.bytes.get(at..at + 8).ok_or(DropReason::Ipv6Header)?;
-                    return Ok((header[0], 0));
+                    let header = self.bytes.get(at..end.min(at + 8)).and_then(|header| header.first_chunk::<8>());
+                    return Ok((header.ok_or(DropReason::Ipv6Header)?[0], 0));
                 }
                 // 59 is "no next header"; anything unknown is a protocol we have no ports for.
                 _ => return Ok((next, at)),

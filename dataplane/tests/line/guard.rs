@@ -9,7 +9,7 @@ use podlane_dataplane::{
 use podlane_wire::MacAddr;
 
 use crate::{
-    packets::{BLUE, GREEN, Host, RED, advertisement, arp_reply, arp_request, gateway, host, solicitation, udp4, udp6},
+    packets::{BLUE, GREEN, Host, advertisement, arp_reply, arp_request, gateway, host, solicitation, udp4, udp6},
     route::{by_gateway, three_pods, two_networks},
 };
 
