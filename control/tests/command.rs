@@ -24,13 +24,14 @@ impl Scratch {
         self.0.join("podlane.sock")
     }
 
-    /// A configuration that runs anywhere: it waits for a device that never comes.
+    /// A configuration that runs anywhere and for anybody: its port is a file.
     fn config(&self) -> PathBuf {
         let core = core_affinity::get_core_ids().and_then(|cores| cores.first().copied()).map_or(0, |core| core.id);
         let text = format!(
             "[daemon]\nsocket = \"{}\"\npin = false\n[workers]\ncores = [{core}]\n[[network]]\nname = \"blue\"\n\
-             [[port]]\nname = \"red\"\ndevice = \"no-such-device\"\nnetwork = \"blue\"\n",
-            self.socket().display()
+             [[port]]\nname = \"red\"\nkind = \"replay\"\noutput = \"{}\"\nnetwork = \"blue\"\n",
+            self.socket().display(),
+            self.0.join("out.pcap").display()
         );
         let path = self.0.join("podlane.toml");
         fs::write(&path, text).expect("the configuration");
@@ -102,7 +103,7 @@ fn a_daemon_answers_each_question_for_people_and_for_programs() {
     let mut daemon = Daemon::start(&scratch);
     for (verb, in_text, in_json) in [
         ("status", "NETWORK", "\"pid\":"),
-        ("ports", "no-such-device", "\"device\":\"no-such-device\""),
+        ("ports", "replay", "\"kind\":\"replay\""),
         ("flows", "ACTION", "\"flows\":"),
         ("counters", "all received is sent + dropped + held", "\"balanced\":true"),
     ] {
@@ -198,7 +199,11 @@ fn check_tells_good_from_bad_by_its_exit_status() {
     assert!(stdout(&good).contains("good: 1 network, 1 port, 0 routes"), "{}", stdout(&good));
 
     let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, text.replace("device", "devise").replace("\"blue\"\n[[", "\"bleu\"\nmtu = 1\n[[")).unwrap();
+    fs::write(
+        &config,
+        text.replace("kind = \"replay\"\noutput", "devise").replace("\"blue\"\n[[", "\"bleu\"\nmtu = 1\n[["),
+    )
+    .unwrap();
     let bad = podlane().arg("check").arg(&config).output().unwrap();
     assert_eq!(bad.status.code(), Some(2));
     let lines = stderr(&bad);

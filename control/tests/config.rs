@@ -50,6 +50,30 @@ fn every_mistake_is_told_at_its_place() {
     }
 }
 
+/// A configuration of so many pods.
+fn pods(count: usize) -> String {
+    let ports = (0..count).map(|pod| format!("[[port]]\nname = \"p{pod}\"\ndevice = \"v{pod}\"\nnetwork = \"blue\"\n"));
+    format!("[workers]\ncores = [0]\n[[network]]\nname = \"blue\"\n{}", ports.collect::<String>())
+}
+
+#[test]
+fn two_hundred_pods_need_no_other_memory_than_two() {
+    let desired = podlane::config::parse(&pods(200), &machine()).unwrap();
+    assert_eq!(desired.ports.len(), 200);
+}
+
+#[test]
+fn more_ports_than_numbers_are_refused_at_the_first_too_many() {
+    let with_memory = |count| pods(count).replace("cores = [0]", "cores = [0]\nframes = 1_000_000");
+    assert!(podlane::config::parse(&with_memory(4_095), &machine()).is_ok());
+    let findings = podlane::config::parse(&with_memory(4_096), &machine()).unwrap_err();
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!(
+        finding.to_string(),
+        "16386:1: port \"p4095\": there are 4096 ports, more than a switch can have (at most 4095: give the rest to a second instance)"
+    );
+}
+
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     let error = load(Path::new("/nonexistent/podlane.toml"), &machine()).unwrap_err();

@@ -46,7 +46,7 @@ pub struct Worker {
     pub poll: Poll,
     /// Turns of its loop.
     pub turns: u64,
-    /// The share of its time in turns that moved packets, 0 to 1, over about the last second.
+    /// The share of its turns that moved packets, 0 to 1, since it started.
     pub busy_ratio: f64,
     /// Packets it received.
     pub packets: u64,

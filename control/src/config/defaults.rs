@@ -11,7 +11,7 @@ pub(super) const PIN: bool = true;
 
 /// Spinning takes a whole core, so it is asked for, never assumed.
 pub(super) const POLL: Poll = Poll::Adaptive;
-/// 64 MiB a worker: the rings of 16 ports.
+/// 64 MiB a worker: full rings for a dozen ports, and a burst for each of 384.
 pub(super) const FRAMES: FrameCount = sure(FrameCount::new(32_768));
 pub(super) const FRAME_BYTES: FrameBytes = FrameBytes::TwoKiB;
 

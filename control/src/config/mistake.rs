@@ -51,9 +51,13 @@ pub enum Mistake {
     #[error("this process may not run on core {core} (it has {})", cores(had))]
     NoSuchCore { core: usize, had: Vec<usize> },
     #[error(
-        "{frames} frames do not fill the rings of {sockets} sockets, which take {needed} (raise frames, or lower the ports' ring)"
+        "{frames} frames are too few for {ports} ports, whose queues take {needed} at least (raise frames, or lower the ports' queues)"
     )]
-    TooFewFrames { frames: FrameCount, sockets: u64, needed: u64 },
+    TooFewFrames { frames: FrameCount, ports: u32, needed: u64 },
+    #[error(
+        "there are {count} {what}s, more than a switch can have (at most {most}: give the rest to a second instance)"
+    )]
+    TooMany { what: &'static str, count: usize, most: usize },
 
     #[error("gateway {gateway} is not a station's address in {subnet} (choose another, such as {instead})")]
     GatewayNotHost { gateway: Gateway, subnet: Prefix, instead: IpAddr },

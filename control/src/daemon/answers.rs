@@ -344,13 +344,6 @@ fn warnings(facts: &Facts, reports: &[Report], used: usize, capacity: usize) -> 
                 "worker {worker} has {free} of {total} frames free; raise `frames` under [workers] or lower `ring`"
             ));
         }
-        // Once a second on average: the core is shared, and polling collapses there.
-        if report.pace.preempted > 100 && report.pace.preempted * 1000 > report.pace.uptime_ms {
-            warnings.push(format!(
-                "worker {} was put off its core {} times; keep other processes off it (isolcpus, cpuset)",
-                report.worker, report.pace.preempted
-            ));
-        }
     }
     warnings
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod answers;
+mod rights;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 pub use answers::Answers;
+pub use rights::RightsError;
 pub use server::Server;
 
 use crate::desired::Desired;
@@ -33,6 +35,9 @@ pub trait Answer: Send + Sync {
 /// The daemon could not start, or not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
+    /// The process lacks a right.
+    #[error(transparent)]
+    Rights(#[from] RightsError),
     /// The socket is not to be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -68,7 +73,8 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`] when it could not start; nothing is left behind then.
     pub fn start(desired: Desired, socket: Option<&Path>) -> Result<Self, DaemonError> {
-        // The socket first: its lock is what tells two daemons apart before they touch anything else.
+        rights::check(&desired)?;
+        // The socket next: its lock is what tells two daemons apart before they touch anything else.
         let listener = socket.map(Listener::bind).transpose()?;
         let answers = Arc::new(Answers::new(Engine::start(desired)?));
         let serve = |listener: Listener| {

@@ -19,7 +19,7 @@ pub use network::{FloodLimit, Network, Route, Target};
 pub use podlane_api::{Gateway, MacAddr, Poll};
 pub use port::{Attachment, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, VlanId, Xdp};
 pub use prefix::Prefix;
-pub use size::{FlowCapacity, FrameBytes, FrameCount, Mtu, RingSize};
+pub use size::{FlowCapacity, FrameBytes, FrameCount, LEAST_FILL, Mtu, RingSize};
 
 /// All that one daemon should do.
 #[derive(Clone, PartialEq, Debug)]

@@ -49,6 +49,18 @@ bounded! {
     FlowCapacity: 1_024 to 67_108_864;
 }
 
+/// The frames that each queue of a device has at least, for what may arrive: a burst.
+pub const LEAST_FILL: u32 = 64;
+
+impl FrameCount {
+    /// Frames that each of so many ports may keep lent to the kernel: an equal share of three quarters of a worker's; the
+    /// last quarter is for packets under way.
+    #[must_use]
+    pub fn share(self, ports: u32) -> u32 {
+        self.0 / 4 * 3 / ports.max(1)
+    }
+}
+
 /// The size of a frame. The kernel takes no larger ones than a page.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum FrameBytes {
@@ -82,6 +94,12 @@ impl FrameBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_share_three_quarters_of_the_frames() {
+        let frames = FrameCount::new(32_768).unwrap();
+        assert_eq!([0, 1, 200].map(|ports| frames.share(ports)), [24_576, 24_576, 122]);
+    }
 
     #[test]
     fn the_bounds_are_inclusive() {

@@ -60,6 +60,12 @@ impl Board {
         self.lock().clone()
     }
 
+    /// What has become of one port.
+    #[must_use]
+    pub fn read_port(&self, name: &Name) -> Option<Fate> {
+        self.lock().ports.get(name).cloned()
+    }
+
     /// Changes the facts.
     pub fn write(&self, change: impl FnOnce(&mut Facts)) {
         change(&mut self.lock());

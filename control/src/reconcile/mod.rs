@@ -4,7 +4,7 @@
 //!   Desired --> Engine::start --> workers (closed)
 //!                   |
 //!                   +--> reconciler thread: every link event, port death, or quarter second
-//!                            for each port: absent -> wait | there -> open, attach | died -> detach
+//!                            for each port: absent -> wait | there -> open, attach | died, gone -> detach
 //!                            something changed? -> compile -> publish to every worker -> acknowledged
 //! ```
 //!
@@ -12,17 +12,18 @@
 //! worker gets a finished port or finished tables between two of its turns.
 
 pub mod board;
+mod cores;
 mod crew;
 mod open;
 mod pass;
 mod pins;
+mod world;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam::channel::{Sender, bounded};
-use podlane_api::PortState;
 use podlane_dataplane::flow::{FlowTable, HashSeed};
 use podlane_dataplane::stage::resolve::Shared;
 use podlane_dataplane::worker::command::Report;
@@ -36,8 +37,10 @@ pub use crew::{PATIENCE, Silent, Workers};
 
 use crate::compile::Numbers;
 use crate::desired::{Desired, FrameBytes};
+use cores::Cores;
 use pass::Reconciler;
 use pins::{PinLockError, Pins};
+use world::World;
 
 /// MAC addresses and neighbours that can be learned, for all networks together.
 const STATIONS: usize = 65_536;
@@ -106,7 +109,10 @@ impl Engine {
             pins,
             happened,
             stopped,
+            world: World::of(&desired),
+            cores: Cores::of(&desired),
             up: Default::default(),
+            been_up: Default::default(),
             retry: Default::default(),
             generation: 0,
         };

@@ -10,14 +10,15 @@ use podlane_dataplane::port::PortError;
 use podlane_dataplane::port::af_xdp::{Device, DeviceConfig};
 use podlane_dataplane::port::fault::{FaultConfig, FaultPort};
 use podlane_dataplane::port::replay::{Pace, ReplayConfig, ReplayPort};
-use podlane_host::{HostError, Link, Links, Netns, NetnsError};
+use podlane_host::{Link, NetnsError};
 use podlane_rings::AskMode;
 use thiserror::Error;
 
 use super::board::Fate;
 use super::crew::{Silent, Workers};
+use super::world::{Found, Missing, Spot, World};
 use crate::compile::Attached;
-use crate::desired::{self, Attachment, Desired, Mode, Queues, Replay, Role, Xdp};
+use crate::desired::{self, Attachment, Desired, FrameBytes, LEAST_FILL, Mode, Queues, Replay, Role, Xdp};
 
 /// Frames in front of a packet that arrived: what XDP leaves for pushed headers.
 const HEADROOM: u32 = 256;
@@ -25,26 +26,16 @@ const HEADROOM: u32 = 256;
 const LINK_HEADER: u32 = 22;
 /// The MTU of a port without a device: nothing is too long for a file.
 const FILE_MTU: u16 = 9216;
-/// The smallest fill ring worth having: a burst.
-const LEAST_FILL: u32 = 64;
 
 /// Why a port is not up.
 #[derive(Debug, Error)]
-pub enum OpenError {
+pub(super) enum OpenError {
     /// Its device is not there, yet.
-    #[error("no device {device} in {place}; it is attached as soon as it appears")]
-    Absent {
-        /// The name.
-        device: String,
-        /// The network namespace.
-        place: String,
-    },
-    /// The namespace of its device cannot be opened.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// The namespace of its device cannot be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
-    /// The kernel was asked about its device and refused.
-    #[error(transparent)]
-    Host(#[from] HostError),
     /// The device is there, but does not serve.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -54,34 +45,47 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What to show for the port.
-    #[must_use]
-    pub fn fate(&self) -> Fate {
-        let state = if matches!(self, Self::Absent { .. }) { PortState::Waiting } else { PortState::Failed };
-        Fate::not_up(state, self.to_string())
+    /// Whether nothing is wrong but that the device is not there.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing(Missing::Device { .. } | Missing::Namespace { .. }) | Self::Port(PortError::Gone { .. })
+        )
     }
 }
 
+/// The control side's half of a device, and what it was when it was opened.
+pub(super) struct OpenDevice {
+    /// Its program.
+    pub(super) half: Device,
+    /// Where it is.
+    pub(super) spot: Spot,
+    /// Whether its sockets take packets longer than a frame.
+    pub(super) spans_frames: bool,
+}
+
 /// A port that is open but not yet attached.
-pub struct Opened {
+pub(super) struct Opened {
     /// What outlives its workers' ends.
-    pub device: Option<Device>,
+    pub(super) device: Option<OpenDevice>,
     /// The workers' ends.
-    pub ends: Vec<(WorkerId, Box<dyn Port>)>,
+    pub(super) ends: Vec<(WorkerId, Box<dyn Port>)>,
     /// What compile needs to know.
-    pub attached: Attached,
+    pub(super) attached: Attached,
     /// What to show.
-    pub fate: Fate,
+    pub(super) fate: Fate,
 }
 
 /// Opens ports as one set of desires has them.
-pub struct Opener<'a> {
+pub(super) struct Opener<'a> {
     /// The desires.
-    pub desired: &'a Desired,
+    pub(super) desired: &'a Desired,
     /// The workers.
-    pub workers: &'a Workers,
+    pub(super) workers: &'a Workers,
     /// Where pins go, if there are any.
-    pub pins: Option<&'a Path>,
+    pub(super) pins: Option<&'a Path>,
+    /// The devices there are.
+    pub(super) world: &'a World,
 }
 
 impl Opener<'_> {
@@ -89,7 +93,7 @@ impl Opener<'_> {
     ///
     /// # Errors
     /// [`OpenError`]; nothing of the port is left open then.
-    pub fn open(&self, port: &desired::Port) -> Result<Opened, OpenError> {
+    pub(super) fn open(&self, port: &desired::Port) -> Result<Opened, OpenError> {
         let mut opened = match &port.attachment {
             Attachment::Device(device) => self.device(port, device)?,
             Attachment::Replay(replay) => Self::replay(port, replay)?,
@@ -109,11 +113,10 @@ impl Opener<'_> {
     }
 
     fn device(&self, port: &desired::Port, device: &desired::Device) -> Result<Opened, OpenError> {
-        let netns = device.netns.as_ref().map(Netns::open).transpose()?;
-        let link = self.link(device, netns.as_ref())?;
-        let config = self.device_config(port, device, &link);
-        let mut pools = self.workers.lend((config.fill * config.queues) as usize)?;
-        let opened = match &netns {
+        let Found { spot, link, netns } = self.world.find(device)?;
+        let config = self.device_config(port, device, link);
+        let mut pools = self.workers.lend((config.fill * self.queues_each(config.queues)) as usize)?;
+        let opened = match netns {
             Some(netns) => netns.run(|| Device::open(&config, &mut pools)),
             None => Ok(Device::open(&config, &mut pools)),
         };
@@ -128,7 +131,7 @@ impl Opener<'_> {
             podlane_bpf::AttachMode::Generic => XdpMode::Generic,
         };
         Ok(Opened {
-            device: Some(device_half),
+            device: Some(OpenDevice { half: device_half, spot, spans_frames: config.multi_buffer }),
             ends: ends.into_iter().map(|(worker, end)| (worker, Box::new(end) as Box<dyn Port>)).collect(),
             attached: Attached {
                 mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
@@ -138,26 +141,13 @@ impl Opener<'_> {
         })
     }
 
-    fn link(&self, device: &desired::Device, netns: Option<&Netns>) -> Result<Link, OpenError> {
-        let mut links = match netns {
-            Some(netns) => Links::open_in(netns)?,
-            None => Links::open()?,
-        };
-        links.by_name(device.name.as_str()).map_err(|error| match error {
-            HostError::NoSuchLink { .. } => OpenError::Absent {
-                device: device.name.to_string(),
-                place: device.netns.as_ref().map_or("this network namespace".into(), |path| path.display().to_string()),
-            },
-            error => OpenError::Host(error),
-        })
-    }
-
     fn device_config(&self, port: &desired::Port, device: &desired::Device, link: &Link) -> DeviceConfig {
         let workers = &self.desired.workers;
         let most = match device.queues {
             Queues::All => link.rx_queues.min(link.tx_queues),
             Queues::First(count) => u32::from(count),
         };
+        let queues = most.clamp(1, podlane_bpf::MAX_QUEUES);
         DeviceConfig {
             name: device.name.to_string(),
             ifindex: link.index,
@@ -177,22 +167,25 @@ impl Opener<'_> {
                 Mode::Copy => AskMode::Copy,
             },
             ring: device.ring.get(),
-            fill: self.fill(device.ring.get()),
-            queues: most.max(1),
-            multi_buffer: link.mtu + LINK_HEADER + HEADROOM > workers.frame_bytes.get(),
+            fill: self.fill(device.ring.get(), queues),
+            queues,
+            multi_buffer: spans_frames(link.mtu, workers.frame_bytes),
             checksum_offload: device.checksum_offload,
         }
     }
 
-    /// Frames lent to the kernel per queue: a ring's worth, unless many ports share the worker's frames. A quarter of
-    /// those stays for packets under way.
-    fn fill(&self, ring: u32) -> u32 {
+    /// Frames lent to the kernel per queue: a ring's worth, unless the port's share of the worker's frames is smaller.
+    fn fill(&self, ring: u32, queues: u32) -> u32 {
         let devices = |port: &&desired::Port| matches!(port.attachment, Attachment::Device(_));
-        let ports = self.desired.ports.values().filter(devices).count().max(1);
-        let share = self.desired.workers.frames.get() / 4 * 3 / u32::try_from(ports).unwrap_or(u32::MAX);
-        let share = share.max(LEAST_FILL);
+        let ports = u32::try_from(self.desired.ports.values().filter(devices).count()).unwrap_or(u32::MAX);
+        let share = self.desired.workers.frames.share(ports) / self.queues_each(queues);
         // The largest power of two within the share.
-        (1 << share.ilog2()).min(ring)
+        (1 << share.max(LEAST_FILL).ilog2()).min(ring)
+    }
+
+    /// Queues of one device that the same worker serves at most.
+    fn queues_each(&self, queues: u32) -> u32 {
+        queues.div_ceil(u32::try_from(self.workers.count()).unwrap_or(u32::MAX))
     }
 
     fn replay(port: &desired::Port, replay: &Replay) -> Result<Opened, OpenError> {
@@ -213,8 +206,13 @@ impl Opener<'_> {
     }
 }
 
+/// Whether the longest packet of a device does not fit into one frame.
+pub(super) fn spans_frames(mtu: u32, frame: FrameBytes) -> bool {
+    mtu + LINK_HEADER + HEADROOM > frame.get()
+}
+
 /// Where an instance's pins are.
 #[must_use]
-pub fn pin_directory(instance: &str) -> PathBuf {
+pub(super) fn pin_directory(instance: &str) -> PathBuf {
     Path::new("/sys/fs/bpf/podlane").join(instance)
 }

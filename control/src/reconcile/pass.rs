@@ -1,33 +1,48 @@
 //! The reconciler's loop: one pass brings the world as near to what is desired as it can be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, TryRecvError};
 use podlane_api::PortState;
 use podlane_dataplane::Generation;
-use podlane_dataplane::port::af_xdp::Device;
+use podlane_dataplane::port::PortError;
 use podlane_dataplane::worker::command::Event;
-use podlane_host::LinkEvents;
 
 use super::board::{Board, Fate};
+use super::cores::Cores;
 use super::crew::Workers;
-use super::open::{OpenError, Opener};
+use super::open::{OpenDevice, OpenError, Opener, spans_frames};
 use super::pins::Pins;
+use super::world::{Missing, World};
 use crate::compile::{Attached, Numbers, compile};
-use crate::desired::{Desired, Name};
+use crate::desired::{Attachment, Desired, Name};
 
-/// A pass at least this often: devices in other network namespaces send no events here.
+/// A pass at least this often: paths of network namespaces announce nothing.
 const PULSE: Duration = Duration::from_millis(250);
 
-/// A port that failed is tried again after this; one whose device is absent, with the next pass.
+/// How soon the end and a port's death are noticed.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// A port that failed is tried again after this; one whose device is absent, as soon as it appears.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// Ports that come up together get their tables together, at least this often. Each publication costs every flow a miss.
+const BATCH: Duration = Duration::from_millis(50);
 
 /// A port that is up.
 pub(super) struct Up {
-    device: Option<Device>,
+    device: Option<OpenDevice>,
     attached: Attached,
+    fate: Fate,
+}
+
+/// When a port that is not up is tried again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Retry {
+    NotBefore(Instant),
+    Never,
 }
 
 /// The reconciler, on its own thread.
@@ -39,22 +54,22 @@ pub(super) struct Reconciler {
     pub(super) pins: Option<Pins>,
     pub(super) happened: Receiver<Event>,
     pub(super) stopped: Receiver<()>,
+    pub(super) world: World,
+    pub(super) cores: Cores,
     pub(super) up: BTreeMap<Name, Up>,
-    /// Not before.
-    pub(super) retry: BTreeMap<Name, Instant>,
+    /// Ports that have been up: what is missing now is gone.
+    pub(super) been_up: BTreeSet<Name>,
+    pub(super) retry: BTreeMap<Name, Retry>,
     pub(super) generation: u32,
 }
 
 impl Reconciler {
     /// Passes until stopped, then takes everything away.
     pub(super) fn run(mut self) {
-        let mut events = LinkEvents::open()
-            .inspect_err(|error| tracing::warn!(%error, "no link events; devices are looked for every quarter second"))
-            .ok();
         self.publish();
-        while matches!(self.stopped.try_recv(), Err(TryRecvError::Empty)) {
+        while !self.is_stopped() {
             self.pass();
-            self.wait(events.as_mut());
+            self.wait();
         }
         for name in self.up.keys().cloned().collect::<Vec<_>>() {
             self.take_away(&name);
@@ -64,17 +79,15 @@ impl Reconciler {
         }
     }
 
+    fn is_stopped(&self) -> bool {
+        !matches!(self.stopped.try_recv(), Err(TryRecvError::Empty))
+    }
+
     /// Waits for a link to change, a port to die, the end, or the next pulse.
-    fn wait(&self, events: Option<&mut LinkEvents>) {
+    fn wait(&self) {
         let deadline = Instant::now() + PULSE;
-        let Some(events) = events else {
-            std::thread::sleep(PULSE.min(Duration::from_millis(50)));
-            return;
-        };
-        // Short waits, so that the end and a port's death are noticed soon as well.
-        while Instant::now() < deadline {
-            let ended = !matches!(self.stopped.try_recv(), Err(TryRecvError::Empty));
-            if ended || !self.happened.is_empty() || !matches!(events.next(Duration::from_millis(20)), Ok(None)) {
+        while Instant::now() < deadline && !self.is_stopped() && self.happened.is_empty() {
+            if self.world.wait(GLANCE) {
                 return;
             }
         }
@@ -85,34 +98,103 @@ impl Reconciler {
         while let Ok(event) = self.happened.try_recv() {
             changed |= self.heed(event);
         }
+        self.world.look();
+        changed |= self.follow();
+        let mut published = Instant::now();
         for name in self.missing() {
+            if self.is_stopped() {
+                return;
+            }
             changed |= self.bring_up(&name);
+            if changed && published.elapsed() > BATCH {
+                self.publish();
+                (changed, published) = (false, Instant::now());
+            }
         }
         if changed {
             self.publish();
         }
+        self.cores.look(&self.board);
     }
 
     /// Ports that should be up, are not, and are due for another try.
     fn missing(&self) -> Vec<Name> {
         let now = Instant::now();
-        let due = |name: &&Name| self.retry.get(*name).is_none_or(|at| *at <= now);
+        let due = |name: &&Name| match self.retry.get(*name) {
+            None => true,
+            Some(Retry::NotBefore(at)) => *at <= now,
+            Some(Retry::Never) => false,
+        };
         self.desired.ports.keys().filter(|name| !self.up.contains_key(*name)).filter(due).cloned().collect()
+    }
+
+    /// Follows the devices of the ports that are up: one that is gone, renamed or another takes its port down; a new MTU is
+    /// taken over.
+    fn follow(&mut self) -> bool {
+        let mut changed = false;
+        for name in self.up.keys().cloned().collect::<Vec<_>>() {
+            let Some(Up { device: Some(open), fate, .. }) = self.up.get(&name) else { continue };
+            let Some(Attachment::Device(device)) = self.desired.ports.get(&name).map(|port| &port.attachment) else {
+                continue;
+            };
+            let mtu = match self.world.find(device) {
+                Ok(found) if found.spot == open.spot => found.link.mtu,
+                // Another device has the name now: it is attached in this very pass.
+                Ok(_) => {
+                    self.take_away(&name);
+                    changed = true;
+                    continue;
+                }
+                Err(Missing::Unreadable(_)) => continue,
+                Err(missing) => {
+                    tracing::warn!(port = %name, "{missing}");
+                    self.take_away(&name);
+                    self.tell(&name, Fate::not_up(PortState::Gone, missing.to_string()));
+                    changed = true;
+                    continue;
+                }
+            };
+            if fate.mtu != Some(mtu) {
+                let reopen = spans_frames(mtu, self.desired.workers.frame_bytes) && !open.spans_frames;
+                self.take_mtu(&name, mtu, reopen);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Takes over a device's new MTU. Sockets that cannot carry it are opened anew, in this very pass.
+    fn take_mtu(&mut self, name: &Name, mtu: u32, reopen: bool) {
+        tracing::info!(port = %name, mtu, reopen, "MTU changed");
+        if reopen {
+            return self.take_away(name);
+        }
+        if let Some(up) = self.up.get_mut(name) {
+            up.attached.mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+            up.fate.mtu = Some(mtu);
+        }
     }
 
     fn heed(&mut self, event: Event) -> bool {
         match event {
             Event::PortDied { port, error, .. } => {
                 let Some(name) = self.numbers.port_name(port).cloned() else { return false };
+                // Each of its workers tells of it.
                 if !self.up.contains_key(&name) {
                     return false;
                 }
                 tracing::warn!(port = %name, %error, "port died");
                 self.take_away(&name);
-                self.board.write(|facts| {
-                    facts.ports.insert(name.clone(), Fate::not_up(PortState::Gone, error.to_string()));
-                });
-                self.retry.insert(name, Instant::now() + PULSE);
+                let gone = matches!(error, PortError::Gone { .. });
+                let state = if gone { PortState::Gone } else { PortState::Failed };
+                self.tell(&name, Fate::not_up(state, error.to_string()));
+                let again = match error {
+                    // Its input would be played, and its output overwritten, a second time.
+                    PortError::Capture { .. } => Retry::Never,
+                    PortError::Gone { .. } => Retry::NotBefore(Instant::now()),
+                    _ => Retry::NotBefore(Instant::now() + RETRY),
+                };
+                self.retry.insert(name, again);
                 true
             }
             Event::WorkerEnded { worker } => {
@@ -131,19 +213,23 @@ impl Reconciler {
 
     fn bring_up(&mut self, name: &Name) -> bool {
         let Some(port) = self.desired.ports.get(name) else { return false };
-        let opener =
-            Opener { desired: &self.desired, workers: &self.workers, pins: self.pins.as_ref().map(Pins::directory) };
+        let opener = Opener {
+            desired: &self.desired,
+            workers: &self.workers,
+            pins: self.pins.as_ref().map(Pins::directory),
+            world: &self.world,
+        };
         let attached = opener.open(port).and_then(|opened| {
             self.workers.attach(self.numbers.port(name), opened.ends)?;
-            Ok((opened.device, opened.attached, opened.fate))
+            Ok(Up { device: opened.device, attached: opened.attached, fate: opened.fate })
         });
         match attached {
-            Ok((device, attached, fate)) => {
-                let adopted = device.as_ref().is_some_and(Device::adopted);
-                tracing::info!(port = %name, mtu = attached.mtu, adopted, "port attached");
-                self.up.insert(name.clone(), Up { device, attached });
+            Ok(up) => {
+                let adopted = up.device.as_ref().is_some_and(|device| device.half.adopted());
+                tracing::info!(port = %name, mtu = up.attached.mtu, adopted, "port attached");
+                self.up.insert(name.clone(), up);
+                self.been_up.insert(name.clone());
                 self.retry.remove(name);
-                self.board.write(|facts| drop(facts.ports.insert(name.clone(), fate)));
                 true
             }
             Err(error) => {
@@ -154,17 +240,24 @@ impl Reconciler {
     }
 
     fn note_failure(&mut self, name: &Name, error: &OpenError) {
-        let fate = error.fate();
-        if fate.state == PortState::Failed {
-            self.retry.insert(name.clone(), Instant::now() + RETRY);
-        }
-        self.board.write(|facts| {
-            let known = facts.ports.get(name).and_then(|known| known.reason.as_ref()) == fate.reason.as_ref();
-            if !known {
-                tracing::warn!(port = %name, state = %fate.state, "{error}");
+        let state = match (error.is_absence(), self.been_up.contains(name)) {
+            (true, true) => PortState::Gone,
+            (true, false) => PortState::Waiting,
+            (false, _) => {
+                self.retry.insert(name.clone(), Retry::NotBefore(Instant::now() + RETRY));
+                PortState::Failed
             }
-            facts.ports.insert(name.clone(), fate);
-        });
+        };
+        let reason = chain(error);
+        let known = self.board.read_port(name).is_some_and(|fate| fate.reason.as_ref() == Some(&reason));
+        if !known {
+            tracing::warn!(port = %name, %state, "{reason}");
+            self.tell(name, Fate::not_up(state, reason));
+        }
+    }
+
+    fn tell(&self, name: &Name, fate: Fate) {
+        self.board.write(|facts| drop(facts.ports.insert(name.clone(), fate)));
     }
 
     fn take_away(&mut self, name: &Name) {
@@ -173,13 +266,13 @@ impl Reconciler {
         }
         let Some(up) = self.up.remove(name) else { return };
         if let Some(device) = up.device
-            && let Err(error) = device.close()
+            && let Err(error) = device.half.close()
         {
             tracing::warn!(port = %name, %error, "device not left cleanly");
         }
     }
 
-    /// Compiles and puts in force what is desired and attached now.
+    /// Compiles and puts in force what is desired and attached now. Only then is a port up.
     fn publish(&mut self) {
         self.generation += 1;
         let attached = self.up.iter().map(|(name, up)| (name.clone(), up.attached)).collect();
@@ -191,6 +284,7 @@ impl Reconciler {
             Ok(()) => {
                 facts.generation = self.generation;
                 facts.warnings.remove("tables");
+                facts.ports.extend(self.up.iter().map(|(name, up)| (name.clone(), up.fate.clone())));
             }
             Err(error) => {
                 tracing::error!(%error, "tables not in force");
@@ -198,4 +292,18 @@ impl Reconciler {
             }
         });
     }
+}
+
+/// An error with what caused it: some name their object and remedy only at the root.
+fn chain(error: &OpenError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }

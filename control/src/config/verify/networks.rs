@@ -12,7 +12,14 @@ use crate::desired::{Gateway, Name, Network, Prefix};
 /// The least MTU of a link that carries IPv6 (RFC 8200, section 5).
 const IPV6_MIN_MTU: u32 = 1_280;
 
+/// The most networks: as many as a network's number can tell apart.
+const MOST: usize = 1 << 16;
+
 pub(super) fn verify(tables: &[NetworkTable], findings: &Findings<'_>) -> Networks {
+    if let Some(name) = tables.get(MOST).and_then(|surplus| surplus.name.given()) {
+        let mistake = Mistake::TooMany { what: "network", count: tables.len(), most: MOST };
+        findings.add(name.at, "", mistake);
+    }
     let mut names = First::new();
     let mut networks = Networks::new();
     let mut subnets = Subnets::default();

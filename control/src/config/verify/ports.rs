@@ -13,7 +13,14 @@ use crate::config::table::{At, Entry};
 use crate::config::value::FilePath;
 use crate::desired::{Attachment, Device, DeviceName, Membership, Mode, Name, Port, Replay, Role, Xdp};
 
+/// The most ports: one number is the switch's own.
+const MOST: usize = podlane_dataplane::ids::MAX_PORTS - 1;
+
 pub(super) fn verify(tables: Vec<PortTable>, networks: &Networks, findings: &Findings<'_>) -> BTreeMap<Name, Port> {
+    if let Some(surplus) = tables.get(MOST) {
+        let mistake = Mistake::TooMany { what: "port", count: tables.len(), most: MOST };
+        findings.add(surplus.at, &surplus.subject, mistake);
+    }
     let mut names = First::new();
     let mut taken = Taken { devices: First::new(), outputs: First::new() };
     let mut ports = BTreeMap::new();

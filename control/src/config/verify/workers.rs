@@ -1,4 +1,4 @@
-//! Rules of `[workers]`: cores that exist, each once, and frames for every ring.
+//! Rules of `[workers]`: cores that exist, each once, and a burst of frames for every queue.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::First;
 use crate::config::Machine;
 use crate::config::file::WorkersTable;
 use crate::config::mistake::{Findings, Mistake};
-use crate::desired::{Attachment, Device, Name, Port, Queues, Workers};
+use crate::desired::{Attachment, LEAST_FILL, Name, Port, Queues, Workers};
 
 pub(super) fn verify(
     table: WorkersTable,
@@ -31,27 +31,26 @@ pub(super) fn verify(
     }
     let cores: Vec<usize> = table.cores.into_value().unwrap_or_default().iter().map(|core| core.value).collect();
 
-    let (sockets, needed) = demand(ports, cores.len());
-    if u64::from(table.frames.value.get()) < needed {
-        let mistake = Mistake::TooFewFrames { frames: table.frames.value, sockets, needed };
+    let (ports, least) = demand(ports, cores.len());
+    if table.frames.value.share(ports) < least {
+        // What gives each port its share, in whole quarters.
+        let needed = (u64::from(ports) * u64::from(least)).div_ceil(3) * 4;
+        let mistake = Mistake::TooFewFrames { frames: table.frames.value, ports, needed };
         findings.add(table.frames.at, &table.subject, mistake);
     }
     Workers { cores, poll: table.poll, frames: table.frames.value, frame_bytes: table.frame_bytes }
 }
 
-/// How many sockets the busiest worker has at least, and how many frames their fill rings take. `all` counts as one
+/// How many ports share a worker's frames, and how many the one with the most queues takes at least. `all` counts as one
 /// queue a worker: how many a device has is not known before it is there.
-fn demand(ports: &BTreeMap<Name, Port>, workers: usize) -> (u64, u64) {
-    let workers = u64::try_from(workers.max(1)).unwrap_or(u64::MAX);
-    let devices = ports.values().filter_map(|port| match &port.attachment {
-        Attachment::Device(device) => Some(device),
+fn demand(ports: &BTreeMap<Name, Port>, workers: usize) -> (u32, u32) {
+    let workers = u32::try_from(workers.max(1)).unwrap_or(u32::MAX);
+    let queues = ports.values().filter_map(|port| match &port.attachment {
+        Attachment::Device(device) => Some(match device.queues {
+            Queues::All => 1,
+            Queues::First(count) => u32::from(count).div_ceil(workers),
+        }),
         Attachment::Replay(_) => None,
     });
-    devices.fold((0, 0), |(sockets, frames), Device { queues, ring, .. }| {
-        let queues = match queues {
-            Queues::All => 1,
-            Queues::First(count) => u64::from(*count).div_ceil(workers),
-        };
-        (sockets + queues, frames + queues * u64::from(ring.get()))
-    })
+    queues.fold((0, 0), |(ports, least), queues| (ports + 1, least.max(queues * LEAST_FILL)))
 }
