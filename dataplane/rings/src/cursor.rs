@@ -10,6 +10,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// How the other side's counter is read. The loom model uses these two constants, so that it proves these and no others.
+const HEAR: Ordering = Ordering::Acquire;
+/// How ours is written.
+const TELL: Ordering = Ordering::Release;
+
 /// A shared counter; the loom model has one of its own.
 pub(crate) trait Word {
     /// Reads what the other side published, and everything it wrote before.
@@ -21,12 +26,12 @@ pub(crate) trait Word {
 impl Word for AtomicU32 {
     #[inline]
     fn acquire(&self) -> u32 {
-        self.load(Ordering::Acquire)
+        self.load(HEAR)
     }
 
     #[inline]
     fn release(&self, value: u32) {
-        self.store(value, Ordering::Release);
+        self.store(value, TELL);
     }
 }
 

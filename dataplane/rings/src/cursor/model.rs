@@ -5,18 +5,18 @@
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::atomic::AtomicU32;
 use loom::thread;
 
-use super::{Consumer, Producer, Word};
+use super::{Consumer, HEAR, Producer, TELL, Word};
 
 impl Word for AtomicU32 {
     fn acquire(&self) -> u32 {
-        self.load(Ordering::Acquire)
+        self.load(HEAR)
     }
 
     fn release(&self, value: u32) {
-        self.store(value, Ordering::Relaxed);
+        self.store(value, TELL);
     }
 }
 
