@@ -45,9 +45,9 @@ mod slots;
 mod socket;
 mod sys;
 mod umem;
-mod zeroed;
 #[cfg(feature = "xsk-rs")]
 pub mod xsk_rs;
+mod zeroed;
 
 pub use config::{AskMode, BusyPoll, FrameSize, HugePages, SocketConfig, UmemConfig};
 pub use error::{NoRoom, QueueId, Ring, SocketError, UmemError};
