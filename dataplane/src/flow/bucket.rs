@@ -39,6 +39,15 @@ impl Bucket {
         None
     }
 
+    /// How many lanes are taken.
+    pub(super) fn taken(&self) -> usize {
+        let free = |word: &AtomicU64| {
+            let tags = word.load(Ordering::Relaxed);
+            (0..4).filter(|lane| tags >> (16 * lane) & 0xffff == 0).count()
+        };
+        LANES - self.tags.iter().map(free).sum::<usize>()
+    }
+
     pub(super) fn clear(&self, lane: usize) {
         self.tags[lane / 4].fetch_and(!(0xffff << (16 * (lane % 4))), Ordering::AcqRel);
     }
