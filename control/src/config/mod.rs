@@ -17,6 +17,7 @@ mod verify;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -25,6 +26,9 @@ pub use mistake::{Finding, Mistake, Place};
 
 use crate::desired::Desired;
 use mistake::Findings;
+
+/// The longest file that is read: what a device gives that never ends is none.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// What the rules must know of the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +56,12 @@ pub enum ConfigError {
         path: PathBuf,
         /// What the kernel said.
         source: std::io::Error,
+    },
+    /// The file does not end where a configuration would.
+    #[error("{}: is longer than {MOST_BYTES} bytes (name a TOML file: {MOST_BYTES} bytes are room for some 50,000 ports)", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
     },
     /// The file was read, and is wrong.
     #[error(transparent)]
@@ -84,8 +94,13 @@ impl fmt::Display for Refused {
 /// # Errors
 /// [`ConfigError`] with everything that is wrong.
 pub fn load(path: &Path, machine: &Machine) -> Result<Desired, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let read = file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if read as u64 > MOST_BYTES {
+        return Err(ConfigError::TooLong { path: path.to_owned() });
+    }
     parse(&text, machine).map_err(|findings| Refused { path: path.to_owned(), findings }.into())
 }
 

@@ -1,0 +1,220 @@
+//! Devices that are not there, go, come back, change, or are somebody else's.
+
+use std::time::Duration;
+
+use podlane_api::PortState;
+use podlane_host::{HostError, Netns};
+
+use crate::support::{BLUE, Node, SOON, Stream, eventually, ping, ping_sized, port, udp};
+
+/// How long what changes is given to show that it does not disturb the rest.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_port_waits_for_its_device_and_comes_up_by_itself() {
+    let Some(mut node) = Node::new("a_port_waits_for_its_device") else { return };
+    let red = node.pod("red", 2);
+    node.configure(&format!("{BLUE}{}{}", port("red"), port("green")));
+    let daemon = node.start();
+    let waiting = daemon.wait_for("green", PortState::Waiting);
+    eventually("the reason is told", || {
+        daemon.port("green").reason.is_some_and(|why| why.contains("there is no device green"))
+    });
+    assert_eq!((waiting.mode, waiting.mtu, waiting.queues), (None, None, 0));
+
+    let green = node.pod("green", 3);
+    daemon.wait_for("green", PortState::Up);
+    assert!(ping(&red.netns, [10, 1, 0, 3], SOON) && ping(&green.netns, [10, 1, 0, 2], SOON));
+    daemon.terminate();
+}
+
+#[test]
+fn a_device_deleted_under_traffic_is_gone_until_it_is_back() {
+    let Some(mut node) = Node::new("a_device_deleted_under_traffic") else { return };
+    let [red, green, grey] = [("red", 2), ("green", 3), ("grey", 4)].map(|(name, host)| node.pod(name, host));
+    node.configure(&format!("{BLUE}{}", ["red", "green", "grey"].map(port).concat()));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    let (lost, kept) = (
+        Stream::start(&red.netns, &green.netns, [10, 1, 0, 3]),
+        Stream::start(&red.netns, &grey.netns, [10, 1, 0, 4]),
+    );
+    lost.flows();
+
+    green.remove().unwrap();
+    let gone = daemon.wait_for("green", PortState::Gone);
+    assert!(gone.reason.is_some_and(|why| why.contains("green")), "{}", daemon.log());
+    kept.flows();
+    std::thread::sleep(A_WHILE);
+    assert_eq!(daemon.port("green").state, PortState::Gone, "it stays gone, and does not begin to wait");
+    assert_eq!(daemon.port("red").state, PortState::Up);
+    assert!(!daemon.counters().total.dropped.is_empty());
+
+    let green = node.pod("green", 3);
+    daemon.wait_for("green", PortState::Up);
+    udp(&red.netns, &green.netns, [10, 1, 0, 3], 100);
+    drop((lost, kept));
+    daemon.counters();
+    daemon.terminate();
+    node.assert_clean(&["red", "green", "grey"]);
+}
+
+#[test]
+fn a_namespace_deleted_under_its_port_is_let_go() {
+    let Some(mut node) = Node::new("a_namespace_deleted_under_its_port") else { return };
+    let [red, green, grey] = [("red", 2), ("green", 3), ("grey", 4)].map(|(name, host)| node.pod(name, host));
+    let name = format!("podlane-test-{}-deleted", std::process::id());
+    let away = Netns::anonymous().unwrap();
+    let pinned = away.pin(&name).unwrap();
+    node.lab.links().move_to("green", std::os::fd::AsFd::as_fd(&away)).unwrap();
+    podlane_host::Links::open_in(&away).unwrap().set_up("green").unwrap();
+    let green_port = format!("{}netns = \"{}\"\n", port("green"), pinned.path().display());
+    node.configure(&format!("{BLUE}{}{}{green_port}", port("red"), port("grey")));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    let (lost, kept) = (
+        Stream::start(&red.netns, &green.netns, [10, 1, 0, 3]),
+        Stream::start(&red.netns, &grey.netns, [10, 1, 0, 4]),
+    );
+    lost.flows();
+
+    pinned.remove().unwrap();
+    drop(away);
+    let gone = daemon.wait_for("green", PortState::Gone);
+    assert!(gone.reason.is_some_and(|why| why.contains("there is no network namespace /run/netns/")));
+    eventually("the namespace dies, and the pod's link with it", || {
+        matches!(green.links().unwrap().by_name("eth0"), Err(HostError::NoSuchLink { .. }))
+    });
+    kept.flows();
+    drop((lost, kept));
+    daemon.counters();
+    daemon.terminate();
+    node.assert_clean(&["red", "grey"]);
+}
+
+#[test]
+fn a_renamed_device_is_another_one() {
+    let Some(mut node) = Node::new("a_renamed_device_is_another_one") else { return };
+    let (red, green) = (node.pod("red", 2), node.pod("green", 3));
+    node.configure(&format!("{BLUE}{}{}", port("red"), port("green")));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    assert!(ping(&red.netns, [10, 1, 0, 3], SOON));
+
+    node.lab.links().rename("green", "purple").unwrap();
+    daemon.wait_for("green", PortState::Gone);
+    drop(node.occupy("purple"));
+    node.lab.links().rename("purple", "green").unwrap();
+    daemon.wait_for("green", PortState::Up);
+    assert!(ping(&red.netns, [10, 1, 0, 3], SOON));
+
+    // Two that change places are each other's from then on.
+    for (from, to) in [("green", "purple"), ("red", "green"), ("purple", "red")] {
+        node.lab.links().rename(from, to).unwrap();
+    }
+    eventually("both are attached where their names are now", || {
+        let attached = |name| daemon.log().matches(&format!("\"port\":\"{name}\",\"mtu\":1500")).count();
+        attached("red") >= 2 && attached("green") >= 3
+    });
+    daemon.wait_all_up(SOON);
+    assert!(ping(&red.netns, [10, 1, 0, 3], SOON) && ping(&green.netns, [10, 1, 0, 2], SOON));
+    daemon.terminate();
+    node.assert_clean(&["red", "green"]);
+}
+
+#[test]
+fn a_changed_mtu_is_followed() {
+    let Some(mut node) = Node::new("a_changed_mtu_is_followed") else { return };
+    let (red, green) = (node.pod("red", 2), node.pod("green", 3));
+    let network = BLUE.replace("gateways", "mtu = 9000\ngateways");
+    node.configure(&format!("{network}{}{}", port("red"), port("green")));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    let mut set = |mtu| {
+        for (pod, name) in [(&red, "red"), (&green, "green")] {
+            node.lab.links().set_mtu(name, mtu).unwrap();
+            pod.links().unwrap().set_mtu("eth0", mtu).unwrap();
+            eventually("the MTU is taken over", || {
+                let port = daemon.port(name);
+                port.state == PortState::Up && port.mtu == Some(mtu)
+            });
+        }
+    };
+    let echo = |bytes| ping_sized(&red.netns, [10, 1, 0, 3].into(), bytes, Duration::from_secs(2));
+    assert!(echo(1400));
+    set(1280);
+    assert!(echo(1200));
+    // Longer than a frame: the sockets are opened anew.
+    set(9000);
+    assert!(echo(8900));
+    set(1500);
+    assert!(echo(1400));
+    daemon.counters();
+    daemon.terminate();
+    node.assert_clean(&["red", "green"]);
+}
+
+#[test]
+fn a_device_that_is_switched_off_is_waited_for() {
+    let Some(mut node) = Node::new("a_device_that_is_switched_off") else { return };
+    let (red, green) = (node.pod("red", 2), node.pod("green", 3));
+    node.configure(&format!("{BLUE}{}{}", port("red"), port("green")));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    let stream = Stream::start(&red.netns, &green.netns, [10, 1, 0, 3]);
+    stream.flows();
+    node.lab.links().set_down("green").unwrap();
+    std::thread::sleep(A_WHILE);
+    assert!(ping(&red.netns, [10, 1, 0, 1], SOON), "the rest goes on");
+    node.lab.links().set_up("green").unwrap();
+    stream.flows();
+    drop(stream);
+    daemon.counters();
+    daemon.terminate();
+    node.assert_clean(&["red", "green"]);
+}
+
+#[test]
+fn a_device_with_another_program_fails_by_name_until_it_is_free() {
+    let Some(mut node) = Node::new("a_device_with_another_program") else { return };
+    let (red, _green) = (node.pod("red", 2), node.pod("green", 3));
+    node.configure(&format!("{BLUE}{}{}", port("red"), port("green")));
+    let occupied = node.occupy("green");
+    let daemon = node.start();
+    let failed = daemon.wait_for("green", PortState::Failed);
+    let why = failed.reason.unwrap();
+    assert!(why.contains("green already has an XDP program (native program "), "{why}");
+    assert!(why.contains("ip link set dev green xdp off"), "{why}");
+    assert!(daemon.log().matches("already has an XDP program").count() == 1, "it is told once");
+    daemon.wait_for("red", PortState::Up);
+    drop(occupied);
+    daemon.wait_for("green", PortState::Up);
+    assert!(ping(&red.netns, [10, 1, 0, 3], SOON));
+    daemon.terminate();
+    node.assert_clean(&["red", "green"]);
+}
+
+#[test]
+fn one_device_that_cannot_serve_does_not_hold_the_others_up() {
+    let Some(mut node) = Node::new("one_device_that_cannot_serve") else { return };
+    let (red, _green) = (node.pod("red", 2), node.pod("green", 3));
+    let file = node.path("a-file");
+    std::fs::write(&file, "no namespace").unwrap();
+    let not_netns = format!("{}netns = \"{}\"\n", port("grey"), file.display());
+    let zero_copy = format!("{}mode = \"zero-copy\"\n", port("green"));
+    let absent = format!("{}netns = \"/run/netns/no-such-namespace\"\n", port("purple"));
+    node.configure(&format!("{BLUE}{}{zero_copy}{not_netns}{absent}", port("red")));
+    let daemon = node.start();
+    daemon.wait_for("red", PortState::Up);
+    assert!(ping(&red.netns, [10, 1, 0, 1], SOON));
+    let reason = |name, state| daemon.wait_for(name, state).reason.unwrap();
+    let why = reason("green", PortState::Failed);
+    assert!(why.contains("green") && why.contains("zero-copy"), "{why}");
+    let why = reason("grey", PortState::Failed);
+    assert!(why.contains("a-file is not a network namespace: give a path such as /proc/PID/ns/net"), "{why}");
+    eventually("the namespace is missed", || {
+        reason("purple", PortState::Waiting).contains("there is no network namespace /run/netns/no-such-namespace")
+    });
+    daemon.terminate();
+    node.assert_clean(&["red", "green"]);
+}

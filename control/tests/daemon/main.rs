@@ -1,0 +1,8 @@
+//! The daemon as an operator meets it: the real binary, real kernels in the pods, and everything that goes wrong on a node.
+
+#![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
+
+mod devices;
+mod life;
+mod support;
+mod truth;

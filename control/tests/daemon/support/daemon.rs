@@ -1,0 +1,151 @@
+//! The real binary, running: what it logs, what it answers, how it ends.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use podlane_api::{Client, Counters, Port, PortState, Ports, Status};
+use podlane_host::Netns;
+
+use super::{SOON, podlane};
+
+/// A daemon; killed if the test forgets it.
+pub(crate) struct Daemon {
+    child: Child,
+    socket: PathBuf,
+    log: Arc<Mutex<Vec<String>>>,
+    reading: Option<JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Starts one in a network namespace, and waits until it says that it is ready.
+    pub(crate) fn start(netns: &Netns, config: &Path, socket: &Path) -> Self {
+        let mut command = podlane();
+        command.args(["run", "--log-format", "json", "--config"]).arg(config).stderr(Stdio::piped());
+        let mut child = netns.run(|| command.spawn()).unwrap().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, written) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&log));
+        let reading = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                written.lock().unwrap().push(line);
+            }
+        });
+        let mut daemon = Self { child, socket: socket.to_owned(), log, reading: Some(reading) };
+        let began = Instant::now();
+        while !daemon.logged(&["\"message\":\"ready\""]) {
+            let ended = daemon.child.try_wait().unwrap();
+            assert!(ended.is_none() && began.elapsed() < SOON, "not ready ({ended:?}): {}", daemon.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        daemon
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// Whether some line of the log has all of these in it.
+    pub(crate) fn logged(&self, words: &[&str]) -> bool {
+        self.log.lock().unwrap().iter().any(|line| words.iter().all(|word| line.contains(word)))
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.socket, Duration::from_secs(5)).unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.client().status().unwrap()
+    }
+
+    pub(crate) fn ports(&self) -> Ports {
+        self.client().ports().unwrap()
+    }
+
+    pub(crate) fn port(&self, name: &str) -> Port {
+        self.ports().ports.into_iter().find(|port| port.name == name).unwrap()
+    }
+
+    /// The ledger, which is balanced.
+    pub(crate) fn counters(&self) -> Counters {
+        let counters = self.client().counters().unwrap();
+        assert!(counters.balanced && counters.total.balances(), "{counters:?}");
+        counters
+    }
+
+    /// Waits until a port is in a state, and returns it.
+    pub(crate) fn wait_for(&self, name: &str, state: PortState) -> Port {
+        let began = Instant::now();
+        loop {
+            let port = self.port(name);
+            if port.state == state {
+                return port;
+            }
+            assert!(began.elapsed() < SOON, "{name} is not {state} within {SOON:?}: {port:#?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until all ports are up; returns how long that took.
+    pub(crate) fn wait_all_up(&self, bound: Duration) -> Duration {
+        let began = Instant::now();
+        loop {
+            let ports = self.ports().ports;
+            let down: Vec<_> = ports.iter().filter(|port| port.state != PortState::Up).collect();
+            if down.is_empty() {
+                return began.elapsed();
+            }
+            assert!(began.elapsed() < bound, "{} ports not up within {bound:?}: {:#?}", down.len(), down[0]);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it as an operator would; returns how long it took. It has said nothing but what it should.
+    pub(crate) fn terminate(mut self) -> Duration {
+        let began = Instant::now();
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < Duration::from_secs(30), "the daemon does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let took = began.elapsed();
+        let status = self.child.wait().unwrap();
+        if let Some(reading) = self.reading.take() {
+            reading.join().unwrap();
+        }
+        assert!(status.success(), "{status}: {}", self.log());
+        assert!(!self.logged(&["\"level\":\"ERROR\""]), "{}", self.log());
+        took
+    }
+
+    /// Ends it as nobody should, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The processor time it has had.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // Fields 14 and 15 of proc(5); the name before them may have spaces, and ends with a bracket.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        // USER_HZ is 100 on every architecture that Linux still runs Podlane on.
+        Duration::from_millis(ticks * 10)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
