@@ -203,9 +203,9 @@ pub enum SocketError {
     /// libxdp could not put its program on the netdev.
     #[cfg(feature = "xsk-rs")]
     #[error(
-        "{at}: libxdp's dispatcher failed: {source}; let podlane steer by a program of its own, or see that libxdp's tools (xdp-loader) work on this host"
+        "{at}: libxdp cannot steer here: {source}; let podlane steer by a program of its own, or see that libxdp's tools (xdp-loader) work on this host"
     )]
-    Dispatcher {
+    LibxdpProgram {
         /// The netdev and queue.
         at: QueueId,
         /// libxdp's answer.

@@ -24,7 +24,9 @@ use ::xsk_rs::config::{
 use ::xsk_rs::socket::SocketCreateError;
 use ::xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
 
-use crate::abi::{MAX_SEGMENTS, Options, SOL_XDP, XDP_OPTIONS, XDP_OPTIONS_ZEROCOPY, XDP_PKT_CONTD, XDP_STATISTICS, XdpStatistics};
+use crate::abi::{
+    MAX_SEGMENTS, Options, SOL_XDP, XDP_OPTIONS, XDP_OPTIONS_ZEROCOPY, XDP_PKT_CONTD, XDP_STATISTICS, XdpStatistics,
+};
 use crate::config::AskMode;
 use crate::error::{QueueId, Ring, SocketError};
 use crate::open::BUSY_BOUND;
@@ -45,8 +47,8 @@ const BATCH: usize = 64;
 /// Who steers packets to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steering {
-    /// libxdp: its default program, loaded beside those of others by its dispatcher.
-    Dispatcher,
+    /// libxdp: its default program, beside those of others where its dispatcher loads, else alone on the netdev.
+    Libxdp,
     /// The caller, who has a program on the device and enters the socket in its map.
     Caller,
 }
@@ -495,10 +497,15 @@ impl XskRsConfig<'_> {
             flags |= BindFlags::XDP_USE_SG;
         }
         let program = match self.steering {
-            Steering::Dispatcher => LibxdpFlags::empty(),
+            Steering::Libxdp => LibxdpFlags::empty(),
             Steering::Caller => LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD,
         };
-        Ok(LibxdpConfig::builder().rx_queue_size(ring).tx_queue_size(ring).bind_flags(flags).libxdp_flags(program).build())
+        Ok(LibxdpConfig::builder()
+            .rx_queue_size(ring)
+            .tx_queue_size(ring)
+            .bind_flags(flags)
+            .libxdp_flags(program)
+            .build())
     }
 
     fn failed(&self, error: &SocketCreateError) -> SocketError {
@@ -509,7 +516,7 @@ impl XskRsConfig<'_> {
             Some(libc::ENODEV | libc::ENXIO) => SocketError::NoDevice { at },
             Some(libc::EINVAL) if self.queue > 0 => SocketError::NoQueue { at, source },
             Some(libc::EOPNOTSUPP) if self.mode == AskMode::ZeroCopy => SocketError::NoZeroCopy { at, source },
-            _ if self.steering == Steering::Dispatcher => SocketError::Dispatcher { at, source },
+            _ if self.steering == Steering::Libxdp => SocketError::LibxdpProgram { at, source },
             _ => SocketError::Bind { at, source },
         }
     }

@@ -5,18 +5,21 @@
 //! place beside other XDP programs on the device, where ours would find the device taken.
 //!
 //! That program redirects everything a queue receives. So it is no choice for an uplink, of which Podlane claims only its
-//! own, nor for packets of several segments, which it does not take: there, and where the dispatcher cannot load, our own
+//! own, nor for packets of several segments, which it does not take: there, and where the dispatcher does not load, our own
 //! program steers to libxdp's sockets. [`XskRsDevice::steering`] tells which it became.
 
 use std::{
+    fs::File,
     io,
     os::fd::{AsFd, BorrowedFd},
+    path::Path,
 };
 
+use nix::sched::{CloneFlags, setns};
 use podlane_bpf::{Attachment, Claim, Program, Request};
 use podlane_rings::{
     FramePool, QueueId, SocketError,
-    xsk_rs::{Sent, Steering, XskRsConfig, XskRsSocket},
+    xsk_rs::{self as rings, Sent, XskRsConfig, XskRsSocket},
 };
 
 use crate::{
@@ -31,19 +34,31 @@ use crate::{
 /// Who is asked to steer packets to the sockets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum AskSteering {
-    /// libxdp's dispatcher where it can do it, else our own program.
+    /// libxdp where its dispatcher loads, else our own program.
     #[default]
     Auto,
-    /// The dispatcher or an error. It is taken off the device when its ports are closed, which must happen on a thread in the
-    /// device's network namespace: libxdp knows devices by their number there.
-    Dispatcher,
+    /// libxdp or an error.
+    Libxdp,
     /// Our own program or an error.
+    Own,
+}
+
+/// Who steers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Steering {
+    /// libxdp's program, in its dispatcher: other programs may share the device.
+    Dispatcher,
+    /// libxdp's program alone. Its dispatcher takes a bpffs at `/sys/fs/bpf` and a kernel that lets programs be replaced
+    /// inside others. The program stays after a SIGKILL, and then passes everything to the kernel.
+    Alone,
+    /// Our own.
     Own,
 }
 
 /// The control side's half of a device.
 pub struct XskRsDevice {
     name: String,
+    steering: Steering,
     /// None where libxdp steers.
     attachment: Option<Attachment>,
 }
@@ -61,26 +76,30 @@ impl XskRsDevice {
     ) -> Result<(Self, Vec<(WorkerId, XskRsPort)>), PortError> {
         let suits = config.program == Program::Pod && !config.multi_buffer;
         match ask {
-            AskSteering::Dispatcher if !suits => {
+            AskSteering::Libxdp if !suits => {
                 let at = QueueId { ifindex: config.ifindex, queue: 0 };
                 let source = io::ErrorKind::Unsupported.into();
-                Err(socket_error(&config.name, SocketError::Dispatcher { at, source }))
+                Err(socket_error(&config.name, SocketError::LibxdpProgram { at, source }))
             }
-            AskSteering::Dispatcher => Self::steered_by(Steering::Dispatcher, config, workers),
-            AskSteering::Auto if suits => match Self::steered_by(Steering::Dispatcher, config, workers) {
-                Err(PortError::Socket { source: SocketError::Dispatcher { .. }, .. }) => {
-                    Self::steered_by(Steering::Caller, config, workers)
+            AskSteering::Libxdp => Self::steered_by(rings::Steering::Libxdp, config, workers),
+            AskSteering::Auto if suits => {
+                match Self::steered_by(rings::Steering::Libxdp, config, workers) {
+                    Ok((device, ports)) if device.steering == Steering::Dispatcher => return Ok((device, ports)),
+                    // Alone, its program gains nothing over ours, which does not outlive us.
+                    Ok(alone) => drop(alone),
+                    Err(PortError::Socket { source: SocketError::LibxdpProgram { .. }, .. }) => {}
+                    Err(error) => return Err(error),
                 }
-                outcome => outcome,
-            },
-            AskSteering::Auto | AskSteering::Own => Self::steered_by(Steering::Caller, config, workers),
+                Self::steered_by(rings::Steering::Caller, config, workers)
+            }
+            AskSteering::Auto | AskSteering::Own => Self::steered_by(rings::Steering::Caller, config, workers),
         }
     }
 
     /// Who steers.
     #[must_use]
     pub const fn steering(&self) -> Steering {
-        if self.attachment.is_some() { Steering::Caller } else { Steering::Dispatcher }
+        self.steering
     }
 
     /// What an uplink's program takes for us. Where libxdp steers, the device is a pod's and everything is taken.
@@ -97,18 +116,18 @@ impl XskRsDevice {
     /// # Errors
     /// The pins cannot be removed.
     pub fn close(self) -> Result<(), PortError> {
-        let Self { name, attachment } = self;
+        let Self { name, attachment, .. } = self;
         attachment.map_or(Ok(()), Attachment::detach).map_err(|source| attach_error(&name, source))
     }
 
     fn steered_by(
-        steering: Steering,
+        steering: rings::Steering,
         config: &DeviceConfig,
         workers: usize,
     ) -> Result<(Self, Vec<(WorkerId, XskRsPort)>), PortError> {
         let attachment = match steering {
-            Steering::Dispatcher => None,
-            Steering::Caller => {
+            rings::Steering::Libxdp => None,
+            rings::Steering::Caller => {
                 let attached = Attachment::attach(&Request {
                     ifindex: config.ifindex,
                     name: &config.name,
@@ -119,9 +138,14 @@ impl XskRsDevice {
                 Some(attached.map_err(|source| attach_error(&config.name, source))?)
             }
         };
-        let mut device = Self { name: config.name.clone(), attachment };
+        let mut device = Self { name: config.name.clone(), steering: Steering::Own, attachment };
         match device.open_ports(steering, config, workers) {
-            Ok(ports) => Ok((device, ports)),
+            Ok(ports) => {
+                if device.attachment.is_none() {
+                    device.steering = by_libxdp(config.ifindex);
+                }
+                Ok((device, ports))
+            }
             Err(error) => {
                 // The first error is the one to tell; a program that cannot be detached dies with this process.
                 let _ = device.close();
@@ -132,11 +156,16 @@ impl XskRsDevice {
 
     fn open_ports(
         &mut self,
-        steering: Steering,
+        steering: rings::Steering,
         config: &DeviceConfig,
         workers: usize,
     ) -> Result<Vec<(WorkerId, XskRsPort)>, PortError> {
         let mut ports: Vec<XskRsPort> = (0..workers).map(|_| XskRsPort::new(&config.name)).collect();
+        if steering == rings::Steering::Libxdp {
+            for port in &mut ports {
+                port.home = Some(own_namespace(&config.name)?);
+            }
+        }
         for queue in 0..config.queues.min(podlane_bpf::MAX_QUEUES) {
             let asked = XskRsConfig {
                 device: &config.name,
@@ -165,10 +194,32 @@ impl XskRsDevice {
     }
 }
 
+/// How libxdp came to steer: it does not say, but a dispatcher is pinned under its netdev's number.
+fn by_libxdp(ifindex: u32) -> Steering {
+    let bpffs = std::env::var_os("LIBXDP_BPFFS").unwrap_or_else(|| "/sys/fs/bpf".into());
+    let pins = Path::new(&bpffs).join("xdp").read_dir().into_iter().flatten().flatten();
+    let pin = format!("dispatch-{ifindex}-");
+    let pinned = pins.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with(&pin));
+    if pinned { Steering::Dispatcher } else { Steering::Alone }
+}
+
+/// A handle on the calling thread's network namespace.
+fn own_namespace(device: &str) -> Result<File, PortError> {
+    let path = "/proc/thread-self/ns/net";
+    File::open(path).map_err(|source| PortError::Namespace {
+        device: device.to_owned(),
+        netns: path.to_owned(),
+        source,
+    })
+}
+
 /// One worker's sockets of a device.
 pub struct XskRsPort {
     device: String,
     sockets: Vec<XskRsSocket>,
+    /// Where libxdp takes its program off again: it knows the device by its number there, and elsewhere that number is another
+    /// device's.
+    home: Option<File>,
     /// The socket that is asked first, so that none starves.
     turn: usize,
     /// Packets for which there were too few frames.
@@ -178,7 +229,7 @@ pub struct XskRsPort {
 
 impl XskRsPort {
     fn new(device: &str) -> Self {
-        Self { device: device.to_owned(), sockets: Vec::new(), turn: 0, unframed: 0, unsendable: 0 }
+        Self { device: device.to_owned(), sockets: Vec::new(), home: None, turn: 0, unframed: 0, unsendable: 0 }
     }
 }
 
@@ -246,11 +297,8 @@ impl Port for XskRsPort {
     }
 
     fn statistics(&self) -> PortStatistics {
-        let mut total = PortStatistics {
-            fill_ring_empty: self.unframed,
-            tx_invalid: self.unsendable,
-            ..PortStatistics::default()
-        };
+        let mut total =
+            PortStatistics { fill_ring_empty: self.unframed, tx_invalid: self.unsendable, ..PortStatistics::default() };
         // A socket whose device is gone has no statistics left.
         for kernel in self.sockets.iter().filter_map(|socket| socket.statistics().ok()) {
             total.merge(&PortStatistics {
@@ -265,5 +313,15 @@ impl Port for XskRsPort {
         total
     }
 
-    fn close(self: Box<Self>, _pool: &mut FramePool) {}
+    fn close(self: Box<Self>, _pool: &mut FramePool) {
+        let Self { sockets, home: Some(home), .. } = *self else { return };
+        let away = std::thread::spawn(move || {
+            // If it cannot go there libxdp finds no program of its own to take off, and says so. The one that is left
+            // passes everything to the kernel.
+            let _ = setns(home, CloneFlags::CLONE_NEWNET);
+            drop(sockets);
+        });
+        // It does nothing that panics.
+        let _ = away.join();
+    }
 }

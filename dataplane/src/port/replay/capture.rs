@@ -172,8 +172,7 @@ impl Format {
     /// A fraction of more than a second is wrong but harmless, and carries over.
     fn time(&self, header: &[u8; RECORD_HEADER]) -> Duration {
         let fraction = u64::from(self.word(header, 4));
-        let fraction =
-            if self.nanoseconds { Duration::from_nanos(fraction) } else { Duration::from_micros(fraction) };
+        let fraction = if self.nanoseconds { Duration::from_nanos(fraction) } else { Duration::from_micros(fraction) };
         Duration::from_secs(u64::from(self.word(header, 0))) + fraction
     }
 }

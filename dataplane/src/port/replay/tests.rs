@@ -167,9 +167,13 @@ fn an_error_names_the_file_and_what_to_do() {
     assert!(told.contains("Linux cooked") && told.contains("capture on an Ethernet device"), "{told}");
 
     let absent = ReplayConfig { input: Some("/nonexistent/in.pcap".into()), ..ReplayConfig::default() };
-    assert!(matches!(ReplayPort::open(&absent), Err(PortError::Capture { path, .. }) if path == "/nonexistent/in.pcap"));
+    assert!(
+        matches!(ReplayPort::open(&absent), Err(PortError::Capture { path, .. }) if path == "/nonexistent/in.pcap")
+    );
     let nowhere = ReplayConfig { output: Some("/nonexistent/out.pcap".into()), ..ReplayConfig::default() };
-    assert!(matches!(ReplayPort::open(&nowhere), Err(PortError::Capture { path, .. }) if path == "/nonexistent/out.pcap"));
+    assert!(
+        matches!(ReplayPort::open(&nowhere), Err(PortError::Capture { path, .. }) if path == "/nonexistent/out.pcap")
+    );
 }
 
 #[test]
@@ -255,7 +259,7 @@ fn a_packet_waits_for_its_frame_and_a_long_one_that_finds_too_few_is_counted() {
 fn fill(queue: &mut OutQueue, pool: &mut FramePool, number: usize) {
     for _ in 0..number {
         let frame = pool.write_packet(&[9; 1500]).unwrap();
-        queue.push(frame, 1500).unwrap();
+        queue.push(frame).unwrap();
     }
 }
 
