@@ -13,7 +13,9 @@
 //! as in the crate's own socket, every slot has a state, and a descriptor is believed only if its slot was lent through
 //! that ring and its bytes lie inside. What cannot be true is counted and touches nothing.
 
-use std::io::{self, Write};
+mod slots;
+
+use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -24,17 +26,14 @@ use ::xsk_rs::config::{
 use ::xsk_rs::socket::SocketCreateError;
 use ::xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
 
-use crate::abi::{
-    MAX_SEGMENTS, Options, SOL_XDP, XDP_OPTIONS, XDP_OPTIONS_ZEROCOPY, XDP_PKT_CONTD, XDP_STATISTICS, XdpStatistics,
-};
+use crate::abi::{MAX_SEGMENTS, Options, SOL_XDP, XDP_OPTIONS, XDP_OPTIONS_ZEROCOPY, XDP_STATISTICS, XdpStatistics};
 use crate::config::AskMode;
 use crate::error::{QueueId, Ring, SocketError};
 use crate::open::BUSY_BOUND;
 use crate::socket::{Mode, Statistics};
 use crate::sys;
+use slots::{Holder, SLOT, Slots};
 
-/// Bytes of a slot, of which libxdp keeps 256 before the packet: 3,840 are a packet's. A page, the most the kernel takes.
-const SLOT: usize = 4096;
 /// The shortest packet a kernel sends: an Ethernet header.
 const SHORTEST: usize = 14;
 /// Packets the kernel sends at one call (`TX_BATCH_SIZE`); libxdp has no way to raise it.
@@ -83,16 +82,6 @@ pub enum Sent {
     Unsendable,
 }
 
-/// Who has a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holder {
-    Us,
-    /// The kernel, to fill it.
-    Filling,
-    /// The kernel, to send it.
-    Sending,
-}
-
 /// A socket of libxdp and its packet memory.
 pub struct XskRsSocket {
     slots: Slots,
@@ -112,19 +101,6 @@ pub struct XskRsSocket {
     at: QueueId,
     refused: u64,
     wakeups: u64,
-}
-
-/// The memory, and who has which slot of it.
-struct Slots {
-    umem: Umem,
-    /// The descriptor of each slot as xsk-rs made it: at the packet's place, of no length.
-    blank: Vec<FrameDesc>,
-    holders: Vec<Holder>,
-    free: Vec<u32>,
-    filling: usize,
-    sending: usize,
-    /// The most slots each way.
-    ring: usize,
 }
 
 impl XskRsSocket {
@@ -364,94 +340,6 @@ impl AsFd for XskRsSocket {
 impl std::fmt::Debug for XskRsSocket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("XskRsSocket").field("at", &self.at).field("mode", &self.mode()).finish_non_exhaustive()
-    }
-}
-
-impl Slots {
-    fn new(umem: Umem, blank: Vec<FrameDesc>, ring: usize) -> Self {
-        let holders = vec![Holder::Us; blank.len()];
-        let free = (0..blank.len() as u32).rev().collect();
-        Self { umem, blank, holders, free, filling: 0, sending: 0, ring }
-    }
-
-    /// Bytes of a packet that one slot holds.
-    fn capacity(&self) -> usize {
-        self.blank.first().map_or(SLOT, |first| SLOT - first.addr())
-    }
-
-    /// Who has the slot a descriptor points into; `None` if it points outside.
-    fn holder(&self, desc: &FrameDesc) -> Option<Holder> {
-        self.holders.get(desc.addr() / SLOT).copied()
-    }
-
-    /// The bytes of a descriptor that came by the rx ring, if it can be believed.
-    fn received(&self, desc: &FrameDesc) -> Option<&[u8]> {
-        let end = (desc.addr() % SLOT).checked_add(desc.lengths().data())?;
-        if self.holder(desc) != Some(Holder::Filling) || end > SLOT {
-            return None;
-        }
-        // SAFETY:
-        // * The descriptor's bytes lie in one slot of this memory: both were just checked.
-        // * The slot was lent through the fill ring and came back through the rx ring: the kernel is done with it, and it
-        //   is not lent again while `self` is borrowed.
-        Some(unsafe { self.umem.data(desc) }.contents())
-    }
-
-    /// Ends a loan, if the descriptor's slot is lent like that. Returns whether it was.
-    fn bring_back(&mut self, desc: &FrameDesc, from: Holder) -> bool {
-        let slot = desc.addr() / SLOT;
-        let was_lent = self.holder(desc) == Some(from);
-        if was_lent {
-            self.holders[slot] = Holder::Us;
-            self.free.push(slot as u32);
-            match from {
-                Holder::Filling => self.filling -= 1,
-                Holder::Sending => self.sending -= 1,
-                Holder::Us => {}
-            }
-        }
-        was_lent
-    }
-
-    /// Marks a slot as the kernel's, until as many are as the fill ring holds.
-    fn lend_for_filling(&mut self) -> Option<FrameDesc> {
-        if self.filling == self.ring {
-            return None;
-        }
-        let slot = self.free.pop()? as usize;
-        self.holders[slot] = Holder::Filling;
-        self.filling += 1;
-        Some(self.blank[slot])
-    }
-
-    /// Copies a packet into as many fresh slots as there are descriptors, which it fills in and marks as the kernel's.
-    /// Returns how many it used.
-    fn write<'a>(&mut self, descs: &mut [FrameDesc], segments: impl Iterator<Item = &'a [u8]>) -> usize {
-        let mut used = 0;
-        for mut piece in segments {
-            while !piece.is_empty() {
-                if used == 0 || descs[used - 1].lengths().data() == self.capacity() {
-                    // Twice as many slots as a ring has entries: those for sending are never all out before the ring is.
-                    let Some(slot) = descs.get(used).and_then(|_| self.free.pop()) else { return used };
-                    let slot = slot as usize;
-                    self.holders[slot] = Holder::Sending;
-                    self.sending += 1;
-                    descs[used] = self.blank[slot];
-                    if used > 0 {
-                        descs[used - 1].set_options(XDP_PKT_CONTD);
-                    }
-                    used += 1;
-                }
-                // SAFETY:
-                // * The descriptor is xsk-rs's own of a slot of this memory that was free: neither the kernel nor anybody
-                //   here has it; it goes to the kernel only after this borrow.
-                let mut data = unsafe { self.umem.data_mut(&mut descs[used - 1]) };
-                // Into memory: it takes what fits, and at least a byte does.
-                let copied = data.cursor().write(piece).unwrap_or(piece.len());
-                piece = &piece[copied..];
-            }
-        }
-        used
     }
 }
 
