@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
 
+mod crowd;
 mod devices;
 mod life;
+mod networks;
 mod support;
 mod truth;
