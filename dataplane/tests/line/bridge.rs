@@ -3,7 +3,7 @@
 use podlane_dataplane::{
     DropReason, PortId,
     tables::PortTable,
-    testbed::{Plan, TestBed, dropped, made, received, sent},
+    testbed::{Moved, Plan, TestBed, dropped, made, received, sent},
 };
 use podlane_wire::{EtherType, MacAddr};
 
@@ -290,8 +290,7 @@ fn a_receiver_that_does_not_keep_up_delays_its_own_packets_only() {
         bed.receive(RED, udp4(A, C));
     }
     bed.turn();
-    use podlane_dataplane::testbed::Moved::Held;
-    assert_eq!(bed.moved(), [received(RED, 60), sent(BLUE, 10), sent(GREEN, 30), Held(20)]);
+    assert_eq!(bed.moved(), [received(RED, 60), sent(BLUE, 10), sent(GREEN, 30), Moved::Held(20)]);
     bed.wire(BLUE).take_at_most(1000);
     bed.turn();
     assert_eq!(bed.moved(), [sent(BLUE, 20)]);
@@ -308,21 +307,4 @@ fn what_waits_for_a_port_that_is_taken_away_is_dropped_by_name() {
     bed.detach(BLUE);
     bed.turn();
     assert_eq!(bed.moved(), [received(RED, 5), dropped(DropReason::PortRemoved, 5)]);
-}
-
-#[test]
-fn a_full_transmit_queue_drops_by_name_and_no_other_way() {
-    let mut bed = TestBed::new(three_stated_ports());
-    bed.wire(BLUE).take_at_most(0);
-    // More than the queue takes, fewer than there are frames: the queue has to be the limit, so part goes elsewhere.
-    let queue = podlane_dataplane::stage::dispatch::QUEUE_BOUND as u64;
-    for _ in 0..queue + 10 {
-        bed.receive(RED, udp4(A, B));
-    }
-    for _ in 0..queue {
-        bed.turn();
-    }
-    let counters = bed.counters();
-    assert!(counters.waiting() <= queue);
-    assert_eq!(counters.received(), counters.waiting() + counters.lost());
 }

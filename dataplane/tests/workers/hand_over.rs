@@ -7,6 +7,7 @@ use podlane_dataplane::{
     DropReason, WorkerId,
     counters::Counters,
     port::memory::{MemoryPort, Wire},
+    stage::dispatch::QUEUE_BOUND,
     tables::PortTable,
     testbed::{Moved, Plan, TestBed, dropped, made, received, sent},
     worker::{
@@ -170,4 +171,39 @@ fn a_port_that_goes_while_frames_are_on_their_way_drops_them_by_name() {
     bed.turn();
     assert_eq!(bed.moved(), [received(RED, 10), dropped(DropReason::EgressGone, 10)]);
     assert_eq!(strays(&bed), 0);
+}
+
+#[test]
+fn a_full_transmit_queue_drops_by_name_and_keeps_what_was_there_first() {
+    let (events, _back) = unbounded();
+    let setup = (WorkerConfig { flow_idle: 60_000, ..WorkerConfig::default() }, pool(2048));
+    let made = Worker::make(vec![setup], &shared(), &events).expect("file descriptors for a test");
+    let Some((mut worker, line)) = made.into_iter().next() else { panic!("one worker a setup") };
+    let (red, blue) = (Wire::default(), Wire::default());
+    let (back, _former) = unbounded();
+    for command in [
+        Command::Tables(Arc::new(plan().build()), back),
+        Command::Attach(RED, Box::new(MemoryPort::new(red.clone()))),
+        Command::Attach(BLUE, Box::new(MemoryPort::new(blue.clone()))),
+    ] {
+        assert!(line.send(command).is_ok());
+    }
+    worker.obey();
+    blue.take_at_most(0);
+    let extra = 50;
+    for _ in 0..QUEUE_BOUND + extra {
+        red.send(small());
+    }
+    for _ in 0..QUEUE_BOUND {
+        worker.turn(1);
+    }
+    let counters = worker.report().counters;
+    assert!(counters.balanced());
+    assert_eq!((counters.held, counters.lost()), (QUEUE_BOUND as u64, extra as u64));
+    assert_eq!(counters.ports[RED.index()].dropped[DropReason::EgressFull as usize], extra as u64);
+    blue.take_at_most(usize::MAX);
+    worker.turn(1);
+    let report = worker.report();
+    assert_eq!((report.counters.sent(), report.counters.held), (QUEUE_BOUND as u64, 0));
+    assert_eq!(report.frames.0, report.frames.1);
 }

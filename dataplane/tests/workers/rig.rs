@@ -257,10 +257,10 @@ impl Running {
             for sent in 1..=packets {
                 from.send(&small());
                 let asked = Instant::now();
-                while sent - arrived - overlooked > 256 {
+                while sent > arrived + overlooked + 256 {
                     arrived += to.receive().len();
                     if asked.elapsed() > patience {
-                        overlooked = sent - arrived;
+                        overlooked = sent.saturating_sub(arrived);
                     }
                     thread::yield_now();
                 }
