@@ -1,0 +1,172 @@
+//! The command line.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use thiserror::Error;
+
+use crate::{
+    report::Report,
+    run::{
+        RunError, Terms,
+        idle::{self, Plan},
+        idle_ports,
+        veth::{self, Rival},
+    },
+};
+
+/// The exit statuses beside success: something failed; Ctrl-C ended it, as a shell would tell.
+const FAILED: u8 = 1;
+const INTERRUPTED: u8 = 130;
+
+/// Measures Podlane, in network namespaces of its own, side by side with others.
+#[derive(Parser, Debug)]
+#[command(name = "podlane-perf", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Packet rates from veth to veth: the bare cross-connect, Podlane, and others.
+    Veth {
+        #[command(flatten)]
+        common: Common,
+        /// Another switch to measure against; skipped by name if it is not installed.
+        #[arg(long, value_enum, default_values_t = [Against::Testpmd])]
+        against: Vec<Against>,
+    },
+    /// What silent ports cost a busy pair.
+    IdlePorts {
+        #[command(flatten)]
+        common: Common,
+        /// How many silent ports.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=4000))]
+        ports: u16,
+    },
+    /// What an idle switch costs, and how late the first packet after silence is.
+    Idle {
+        #[command(flatten)]
+        common: Common,
+        /// First packets a round.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        packets: u32,
+        /// Silence before each, milliseconds.
+        #[arg(long, default_value_t = 200)]
+        silence_ms: u64,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Common {
+    /// How long each measurement takes.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    seconds: f64,
+    /// How often each thing is measured, in turns with the others.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Print one JSON object instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// Store the JSON object in this file too.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+enum Against {
+    /// DPDK's testpmd, `io` on `net_af_xdp`.
+    Testpmd,
+    /// Nothing else.
+    Nothing,
+}
+
+/// Why a length of time was refused.
+#[derive(Debug, Error)]
+#[error("give a number of seconds between 0.1 and 60")]
+struct SecondsError;
+
+fn seconds(text: &str) -> Result<f64, SecondsError> {
+    text.parse().ok().filter(|seconds| (0.1..=60.0).contains(seconds)).ok_or(SecondsError)
+}
+
+/// Why there is no result.
+#[derive(Debug, Error)]
+enum CliError {
+    #[error("cannot listen for Ctrl-C: {0}; check the limits of this process")]
+    Signals(#[source] io::Error),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("cannot write {}: {source}; check that its folder is there and writable", .path.display())]
+    Store { path: PathBuf, source: io::Error },
+    #[error("cannot write to standard output: {0}; check where it goes")]
+    Output(#[source] io::Error),
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn run(cli: &Cli) -> ExitCode {
+    match perform(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(io::stderr(), "podlane-perf: {error}");
+            let interrupted = matches!(&error, CliError::Run(error) if error.is_interruption());
+            ExitCode::from(if interrupted { INTERRUPTED } else { FAILED })
+        }
+    }
+}
+
+fn perform(cli: &Cli) -> Result<(), CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(CliError::Signals)?;
+    }
+    let progress = |line: &str| {
+        let _ = writeln!(io::stderr(), "{line}");
+    };
+    let terms = |common: &Common| Terms {
+        rounds: common.rounds,
+        length: Duration::from_secs_f64(common.seconds),
+        stop: &stop,
+        progress: &progress,
+    };
+    let (report, common) = match &cli.command {
+        Command::Veth { common, against } => {
+            let rivals = against.iter().filter(|against| **against == Against::Testpmd).map(|_| Rival::Testpmd);
+            (veth::run(&terms(common), &rivals.collect::<Vec<_>>())?, common)
+        }
+        Command::IdlePorts { common, ports } => (idle_ports::run(&terms(common), *ports)?, common),
+        Command::Idle { common, packets, silence_ms } => {
+            let plan = Plan { packets: *packets, silence: Duration::from_millis(*silence_ms) };
+            (idle::run(&terms(common), plan)?, common)
+        }
+    };
+    if let Some(path) = &common.out {
+        store(&report, path)?;
+    }
+    print(&report, common.json).map_err(CliError::Output)
+}
+
+fn store(report: &Report, path: &Path) -> Result<(), CliError> {
+    report.store(path).map_err(|source| CliError::Store { path: path.to_owned(), source })
+}
+
+fn print(report: &Report, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, report)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    out.flush()
+}

@@ -1,0 +1,22 @@
+//! Measures Podlane from the outside, side by side with others, so that its numbers can be repeated.
+//!
+//! ```text
+//!   run (veth, idle-ports, idle)     what is measured against what, and the targets
+//!    |-- bed                         two pods and the links between them, in namespaces of their own
+//!    |-- subject/*                   what can be measured: one file each, started and stopped for its turn
+//!    |-- load/*                      packets into one pod, and what arrives in the other
+//!    `-- series, report, machine     medians, ratios within a round, and where they come from
+//! ```
+//!
+//! Two rules make the numbers mean something. Things are measured in turns (A B A B) in one run, so that a noisy machine is noisy for
+//! all of them; and what is compared is always the ratio. Load and switch never share a core.
+
+pub mod bed;
+pub mod cli;
+pub mod cores;
+pub mod load;
+pub mod machine;
+pub mod report;
+pub mod run;
+pub mod series;
+pub mod subject;

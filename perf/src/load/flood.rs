@@ -1,0 +1,187 @@
+//! A flood: full rate from one pod, counted in the other.
+//!
+//! Delivery runs on the sender's core, which is the switch's for what it forwards, so a dear sink would be measured as a slow
+//! switch. The kernel's own counter costs least: the packets are for a MAC address the pod does not have, and die at its door.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use podlane_host::{LinkId, Links};
+
+use crate::{
+    bed::{Bed, HostEnd},
+    cores,
+    load::{LoadError, generator::Generator, pod_end, traffic::Traffic},
+};
+
+/// Packets of the two calls that tell how fast the generator is.
+const TRIALS: [u32; 2] = [1 << 16, 1 << 18];
+
+/// The generator is taken to be no slower and no faster than this, packets a second.
+const BELIEVABLE: (f64, f64) = (500_000.0, 20_000_000.0);
+
+/// What one call sends beyond what the window needs.
+const SURPLUS: f64 = 1.2;
+
+/// The longest call, which is what Ctrl-C may have to wait for.
+const LONGEST: Duration = Duration::from_secs(3);
+
+/// How long a subject is under full load before it is measured.
+const WARM_UP: Duration = Duration::from_millis(100);
+
+/// Between two looks at whether anything arrives yet.
+const PROBE_EVERY: Duration = Duration::from_millis(5);
+
+/// Between two looks at whether Ctrl-C was pressed.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What arrived in one window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// Packets that arrived behind the subject.
+    pub arrived: u64,
+    /// How long the window was.
+    pub window: Duration,
+}
+
+impl Sample {
+    /// Packets a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.arrived as f64 / self.window.as_secs_f64()
+    }
+}
+
+/// What to measure.
+pub struct Flood<'a> {
+    /// Where.
+    pub bed: &'a Bed,
+    /// What to send.
+    pub traffic: Traffic,
+    /// For how long.
+    pub length: Duration,
+    /// How long nothing may arrive at first.
+    pub patience: Duration,
+    /// Counted instead of what arrives, where nothing can.
+    pub taken: Option<Arc<AtomicU64>>,
+    /// Ends it early.
+    pub stop: &'a AtomicBool,
+}
+
+impl Flood<'_> {
+    /// Sends until something arrives, then at full rate, and counts.
+    ///
+    /// # Errors
+    /// [`LoadError::Silent`] when the subject does not forward.
+    pub fn run(&self) -> Result<Sample, LoadError> {
+        let from = &self.bed.from().netns;
+        let mut generator = Generator::new(&pod_end(from)?, self.traffic)?;
+        let mut count = self.count()?;
+        let over = AtomicBool::new(false);
+        let flooding = AtomicBool::new(false);
+        let send = || {
+            from.run(|| {
+                cores::pin(self.bed.cores.load);
+                self.wait_for_first(&mut generator)?;
+                let stride = self.stride(&mut generator)?;
+                flooding.store(true, Ordering::Release);
+                while !over.load(Ordering::Relaxed) && !self.stop.load(Ordering::Relaxed) {
+                    generator.send(stride)?;
+                }
+                Ok(())
+            })?
+        };
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(send);
+            while !flooding.load(Ordering::Acquire) && !sending.is_finished() {
+                std::thread::sleep(PROBE_EVERY);
+            }
+            let sample = self.sample(&mut count);
+            over.store(true, Ordering::Relaxed);
+            let sent: Result<(), LoadError> = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            sent.and(sample)
+        })
+    }
+
+    /// Counts in the window.
+    fn sample(&self, count: &mut Count) -> Result<Sample, LoadError> {
+        self.sleep(WARM_UP)?;
+        let (before, begun) = (count.packets()?, Instant::now());
+        self.sleep(self.length)?;
+        let (arrived, window) = (count.packets()? - before, begun.elapsed());
+        Ok(Sample { arrived, window })
+    }
+
+    fn sleep(&self, length: Duration) -> Result<(), LoadError> {
+        let until = Instant::now() + length;
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(LoadError::Interrupted);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(LOOK_EVERY));
+        }
+    }
+
+    /// How many packets one call is to send, so that the window sees no second one: between two calls the kernel takes some 20 ms.
+    fn stride(&self, generator: &mut Generator) -> Result<u32, LoadError> {
+        let mut took = [0.0; 2];
+        for (trial, took) in TRIALS.into_iter().zip(&mut took) {
+            let begun = Instant::now();
+            generator.send(trial)?;
+            *took = begun.elapsed().as_secs_f64();
+        }
+        let rate = f64::from(TRIALS[1] - TRIALS[0]) / (took[1] - took[0]).max(f64::EPSILON);
+        let rate = rate.clamp(BELIEVABLE.0, BELIEVABLE.1);
+        let length = ((WARM_UP + self.length).as_secs_f64() * SURPLUS).min(LONGEST.as_secs_f64());
+        Ok((rate * length) as u32)
+    }
+
+    fn wait_for_first(&self, generator: &mut Generator) -> Result<(), LoadError> {
+        let mut count = self.count()?;
+        let deadline = Instant::now() + self.patience;
+        let before = count.packets()?;
+        loop {
+            generator.send(1)?;
+            std::thread::sleep(PROBE_EVERY);
+            if count.packets()? > before {
+                return Ok(());
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(LoadError::Interrupted);
+            }
+            if Instant::now() > deadline {
+                return Err(LoadError::Silent { patience: self.patience });
+            }
+        }
+    }
+
+    fn count(&self) -> Result<Count, LoadError> {
+        let to = &self.bed.to().netns;
+        Ok(Count { taken: self.taken.clone(), links: Links::open_in(to)?, link: pod_end(to)? })
+    }
+}
+
+/// Packets that got through so far.
+struct Count {
+    taken: Option<Arc<AtomicU64>>,
+    links: Links,
+    link: HostEnd,
+}
+
+impl Count {
+    fn packets(&mut self) -> Result<u64, LoadError> {
+        match &self.taken {
+            Some(taken) => Ok(taken.load(Ordering::Relaxed)),
+            None => Ok(self.links.counters(LinkId::Index(self.link.ifindex))?.rx_packets),
+        }
+    }
+}

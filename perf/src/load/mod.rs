@@ -1,0 +1,57 @@
+//! The load: packets into one pod's link, and a count of what arrives behind the other.
+//!
+//! Two kinds: a [`Flood`](flood::Flood) sends as fast as it can and counts, for rates; a [`Probe`](probe::Probe) sends one
+//! packet and waits for it, for latency. The kernel runs a veth's receive path on the sender's core, so the load's core also pays for
+//! bringing packets into the switch's memory, as a pod would; the switch's core pays for their way into the receiving pod.
+
+pub mod flood;
+pub mod generator;
+pub mod probe;
+pub mod traffic;
+
+use std::time::Duration;
+
+use podlane_host::{HostError, Links, Netns, NetnsError};
+use podlane_rings::SocketError;
+use thiserror::Error;
+
+use crate::{
+    bed::{HostEnd, POD_LINK},
+    load::generator::GeneratorError,
+    subject::SubjectError,
+};
+
+/// Why nothing could be sent or counted.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The pods' ends cannot be opened.
+    #[error("the load cannot be set up: {0}")]
+    Open(#[from] SubjectError),
+    /// The generator failed.
+    #[error(transparent)]
+    Generator(#[from] GeneratorError),
+    /// The kernel does not tell what a link is or counts.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A pod's end failed.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// Nothing came through.
+    #[error("nothing arrived within {} s; run it alone and look at what it prints", .patience.as_secs_f64())]
+    Silent {
+        /// How long was waited.
+        patience: Duration,
+    },
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A pod's end of its link.
+fn pod_end(netns: &Netns) -> Result<HostEnd, LoadError> {
+    let link = Links::open_in(netns)?.by_name(POD_LINK)?;
+    Ok(HostEnd { name: link.name, ifindex: link.index })
+}

@@ -1,0 +1,81 @@
+//! What is sent: minimum-size UDP packets of one or many flows, between two stations that only tables know.
+
+use core::net::Ipv4Addr;
+
+use podlane_wire::{EtherType, EthernetHeader, IpProtocol, Ipv4Header, MacAddr, UdpHeader};
+
+use crate::bed::station_mac;
+
+/// Bytes of a packet: 64 on a wire, less the frame check sequence, which a veth does not have.
+pub const PACKET: usize = 60;
+
+/// One packet, ready to be copied into a frame.
+pub type Packet = [u8; PACKET];
+
+const ETHERNET: usize = 14;
+const IPV4: usize = 20;
+
+/// The source port of the first flow; the others follow.
+pub const FIRST_PORT: u16 = 1024;
+
+/// The number of the gateway's station in each network.
+pub const GATEWAY: u8 = 254;
+
+/// Which packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Traffic {
+    /// Flows, told apart by their source port; sent in turns, one packet each.
+    pub flows: u16,
+    /// Whether the packets go to another network by the gateway's MAC address.
+    pub routed: bool,
+}
+
+impl Traffic {
+    /// Packets within one network.
+    #[must_use]
+    pub const fn bridged(flows: u16) -> Self {
+        Self { flows, routed: false }
+    }
+
+    /// Packets to another network.
+    #[must_use]
+    pub const fn routed(flows: u16) -> Self {
+        Self { flows, routed: true }
+    }
+
+    /// The network of the receiving station.
+    #[must_use]
+    pub const fn far_network(self) -> u8 {
+        self.routed as u8
+    }
+
+    /// A packet of the first flow. It has no UDP checksum, which IPv4 allows, so that a change of port leaves it right.
+    #[must_use]
+    pub fn packet(self) -> Packet {
+        let to = if self.routed { GATEWAY } else { 2 };
+        let (source, destination) = (address(0, 1), address(self.far_network(), 2));
+        let mut packet = [0; PACKET];
+        let ethernet =
+            EthernetHeader { destination: station_mac(to), source: station_mac(1), ethertype: EtherType::IPV4 };
+        let length = (PACKET - ETHERNET - IPV4) as u16;
+        let ipv4 = Ipv4Header::new(source, destination, IpProtocol::UDP, length);
+        let udp = UdpHeader { source_port: FIRST_PORT, destination_port: 9, len: length, checksum: 0 };
+        // The buffers are of the headers' own lengths.
+        let _ = ethernet.emit(&mut packet[..ETHERNET]);
+        let _ = ipv4.emit(&mut packet[ETHERNET..ETHERNET + IPV4]);
+        let _ = udp.emit(&mut packet[ETHERNET + IPV4..]);
+        packet
+    }
+}
+
+/// The address of a station.
+#[must_use]
+pub const fn address(network: u8, number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 90, network, number)
+}
+
+/// The MAC address of the gateway.
+#[must_use]
+pub const fn gateway_mac() -> MacAddr {
+    station_mac(GATEWAY)
+}

@@ -1,0 +1,129 @@
+//! `podlane-perf idle-ports`: what attached but silent ports cost a pair that is busy.
+//!
+//! One switch has them all open; the silent ones are taken from its worker and given back between rounds, which takes
+//! microseconds, so both sides are measured under the same conditions.
+
+use std::num::NonZero;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use podlane_dataplane::{PortId, port::Port, worker::idle::Poll};
+use podlane_host::{Netns, Veth, VethPeer, sysctl};
+
+use crate::{
+    bed::{Bed, HostEnd},
+    load::{flood::Flood, traffic::Traffic},
+    machine::Origin,
+    report::Report,
+    run::{RunError, Terms},
+    series::{Check, Series, Target},
+    subject::{
+        podlane::{attach_pair, tables},
+        switch::{FRAMES, Switch},
+    },
+};
+
+/// What the busy pair is to keep of its rate.
+const KEPT: Target = Target::AtLeast(0.9);
+
+/// Frames lent to each silent port: the least the daemon lends.
+const FILL: u32 = 64;
+
+/// The first silent port's number.
+const FIRST: u16 = 10;
+
+/// Files a port may need: its socket, its program, its maps, its link.
+const FILES_A_PORT: u64 = 8;
+
+/// Measures a pair alone, and with `ports` silent ports beside it.
+///
+/// # Errors
+/// [`RunError`]; nothing is left behind.
+pub fn run(terms: &Terms<'_>, ports: u16) -> Result<Report, RunError> {
+    let origin = Origin::here();
+    allow_files(ports)?;
+    let mut bed = Bed::lay()?;
+    let silent = Netns::anonymous()?;
+    silent.run(|| sysctl("net/ipv6/conf/default/disable_ipv6", 1))??;
+    let frames = FRAMES.max(FRAMES / 2 + u32::from(ports) * FILL);
+    let mut switch = Switch::start(bed.cores.switch, Poll::Busy, NonZero::new(frames).unwrap_or(NonZero::<u32>::MIN))?;
+    attach_pair(&mut switch, &bed)?;
+    switch.publish(tables(Traffic::bridged(1000)))?;
+    (terms.progress)(&format!("attaching {ports} silent ports"));
+    for number in 0..ports {
+        let link = link(&mut bed, &silent, number)?;
+        switch.attach(bed.switch(), &link, PortId(FIRST + number), FILL)?;
+        if terms.stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(crate::load::LoadError::Interrupted.into());
+        }
+    }
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for round in 1..=terms.rounds {
+        (terms.progress)(&format!("round {round} of {}: the pair beside {ports} silent ports", terms.rounds));
+        beside.push(rate(&bed, terms)?);
+        (terms.progress)(&format!("round {round} of {}: the pair alone", terms.rounds));
+        let taken = take(&switch, ports)?;
+        let measured = rate(&bed, terms);
+        for (port, end) in taken {
+            switch.reattach(port, end)?;
+        }
+        alone.push(measured?);
+    }
+    (terms.progress)("closing the ports");
+    switch.stop()?;
+    let alone = Series::new("a busy pair alone", "Mpps", alone);
+    let beside = Series::new(format!("beside {ports} silent ports"), "Mpps", beside);
+    let checks = vec![Check::ratio("beside / alone", &beside, &alone, KEPT)];
+    let title = "what silent ports cost a busy pair, 64-byte UDP, 1,000 flows, one core";
+    Ok(Report { title, origin, rounds: terms.rounds, series: vec![alone, beside], checks })
+}
+
+/// One more link, whose other end is silent.
+fn link(bed: &mut Bed, silent: &Netns, number: u16) -> Result<HostEnd, RunError> {
+    use std::os::fd::AsFd;
+    let (name, peer) = (format!("idle{number}"), format!("pod{number}"));
+    let links = bed.lab().links();
+    let ifindex = links.veth(&Veth {
+        name: &name,
+        mtu: 1500,
+        mac: None,
+        queues: 1,
+        peer: VethPeer { name: &peer, netns: Some(silent.as_fd()), mac: None },
+    })?;
+    links.set_up(ifindex)?;
+    silent.run(|| podlane_host::Links::open().and_then(|mut links| links.set_up(&peer)))??;
+    Ok(HostEnd { name, ifindex })
+}
+
+/// Takes the silent ports from the worker, open.
+fn take(switch: &Switch, ports: u16) -> Result<Vec<(PortId, Box<dyn Port>)>, RunError> {
+    let mut taken = Vec::new();
+    for port in (0..ports).map(|number| PortId(FIRST + number)) {
+        if let Some(end) = switch.detach(port)? {
+            taken.push((port, end));
+        }
+    }
+    Ok(taken)
+}
+
+fn rate(bed: &Bed, terms: &Terms<'_>) -> Result<f64, RunError> {
+    let flood = Flood {
+        bed,
+        traffic: Traffic::bridged(1000),
+        length: terms.length,
+        patience: std::time::Duration::from_secs(2),
+        taken: None,
+        stop: terms.stop,
+    };
+    Ok(flood.run()?.rate() / 1e6)
+}
+
+/// Raises the limit on open files to what so many ports need.
+fn allow_files(ports: u16) -> Result<(), RunError> {
+    let wanted = 256 + u64::from(ports) * FILES_A_PORT;
+    let failed = |source| RunError::Files { ports, wanted, source };
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    if soft >= wanted {
+        return Ok(());
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).map_err(failed)
+}

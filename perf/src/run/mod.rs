@@ -1,0 +1,81 @@
+//! The runs: what is measured against what, and what is asked of it. One file each.
+
+pub mod idle;
+pub mod idle_ports;
+pub mod veth;
+
+use std::{io, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+
+use thiserror::Error;
+
+use crate::{bed::BedError, load::LoadError, subject::SubjectError};
+
+/// What every run is told.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// How often each thing is measured, in turns with the others.
+    pub rounds: u32,
+    /// How long each time.
+    pub length: Duration,
+    /// Set by Ctrl-C.
+    pub stop: &'a AtomicBool,
+    /// Told what is being measured.
+    pub progress: &'a (dyn Fn(&str) + Sync),
+}
+
+/// Why a run ended without a result.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// There is no bed.
+    #[error(transparent)]
+    Bed(#[from] BedError),
+    /// Packets could not be sent or counted.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// What was to be measured failed.
+    #[error("{name}: {source}")]
+    Subject {
+        /// Its name.
+        name: &'static str,
+        /// What went wrong.
+        source: SubjectError,
+    },
+    /// The kernel refused a link.
+    #[error(transparent)]
+    Host(#[from] podlane_host::HostError),
+    /// A namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] podlane_host::NetnsError),
+    /// The switch failed.
+    #[error(transparent)]
+    Switch(#[from] SubjectError),
+    /// Latencies cannot be collected.
+    #[error("cannot collect latencies: {0}; this is a mistake in podlane-perf")]
+    Histogram(#[from] hdrhistogram::CreationError),
+    /// The worker's CPU clock cannot be read.
+    #[error("cannot read the worker's CPU time from {}: {source}; check that /proc is mounted and has schedstat", .path.display())]
+    Clock {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The limit on open files cannot be raised.
+    #[error("{ports} ports need {wanted} open files, and the limit cannot be raised: {source}; raise it (ulimit -n)")]
+    Files {
+        /// How many ports.
+        ports: u16,
+        /// How many files.
+        wanted: u64,
+        /// What the kernel says.
+        source: nix::errno::Errno,
+    },
+}
+
+impl RunError {
+    /// Whether it was Ctrl-C.
+    #[must_use]
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Load(LoadError::Interrupted))
+    }
+}

@@ -1,0 +1,109 @@
+//! What can be measured: everything that takes packets from one link of the [`Bed`].
+//!
+//! Another switch is one more file here that implements [`Subject`], and one line in the roster of a run. Each is
+//! started for its turn and stopped after it, so that no two ever run at once.
+
+pub mod crossconnect;
+pub mod drain;
+pub mod end;
+pub mod podlane;
+mod poller;
+pub mod switch;
+pub mod testpmd;
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use podlane_host::NetnsError;
+use thiserror::Error;
+
+use crate::{bed::Bed, load::traffic::Traffic};
+
+/// Something that takes packets from the bed's first link, and usually forwards them to the second.
+pub trait Subject {
+    /// Its row in the table.
+    fn name(&self) -> &'static str;
+
+    /// What is to be sent to it.
+    fn traffic(&self) -> Traffic;
+
+    /// How long it may take until it forwards.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    /// Starts it on the bed's core for switches.
+    ///
+    /// # Errors
+    /// [`SubjectError::Absent`] where it is not installed: its row is skipped by name. Any other error ends the run.
+    fn start(&self, bed: &Bed) -> Result<Box<dyn Running>, SubjectError>;
+}
+
+/// A started subject. Dropping it stops it as well, with nobody told what went wrong.
+pub trait Running {
+    /// Packets it took itself, if nothing arrives behind it; `None` for what forwards.
+    fn taken(&self) -> Option<Arc<AtomicU64>> {
+        None
+    }
+
+    /// Stops it; its links are free afterwards.
+    ///
+    /// # Errors
+    /// It ended before it was told to.
+    fn stop(self: Box<Self>) -> Result<(), SubjectError>;
+}
+
+/// Why a subject cannot be measured.
+#[derive(Debug, Error)]
+pub enum SubjectError {
+    /// It is not installed.
+    #[error("{program} is not installed ({remedy})")]
+    Absent {
+        /// What was looked for.
+        program: &'static str,
+        /// How to get it.
+        remedy: &'static str,
+    },
+    /// It ended by itself.
+    #[error("{name} ended by itself; run it alone and look at what it prints")]
+    Ended {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A process or thread could not be started.
+    #[error("cannot start {name}: {source}; check the limits on processes and threads")]
+    Start {
+        /// Its name.
+        name: &'static str,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
+    /// No memory for packets.
+    #[error(transparent)]
+    Umem(#[from] podlane_rings::UmemError),
+    /// A socket cannot be opened.
+    #[error(transparent)]
+    Socket(#[from] podlane_rings::SocketError),
+    /// An XDP program cannot be attached.
+    #[error(transparent)]
+    Attach(#[from] podlane_bpf::AttachError),
+    /// A port of Podlane cannot be opened.
+    #[error(transparent)]
+    Port(#[from] podlane_dataplane::port::PortError),
+    /// A worker of Podlane cannot be started.
+    #[error(transparent)]
+    Worker(#[from] podlane_dataplane::worker::WorkerError),
+    /// A namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// No memory for the flow table.
+    #[error("no memory for a flow table of {flows} flows: {source}; free some memory")]
+    Flows {
+        /// How many were asked for.
+        flows: usize,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
+}
