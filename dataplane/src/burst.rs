@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use podlane_rings::Frame;
+use podlane_rings::{Frame, Umem};
 
 use crate::{
     counters::Tally,
@@ -114,9 +114,6 @@ impl Default for Line {
 /// Frames waiting to leave by one port: what the port's ring did not take stays here, up to a bound.
 pub struct OutQueue {
     frames: VecDeque<Frame>,
-    /// The packets' lengths, in step with `frames`: what left is counted by what is left.
-    lengths: VecDeque<u32>,
-    bytes: u64,
     bound: usize,
 }
 
@@ -124,21 +121,19 @@ impl OutQueue {
     /// A queue of at most `bound` packets.
     #[must_use]
     pub fn new(bound: usize) -> Self {
-        Self { frames: VecDeque::with_capacity(bound), lengths: VecDeque::with_capacity(bound), bytes: 0, bound }
+        Self { frames: VecDeque::with_capacity(bound), bound }
     }
 
-    /// Adds a packet of `length` bytes, or gives it back when the queue is full.
+    /// Adds a packet, or gives it back when the queue is full.
     ///
     /// # Errors
     /// The frame itself: the caller drops it by name.
     #[inline]
-    pub fn push(&mut self, frame: Frame, length: u32) -> Result<(), Frame> {
+    pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
         if self.frames.len() >= self.bound {
             return Err(frame);
         }
         self.frames.push_back(frame);
-        self.lengths.push_back(length);
-        self.bytes += u64::from(length);
         Ok(())
     }
 
@@ -148,17 +143,11 @@ impl OutQueue {
         &mut self.frames
     }
 
-    /// What waits, once what was taken from the front is accounted for.
-    #[inline]
-    pub fn waiting(&mut self) -> Tally {
-        if self.frames.is_empty() {
-            self.lengths.clear();
-            self.bytes = 0;
-        } else {
-            let left = self.lengths.len() - self.frames.len();
-            self.bytes -= self.lengths.drain(..left).map(u64::from).sum::<u64>();
-        }
-        Tally { packets: self.frames.len() as u64, bytes: self.bytes }
+    /// What waits: packets and all their bytes.
+    #[must_use]
+    pub fn waiting(&self, umem: &Umem) -> Tally {
+        let length = |frame: &Frame| if frame.is_chained() { umem.packet_len(frame) } else { frame.len() };
+        Tally { packets: self.frames.len() as u64, bytes: self.frames.iter().map(|frame| length(frame) as u64).sum() }
     }
 
     /// How many packets wait.

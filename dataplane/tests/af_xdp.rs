@@ -49,14 +49,12 @@ fn two_pods_exchange_datagrams_through_the_switch() {
         })
         .collect();
     let shared = Arc::new(Shared::new(FlowTable::new(1024, HashSeed::random()).unwrap(), 1024));
-    let (_, pool) = Umem::create(&UmemConfig {
-        frames: 8192,
-        frame_size: FrameSize::Bytes2048,
-        huge_pages: HugePages::Never,
-    })
-    .unwrap();
+    let (_, pool) =
+        Umem::create(&UmemConfig { frames: 8192, frame_size: FrameSize::Bytes2048, huge_pages: HugePages::Never })
+            .unwrap();
     let (events, _events) = unbounded();
-    let crew = Crew::start(vec![(WorkerConfig { flow_idle: 60_000, ..Default::default() }, pool)], &shared, &events).unwrap();
+    let crew =
+        Crew::start(vec![(WorkerConfig { flow_idle: 60_000, ..Default::default() }, pool)], &shared, &events).unwrap();
     let mut plan = Plan::new(1);
     for (n, pod) in pods.iter().enumerate() {
         let table = PortTable {

@@ -211,6 +211,16 @@ pub enum SocketError {
         /// libxdp's answer.
         source: io::Error,
     },
+    /// The netdev cannot be made promiscuous.
+    #[error(
+        "interface {ifindex} cannot be made to hear every address: {source}; it takes root (CAP_NET_RAW) and an interface that is there"
+    )]
+    Promiscuous {
+        /// The netdev.
+        ifindex: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The netdev was deleted under the socket: close it.
     #[error("{at}: the device is gone; close the port")]
     DeviceGone {

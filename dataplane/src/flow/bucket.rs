@@ -65,6 +65,16 @@ impl Candidates {
     }
 }
 
+impl Candidates {
+    /// The first of them, or any lane if there is none, without a branch: the two halves are laid into each other.
+    #[inline]
+    pub(super) fn lowest(&self) -> usize {
+        let [low, high] = self.0;
+        let bit = (low >> 1 | high).trailing_zeros() as usize;
+        (bit / 16 + bit % 2 * 4) % LANES
+    }
+}
+
 impl Iterator for Candidates {
     type Item = usize;
 

@@ -11,6 +11,7 @@ use crate::{
     flow::{
         key::{FlowKey, KEY_WORDS},
         program::{PROGRAM_WORDS, Program},
+        table::Sighting,
     },
     ids::WorkerId,
 };
@@ -62,6 +63,14 @@ impl Entry {
             }
         }
         difference == 0
+    }
+
+    /// Counts a packet and marks the flow alive.
+    #[inline]
+    pub(super) fn count(&self, seen: Sighting) {
+        self.packets.store(self.packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + u64::from(seen.bytes), Ordering::Relaxed);
+        self.seen.store(seen.now, Ordering::Relaxed);
     }
 
     #[inline]

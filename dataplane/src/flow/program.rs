@@ -126,6 +126,15 @@ impl Program {
         }
     }
 
+    /// Whether packets are bridged as they are: nothing to write, only the leaving port to find.
+    #[inline]
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        const OP: u64 = 0xff;
+        const TAG: u64 = 0xffff << 32;
+        self.words[0] & (OP | TAG) == Op::Bridge as u64
+    }
+
     /// Why the packet dies, for [`Op::Drop`] and an [`Op::Answer`] that has no answer.
     #[inline]
     #[must_use]

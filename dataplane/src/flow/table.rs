@@ -45,6 +45,15 @@ pub const SHARDS: usize = 4096;
 /// 0.7 %), and balancing from 6 on (none, but 4 %, each a cache miss more a hit).
 const CROWDED: usize = 7;
 
+/// A packet of a flow, for its counters.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting {
+    /// Its bytes.
+    pub bytes: u32,
+    /// Worker-clock milliseconds.
+    pub now: u32,
+}
+
 /// What a resolved program rests on.
 #[derive(Clone, Copy, Debug)]
 pub struct Basis {
@@ -62,7 +71,7 @@ pub struct FlowTable {
     fresh: AtomicU32,
     pub(super) recycled: ArrayQueue<u32>,
     pub(super) used: AtomicU32,
-    epochs: Box<[AtomicU32]>,
+    epochs: Box<[AtomicU32; SHARDS]>,
     seed: HashSeed,
 }
 
@@ -81,7 +90,7 @@ impl FlowTable {
             fresh: AtomicU32::new(0),
             recycled: ArrayQueue::new(capacity),
             used: AtomicU32::new(0),
-            epochs: (0..SHARDS).map(|_| AtomicU32::new(0)).collect(),
+            epochs: Box::new([const { AtomicU32::new(0) }; SHARDS]),
             seed,
         })
     }
@@ -123,26 +132,44 @@ impl FlowTable {
         prefetch_of(&self.buckets[self.first_bucket(hash)]);
     }
 
-    /// The entry that is probably this hash's; asks the cache for both its lines.
+    /// The entry that is probably this hash's, or any other if none is; asks the cache for both its lines. No branch
+    /// depends on what is there: a flow's lane is as good as random, and a wrong guess costs more than all of this.
     #[inline]
     #[must_use]
-    pub fn candidate(&self, hash: u64) -> Option<u32> {
+    pub fn candidate(&self, hash: u64) -> u32 {
         let bucket = &self.buckets[self.first_bucket(hash)];
-        let lane = Candidates::of(bucket, tag(hash)).next()?;
-        let number = bucket.entry[lane].load(Ordering::Relaxed);
-        let entry = self.entries.get(number as usize)?;
-        prefetch_of(&entry.key);
-        prefetch_of(&entry.wide);
-        Some(number)
+        let number = bucket.entry[Candidates::of(bucket, tag(hash)).lowest()].load(Ordering::Relaxed);
+        if let Some(entry) = self.entries.get(number as usize) {
+            prefetch_of(&entry.key);
+            prefetch_of(&entry.wide);
+        }
+        number
+    }
+
+    /// The program of `entry`, if it is `key`'s and current; the packet is counted then.
+    #[inline]
+    #[must_use]
+    pub fn hit(&self, entry: u32, key: &FlowKey, generation: Generation, seen: Sighting) -> Option<Program> {
+        let entry = self.entries.get(entry as usize)?;
+        let program = self.believe(entry, key, generation)?;
+        entry.count(seen);
+        Some(program)
     }
 
     /// The program of `entry`, if it is `key`'s and current.
     #[inline]
     #[must_use]
     pub fn read(&self, entry: u32, key: &FlowKey, generation: Generation) -> Option<Program> {
-        let entry = self.entries.get(entry as usize)?;
+        self.believe(self.entries.get(entry as usize)?, key, generation)
+    }
+
+    /// Reads under the entry's version, which says whether what was read is one thing.
+    #[inline]
+    fn believe(&self, entry: &Entry, key: &FlowKey, generation: Generation) -> Option<Program> {
+        // The version's lowest bit, set while the entry is written, and the generation, in one comparison.
+        const STEADY: u64 = 1 << 32 | u32::MAX as u64;
         let stamp = entry.stamp.load(Ordering::Acquire);
-        if stamp as u32 != generation.0 || stamp & (1 << 32) != 0 || !entry.holds(key) {
+        if stamp & STEADY != u64::from(generation.0) || !entry.holds(key) {
             return None;
         }
         let program = entry.program();
@@ -161,10 +188,9 @@ impl FlowTable {
     /// Counts packets of a flow and marks it alive.
     #[inline]
     pub fn touch(&self, entry: u32, bytes: u32, now: u32) {
-        let Some(entry) = self.entries.get(entry as usize) else { return };
-        entry.packets.store(entry.packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        entry.bytes.store(entry.bytes.load(Ordering::Relaxed) + u64::from(bytes), Ordering::Relaxed);
-        entry.seen.store(now, Ordering::Relaxed);
+        if let Some(entry) = self.entries.get(entry as usize) {
+            entry.count(Sighting { bytes, now });
+        }
     }
 
     /// Up to `limit` current flows that `wanted` accepts. For the control side: it reads while workers write.

@@ -8,7 +8,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use podlane_bpf::{AttachError, Attachment, Claim, Program, Request};
-use podlane_rings::{AskMode, FramePool, Mode, Socket, SocketConfig, SocketError};
+use podlane_rings::{AskMode, FramePool, Mode, Promiscuous, Socket, SocketConfig, SocketError};
 
 use crate::{
     burst::{Burst, OutQueue},
@@ -47,6 +47,7 @@ pub struct DeviceConfig {
 pub struct Device {
     name: String,
     attachment: Attachment,
+    promiscuous: Promiscuous,
 }
 
 impl Device {
@@ -66,8 +67,9 @@ impl Device {
             pin: config.pin.as_deref(),
             mode: config.attach,
         };
+        let promiscuous = Promiscuous::open(config.ifindex).map_err(|source| socket_error(&config.name, source))?;
         let attachment = Attachment::attach(&request).map_err(|source| attach_error(&config.name, source))?;
-        let mut device = Self { name: config.name.clone(), attachment };
+        let mut device = Self { name: config.name.clone(), attachment, promiscuous };
         match device.open_sockets(config, pools) {
             Ok(ports) => Ok((device, ports)),
             Err(error) => {
@@ -90,12 +92,13 @@ impl Device {
         self.attachment.mode()
     }
 
-    /// What an uplink's program takes for us.
+    /// What an uplink's program takes for us. Given whole, the device hears every address: the pods' are not its own.
     ///
     /// # Errors
     /// The device has the program of a pod port, or the kernel refuses.
     pub fn claim(&mut self, claim: &Claim<'_>) -> Result<(), PortError> {
-        self.attachment.claim(claim).map_err(|source| attach_error(&self.name, source))
+        self.attachment.claim(claim).map_err(|source| attach_error(&self.name, source))?;
+        self.promiscuous.set(claim.whole).map_err(|source| socket_error(&self.name, source))
     }
 
     /// Takes the program off the device and the pins away.
@@ -103,7 +106,7 @@ impl Device {
     /// # Errors
     /// The pins cannot be removed.
     pub fn close(self) -> Result<(), PortError> {
-        let Self { name, attachment } = self;
+        let Self { name, attachment, .. } = self;
         attachment.detach().map_err(|source| attach_error(&name, source))
     }
 

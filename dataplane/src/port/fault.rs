@@ -70,8 +70,6 @@ impl FaultPort {
     fn push_on(&mut self, pool: &mut FramePool) -> bool {
         if !self.staged.is_empty() {
             self.inner.transmit(pool, &mut self.staged);
-            // Its record of lengths is cut to what is left.
-            self.staged.waiting();
         }
         self.staged.is_empty()
     }
@@ -79,8 +77,7 @@ impl FaultPort {
     /// Stages what came through the wire. Only called when nothing is staged, so it has room.
     fn stage(&mut self, pool: &mut FramePool) {
         for frame in self.outward.passed.drain(..) {
-            let length = pool.umem().packet_len(&frame) as u32;
-            if let Err(frame) = self.staged.push(frame, length) {
+            if let Err(frame) = self.staged.push(frame) {
                 pool.give(frame);
             }
         }

@@ -43,6 +43,11 @@ pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits,
     let unfinished = pass.port.is_some_and(|port| port.unfinished_checksums);
     for (row, frame) in burst.drain().enumerate() {
         let program = &line.programs[row];
+        let fits = line.lengths[row] <= u32::from(program.mtu()) + u32::from(line.layouts[row].l3);
+        if program.is_plain() && fits && !unfinished {
+            exits.send(pass.ingress, program.egress(), frame);
+            continue;
+        }
         let packet = Packet { frame, key: &line.keys[row], layout: line.layouts[row], length: line.lengths[row] };
         match program.op() {
             Op::Bridge => forward(packet, program, pass.ingress, unfinished, exits),
@@ -70,7 +75,7 @@ pub(super) fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId
         let offload = exits.finishes_checksums(egress);
         finish::checksum(&mut packet, exits.pool.umem(), offload);
     }
-    exits.send(ingress, egress, packet.frame, packet.length);
+    exits.send(ingress, egress, packet.frame);
 }
 
 fn route(

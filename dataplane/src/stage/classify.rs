@@ -2,6 +2,10 @@
 //!
 //! One pass over the headers a verdict can depend on, each length checked before it is believed. What it does not need (options,
 //! checksums) it does not read.
+//!
+//! What nearly every packet is (untagged, IPv4 without options or IPv6 without extensions, TCP or UDP, whole) is read at fixed
+//! offsets in a few loads; everything else takes the long way, which alone can refuse. Both give the same key: a property
+//! test holds them together.
 
 use podlane_rings::{Frame, Umem};
 
@@ -10,6 +14,7 @@ use crate::{
     drops::DropReason,
     flow::{Class, FlowKey, FlowTable, Kind, Program, VlanField},
     ids::PortId,
+    stage::common,
 };
 
 const ETHERNET: usize = 14;
@@ -39,17 +44,30 @@ pub fn classify(line: &mut Line, frames: &[Frame], umem: &Umem, port: PortId, lo
         let length = if frame.is_chained() { umem.packet_len(frame) } else { bytes.len() };
         line.lengths[row] = length as u32;
         line.bytes += length as u64;
-        let packet = Packet { port, bytes, length };
-        let parsed = if length > longest { Err(DropReason::Giant) } else { packet.read() };
-        match parsed {
-            Ok((key, layout)) => {
-                line.hashes[row] = table.hash(&key);
-                line.keys[row] = key;
-                line.layouts[row] = layout;
-                line.missing |= 1 << row;
-            }
-            Err(reason) => line.programs[row] = Program::drop(reason),
+        if length <= longest
+            && let Some((key, layout)) = common::read(port, bytes, length)
+        {
+            line.hashes[row] = table.hash(&key);
+            line.keys[row] = key;
+            line.layouts[row] = layout;
+            line.missing |= 1 << row;
+            continue;
         }
+        classify_with_care(line, row, &Packet { port, bytes, length }, longest, table);
+    }
+}
+
+#[inline(never)]
+fn classify_with_care(line: &mut Line, row: usize, packet: &Packet<'_>, longest: usize, table: &FlowTable) {
+    let parsed = if packet.length > longest { Err(DropReason::Giant) } else { packet.read() };
+    match parsed {
+        Ok((key, layout)) => {
+            line.hashes[row] = table.hash(&key);
+            line.keys[row] = key;
+            line.layouts[row] = layout;
+            line.missing |= 1 << row;
+        }
+        Err(reason) => line.programs[row] = Program::drop(reason),
     }
 }
 

@@ -123,13 +123,13 @@ impl Exits {
         self.set(id, Exit::None);
     }
 
-    /// Sends a packet of `length` bytes out of `egress`; `ingress` is where it came from, for the ledger.
+    /// Sends a packet out of `egress`; `ingress` is where it came from, for the ledger.
     #[inline]
-    pub fn send(&mut self, ingress: PortId, egress: PortId, frame: Frame, length: u32) {
+    pub fn send(&mut self, ingress: PortId, egress: PortId, frame: Frame) {
         match self.exit(egress) {
             Exit::Here { slot, .. } => {
                 let attached = &mut self.slots[usize::from(slot)];
-                if let Err(frame) = attached.queue.push(frame, length) {
+                if let Err(frame) = attached.queue.push(frame) {
                     return self.drop(ingress, frame, DropReason::EgressFull);
                 }
                 self.mark(usize::from(slot));
@@ -165,9 +165,9 @@ impl Exits {
         for turn in 0..self.busy.len() {
             let slot = self.busy[turn];
             let Some(attached) = self.slots.get_mut(usize::from(slot)) else { continue };
-            let before = attached.queue.waiting();
+            let before = attached.queue.waiting(self.pool.umem());
             attached.port.transmit(&mut self.pool, &mut attached.queue);
-            let after = attached.queue.waiting();
+            let after = attached.queue.waiting(self.pool.umem());
             let sent = &mut self.counters.port(attached.id).sent;
             sent.add(before.packets - after.packets, before.bytes - after.bytes);
             if let Err(error) = attached.port.settle(&mut self.pool) {
@@ -192,10 +192,9 @@ impl Exits {
                 let Some(handed) = self.peers.next(peer) else { break };
                 self.counters.taken += 1;
                 let copy = self.peers.umem(peer).and_then(|umem| self.pool.copy_packet(umem, &handed.frame));
-                let length = self.peers.umem(peer).map_or(0, |umem| umem.packet_len(&handed.frame));
                 self.peers.give_back(peer, handed.frame);
                 match copy {
-                    Some(copy) => self.send(handed.ingress, handed.egress, copy, length as u32),
+                    Some(copy) => self.send(handed.ingress, handed.egress, copy),
                     None => self.counters.dropped(handed.ingress, DropReason::NoFrame),
                 }
             }

@@ -147,7 +147,7 @@ fn ask(number: NetworkId, target: IpAddr, key: &FlowKey, pass: &Pass<'_>, exits:
         let mut copy = Packet::made(frame, key);
         exits.counters.made(copy.frame.len());
         match edit_tag(&mut copy, member.vlan.map_or(TagEdit::Keep, TagEdit::Push)) {
-            Ok(()) => exits.send(SWITCH, member.port, copy.frame, copy.length),
+            Ok(()) => exits.send(SWITCH, member.port, copy.frame),
             Err(reason) => exits.drop(SWITCH, copy.frame, reason),
         }
     }
@@ -162,7 +162,7 @@ fn send_back(mut packet: Packet<'_>, pass: &Pass<'_>, by: PortId, exits: &mut Ex
     {
         return exits.drop(by, packet.frame, reason);
     }
-    exits.send(by, pass.ingress, packet.frame, packet.length);
+    exits.send(by, pass.ingress, packet.frame);
 }
 
 /// A gateway about to speak.

@@ -3,6 +3,7 @@
 pub mod apply;
 mod claims;
 pub mod classify;
+mod common;
 pub mod dispatch;
 mod finish;
 mod fragment;

@@ -177,6 +177,16 @@ proptest! {
     }
 
     #[test]
+    fn a_flow_is_known_by_the_key_of_its_packets(port in 1_u16..5, frame in prop_oneof![sound(), spoilt()]) {
+        let mut bed = every_kind_of_port();
+        bed.receive(PortId(port), frame.clone());
+        bed.turn();
+        for flow in bed.shared.flows.records(10, |_| true) {
+            prop_assert_eq!(Ok(flow.key), key_of(PortId(port), &frame).map(|(key, _)| key));
+        }
+    }
+
+    #[test]
     fn both_parsers_agree_on_noise(frame in prop::collection::vec(any::<u8>(), 0..120)) {
         agree(&frame)?;
     }

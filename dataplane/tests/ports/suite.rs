@@ -146,7 +146,7 @@ pub(crate) fn a_full_ring_leaves_the_rest_queued(subject: &dyn Subject) {
             specimen.port.transmit(&mut specimen.pool, &mut queue);
             assert_eq!(queue.len(), packets.len() - room, "a ring that is full took more");
             let bytes: usize = packets[room..].iter().map(Vec::len).sum();
-            assert_eq!(queue.waiting(pool.umem()).bytes, bytes as u64);
+            assert_eq!(queue.waiting(specimen.pool.umem()).bytes, bytes as u64);
         }
         None => assert!(queue.is_empty()),
     }

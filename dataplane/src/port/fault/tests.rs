@@ -44,7 +44,7 @@ impl Bench {
         let mut queue = OutQueue::new(usize::from(PACKETS));
         for number in 0..PACKETS {
             let frame = self.pool.write_packet(&[number; 60]).unwrap();
-            queue.push(frame, 60).unwrap();
+            queue.push(frame).unwrap();
         }
         let mut calls = 0;
         while calls == 0 || !queue.is_empty() || self.port.outstanding() {
@@ -67,8 +67,7 @@ impl Bench {
 }
 
 fn both_ways(config: FaultConfig) -> [(Vec<Vec<u8>>, u64); 2] {
-    let runs: [fn(&mut Bench) -> Vec<Vec<u8>>; 2] = [Bench::inward, Bench::outward];
-    runs.map(|run| {
+    [Bench::inward, Bench::outward].map(|run: fn(&mut Bench) -> _| {
         let mut bench = Bench::new(config);
         let packets = run(&mut bench);
         let faults = bench.faults();
@@ -150,7 +149,7 @@ fn a_checksum_is_finished_before_a_byte_is_spoilt_and_not_after() {
     let (mut good, spoilt) = (asking(), asking());
     bench.pool.umem().finish_checksum(&mut good);
     let mut queue = OutQueue::new(1);
-    queue.push(spoilt, 60).unwrap();
+    queue.push(spoilt).unwrap();
     bench.port.transmit(&mut bench.pool, &mut queue);
     let sent = bench.wire.receive().remove(0);
     assert_eq!(sent.iter().zip(good.bytes()).filter(|(spoilt, good)| spoilt != good).count(), 1);
@@ -159,6 +158,9 @@ fn a_checksum_is_finished_before_a_byte_is_spoilt_and_not_after() {
 }
 
 proptest! {
+    // Each case runs four beds.
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     #[test]
     fn the_same_seed_meets_the_same_faults_and_every_frame_comes_home(
         odds in proptest::array::uniform4(0.0..=1.0f64),
@@ -187,7 +189,7 @@ proptest! {
         let (mut burst, mut queue) = (Burst::new(), OutQueue::new(200));
         bench.port.receive(&mut bench.pool, &mut burst);
         for frame in burst.drain() {
-            queue.push(frame, 60).unwrap();
+            queue.push(frame).unwrap();
         }
         bench.port.transmit(&mut bench.pool, &mut queue);
         prop_assert!(bench.wire.receive().len() <= room);
