@@ -4,13 +4,14 @@
 //! it. Each figure is a worker's turns divided by the packets they carried, less what the ports cost by themselves.
 //! Left out besides them is what the worker does between turns: a clock reading and a look at its command channel.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, measurement::WallTime};
+use criterion::{BenchmarkGroup, SamplingMode, Throughput, measurement::WallTime};
 use podlane_benches::{
     bed::{Bed, Case, FRESH},
     carousel::Device,
-    verdict::{self, Measured, Samples},
+    measure::{Samples, configured, time},
+    verdict::{self, Measured},
 };
 use podlane_dataplane::burst::BURST;
 
@@ -32,11 +33,7 @@ const HITS: [(&str, Case, usize, Option<f64>); 9] = [
 const MISS: f64 = 600.0;
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .sample_size(60)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2))
-        .configure_from_args();
+    let mut criterion = configured();
     let mut measured = Vec::new();
     {
         let mut group = criterion.benchmark_group("line");
@@ -92,10 +89,4 @@ fn miss(group: &mut BenchmarkGroup<'_, WallTime>, (name, target): (&str, Option<
         });
     });
     Measured { name: name.to_owned(), whole, device, target }
-}
-
-fn time(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
 }

@@ -1,9 +1,12 @@
 //! Criterion and instruction-count benches of one hot module each.
 //!
 //! Here stands what the benches share: packets made ready ([`packets`]), ports that cost next to nothing ([`carousel`]), a real
-//! worker between them ([`bed`]), and the sentence a bench ends with ([`verdict`]). The benches themselves are in `benches/`.
+//! worker between them ([`bed`]), two of its stages alone ([`stages`]), how time is taken
+//! ([`measure`]), and the lines a bench ends with ([`verdict`]). The benches themselves are in `benches/`.
 
 pub mod bed;
 pub mod carousel;
+pub mod measure;
 pub mod packets;
+pub mod stages;
 pub mod verdict;

@@ -2,37 +2,7 @@
 //!
 //! Criterion's own output says how a figure moved since the last run; this says whether it is good enough.
 
-use std::{cell::RefCell, time::Duration};
-
-use podlane_dataplane::burst::BURST;
-
-/// Samples of one measurement, nanoseconds a packet.
-#[derive(Default)]
-pub struct Samples(RefCell<Vec<f64>>);
-
-impl Samples {
-    /// Notes that so many bursts took so long, and passes the time on.
-    pub fn note(&self, bursts: u64, took: Duration) -> Duration {
-        let packets = (bursts * BURST as u64).max(1);
-        self.0.borrow_mut().push(took.as_nanos() as f64 / packets as f64);
-        took
-    }
-
-    /// The sample that this share of all samples is below; 0 if there are none.
-    #[must_use]
-    pub fn quantile(&self, share: f64) -> f64 {
-        let mut sorted = self.0.borrow().clone();
-        sorted.sort_by(f64::total_cmp);
-        let at = (sorted.len().saturating_sub(1)) as f64 * share;
-        sorted.get(at.round() as usize).copied().unwrap_or_default()
-    }
-
-    /// Whether nothing was measured, because the case was filtered out.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
-    }
-}
+use crate::measure::Samples;
 
 /// One case, measured.
 pub struct Measured {

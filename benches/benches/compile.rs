@@ -1,0 +1,61 @@
+//! compile(): what is desired becomes tables, as often as anything changes; from three pods to as many as a switch has ports.
+//!
+//! `cargo bench -p podlane-benches --features control --bench compile`: apart from the others, because it builds the daemon.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use criterion::BenchmarkId;
+use podlane::{
+    compile::{Attached, Numbers, compile},
+    config::{Machine, parse},
+    desired::{Desired, Name},
+};
+use podlane_benches::measure::configured;
+use podlane_dataplane::Generation;
+
+/// Networks, and ports in each: the demo, a busy node, the most ports there are in the most networks.
+const SIZES: [(usize, usize); 4] = [(1, 3), (10, 11), (1_000, 4), (4, 1_000)];
+
+fn main() {
+    let mut criterion = configured().measurement_time(Duration::from_secs(4));
+    let mut group = criterion.benchmark_group("compile");
+    for (networks, ports) in SIZES {
+        let desired = desired(networks, ports);
+        let numbers = Numbers::of(&desired);
+        let attached: BTreeMap<Name, Attached> = desired
+            .ports
+            .keys()
+            .map(|name| (name.clone(), Attached { mtu: 1500, unfinished_checksums: true }))
+            .collect();
+        let size = format!("{networks} networks of {ports} ports");
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| compile(&desired, &numbers, &attached, Generation(1)).expect("the routes make tables"));
+        });
+    }
+    group.finish();
+    criterion.final_summary();
+}
+
+/// Networks of one VRF, each of them a /20 with a gateway, and pods that state one address each.
+fn desired(networks: usize, ports: usize) -> Desired {
+    let mut text = String::from("[workers]\ncores = [0]\n");
+    for network in 0..networks {
+        let subnet = 10 << 24 | (network as u32) << 12;
+        let gateway = core::net::Ipv4Addr::from_bits(subnet | 1);
+        writeln!(text, "[[network]]\nname = \"n{network}\"\nvrf = \"all\"\ngateways = [\"{gateway}/20\"]")
+            .expect("a String takes all");
+        for port in 0..ports {
+            let number = network * ports + port;
+            let address = core::net::Ipv4Addr::from_bits(subnet | (port as u32 + 2));
+            let [.., a, b] = (number as u32).to_be_bytes();
+            writeln!(
+                text,
+                "[[port]]\nname = \"p{number}\"\ndevice = \"veth{number}\"\nnetwork = \"n{network}\"\n\
+                 mac = \"02:00:00:00:{a:02x}:{b:02x}\"\naddresses = [\"{address}\"]"
+            )
+            .expect("a String takes all");
+        }
+    }
+    let machine = Machine { cores: [0].into() };
+    parse(&text, &machine).unwrap_or_else(|findings| panic!("a bench's own configuration: {}", findings[0]))
+}

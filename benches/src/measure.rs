@@ -1,0 +1,57 @@
+//! How the benches take time: criterion, set up alike for all of them, and samples kept beside it.
+//!
+//! Criterion gives its figures to its own report only; what is compared with a target is collected here.
+
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
+
+use criterion::Criterion;
+use podlane_dataplane::burst::BURST;
+
+/// Criterion as all benches use it: a few seconds a case, `--quick` and the other arguments as it knows them.
+#[must_use]
+pub fn configured() -> Criterion {
+    Criterion::default()
+        .sample_size(60)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args()
+}
+
+/// How long it takes.
+#[inline]
+pub fn time(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+/// Samples of one measurement, nanoseconds a packet.
+#[derive(Default)]
+pub struct Samples(RefCell<Vec<f64>>);
+
+impl Samples {
+    /// Notes that so many bursts took so long, and passes the time on.
+    pub fn note(&self, bursts: u64, took: Duration) -> Duration {
+        let packets = (bursts * BURST as u64).max(1);
+        self.0.borrow_mut().push(took.as_nanos() as f64 / packets as f64);
+        took
+    }
+
+    /// The sample that this share of all samples is below; 0 if there are none.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> f64 {
+        let mut sorted = self.0.borrow().clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = (sorted.len().saturating_sub(1)) as f64 * share;
+        sorted.get(at.round() as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether nothing was measured, because the case was filtered out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+}
