@@ -49,21 +49,24 @@ impl Cores {
             let before = std::mem::replace(&mut self.waited[worker], now);
             let (Some(now), Some(before)) = (now, before) else { continue };
             let share = now.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64();
-            let (core, subject) = (self.cores[worker], format!("core of worker {worker}"));
-            board.write(|facts| {
-                if share <= BEARABLE {
-                    facts.warnings.remove(&subject);
-                    return;
-                }
-                let warning = format!(
-                    "worker {worker} waited {:.0} % of the last second for core {core}, preempted by something else; keep \
-                     other processes off it (isolcpus, cpuset, taskset)",
-                    share.min(1.0) * 100.0
-                );
-                facts.warnings.insert(subject, warning);
+            let subject = format!("core of worker {worker}");
+            board.write(|facts| match judge(worker, self.cores[worker], share) {
+                Some(warning) => drop(facts.warnings.insert(subject, warning)),
+                None => drop(facts.warnings.remove(&subject)),
             });
         }
     }
+}
+
+/// The warning for a worker that waited for this share of its time.
+fn judge(worker: usize, core: usize, share: f64) -> Option<String> {
+    (share > BEARABLE).then(|| {
+        let percent = share.min(1.0) * 100.0;
+        format!(
+            "worker {worker} waited {percent:.0} % of the last second for core {core}, which something else had; keep other \
+             processes off it (isolcpus, cpuset, taskset)"
+        )
+    })
 }
 
 /// The file of the thread with the worker's name.
@@ -82,6 +85,14 @@ fn waited(schedstat: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_wait_worth_telling_is_told() {
+        assert_eq!(judge(0, 1, 0.0), None);
+        assert_eq!(judge(0, 1, BEARABLE), None);
+        let warning = judge(0, 1, 0.482).unwrap();
+        assert!(warning.starts_with("worker 0 waited 48 % of the last second for core 1"), "{warning}");
+    }
 
     #[test]
     fn the_time_ready_to_run_is_the_second_number() {

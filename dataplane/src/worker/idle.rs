@@ -30,6 +30,13 @@ pub const SPIN: Duration = Duration::from_micros(60);
 /// The longest sleep: ageing and health checks go on.
 pub const LONGEST: Duration = Duration::from_millis(100);
 
+/// When nothing has arrived for so long and a port still does not take what it was given, it is stuck: its device is switched
+/// off, or its link partner paused it. Spinning would not move it.
+pub const STALL: Duration = Duration::from_millis(2);
+
+/// The longest sleep while a port is stuck: nothing wakes us when it has room again.
+pub const STALLED: Duration = Duration::from_millis(5);
+
 /// The nap where a port can only be polled (a replay, a port in memory).
 const NAP: Duration = Duration::from_micros(50);
 
@@ -77,14 +84,14 @@ impl Sleeper {
         }
     }
 
-    /// Sleeps until something is there to do, at most [`LONGEST`]. `work` looks once more after the bell is armed.
-    pub fn sleep(&self, work: impl FnOnce() -> bool) {
+    /// Sleeps until something is there to do, at most so long. `work` looks once more after the bell is armed.
+    pub fn sleep(&self, longest: Duration, work: impl FnOnce() -> bool) {
         self.bell.arm();
         if !work() {
             if self.silent > 0 {
                 std::thread::sleep(NAP);
             } else {
-                let longest = EpollTimeout::try_from(LONGEST).unwrap_or(EpollTimeout::ZERO);
+                let longest = EpollTimeout::try_from(longest).unwrap_or(EpollTimeout::ZERO);
                 // An interrupted sleep is a short sleep.
                 let _ = self.epoll.wait(&mut [EpollEvent::empty(); 4], longest);
             }

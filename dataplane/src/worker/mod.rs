@@ -44,7 +44,7 @@ use crate::{
     worker::{
         command::{Command, Event, Pace, PortReport, Report},
         handoff::{Bell, Peers},
-        idle::{Poll, SPIN, Sleeper},
+        idle::{LONGEST, Poll, SPIN, STALL, STALLED, Sleeper},
         limits::Limits,
         upkeep::Upkeep,
     },
@@ -226,12 +226,14 @@ impl Worker {
             let turned = Instant::now();
             if self.turn(self.clock(turned)) {
                 last_work = turned;
-            } else if self.config.poll == Poll::Adaptive
-                && turned.duration_since(last_work) > SPIN
-                && !self.exits.is_busy()
-            {
-                self.rest();
-                last_work = Instant::now();
+            } else if self.config.poll == Poll::Adaptive {
+                let idle = turned.duration_since(last_work);
+                if !self.exits.is_busy() && idle > SPIN {
+                    self.rest(LONGEST);
+                    last_work = Instant::now();
+                } else if idle > STALL {
+                    self.rest(STALLED);
+                }
             }
         }
         self.leave();
@@ -386,10 +388,10 @@ impl Worker {
         }
     }
 
-    fn rest(&mut self) {
+    fn rest(&mut self, longest: Duration) {
         self.pace.sleeps += 1;
         let (commands, peers) = (&self.commands, &self.exits.peers);
-        self.sleeper.sleep(|| !commands.is_empty() || peers.has_work());
+        self.sleeper.sleep(longest, || !commands.is_empty() || peers.has_work());
     }
 
     /// The end: ports close, and frames lent to other workers come home while they still turn.
