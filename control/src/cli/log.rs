@@ -38,6 +38,8 @@ impl LogArgs {
     pub(super) fn start(&self) -> Result<(), LogError> {
         let filter = EnvFilter::try_new(&self.log).map_err(|source| LogError { filter: self.log.clone(), source })?;
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // A log that nobody reads any more must not end the daemon.
+        let builder = builder.log_internal_errors(false);
         match self.log_format {
             LogFormat::Json => builder.json().flatten_event(true).init(),
             LogFormat::Text => builder.with_ansi(crate::paint::wants_colour(&std::io::stderr())).init(),

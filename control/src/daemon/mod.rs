@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use podlane_api::{BindError, Counters, Listener, Ports, Refusal, Reply, Request};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 pub use answers::Answers;
@@ -56,7 +56,7 @@ pub enum DaemonError {
     #[error("{0}")]
     Fatal(String),
     /// Signals could not be listened for.
-    #[error("cannot listen for SIGTERM and SIGINT: {0} (check the limits of this process)")]
+    #[error("cannot listen for SIGTERM, SIGINT and SIGHUP: {0} (check the limits of this process)")]
     Signals(#[source] std::io::Error),
 }
 
@@ -114,13 +114,13 @@ impl Daemon {
     }
 }
 
-/// Runs a daemon until SIGTERM or SIGINT.
+/// Runs a daemon until SIGTERM, SIGINT, or SIGHUP of a terminal that was closed.
 ///
 /// # Errors
 /// [`DaemonError`] when it could not start; nothing is left behind then.
 pub fn run(desired: Desired) -> Result<(), DaemonError> {
     // Before anything that a signal should take down again.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(DaemonError::Signals)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
     let socket = desired.daemon.socket.clone();
     let (networks, ports) = (desired.networks.len(), desired.ports.len());
     let daemon = Daemon::start(desired, Some(&socket))?;

@@ -214,3 +214,17 @@ fn setups(desired: &Desired) -> Result<Vec<(WorkerConfig, podlane_rings::FramePo
     };
     desired.workers.cores.iter().enumerate().map(setup).collect()
 }
+
+/// An error with what caused it: some name their object and remedy only at the root.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

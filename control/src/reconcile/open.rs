@@ -1,5 +1,6 @@
 //! Opening a port: from a name in the configuration to rings the workers can turn.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use podlane_api::{PortState, XdpMode};
@@ -10,7 +11,7 @@ use podlane_dataplane::port::PortError;
 use podlane_dataplane::port::af_xdp::{Device, DeviceConfig};
 use podlane_dataplane::port::fault::{FaultConfig, FaultPort};
 use podlane_dataplane::port::replay::{Pace, ReplayConfig, ReplayPort};
-use podlane_host::{Link, NetnsError};
+use podlane_host::{HostError, Link, Links, Netns, NetnsError};
 use podlane_rings::AskMode;
 use thiserror::Error;
 
@@ -33,6 +34,21 @@ pub(super) enum OpenError {
     /// Its device is not there, yet.
     #[error(transparent)]
     Missing(#[from] Missing),
+    /// The host itself lives on its device.
+    #[error(
+        "{device} has addresses of this host ({}): as a port, all its frames would be Podlane's and the host cut off; \
+         move the addresses elsewhere, or give Podlane a device of its own",
+        list(addresses)
+    )]
+    HostsOwn {
+        /// The device.
+        device: String,
+        /// The addresses, but for link-local ones, which every device has.
+        addresses: Vec<IpAddr>,
+    },
+    /// The kernel was asked about its device and refused.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// The namespace of its device cannot be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
@@ -114,6 +130,7 @@ impl Opener<'_> {
 
     fn device(&self, port: &desired::Port, device: &desired::Device) -> Result<Opened, OpenError> {
         let Found { spot, link, netns } = self.world.find(device)?;
+        spare_the_host(link, netns)?;
         let config = self.device_config(port, device, link);
         let mut pools = self.workers.lend((config.fill * self.queues_each(config.queues)) as usize)?;
         let opened = match netns {
@@ -204,6 +221,28 @@ impl Opener<'_> {
             fate: Fate { state: PortState::Up, reason: None, xdp: None, mtu: None },
         })
     }
+}
+
+/// Refuses a device that the host is reached by. A veth with an address is the host's way to one pod, and the pod is ours.
+fn spare_the_host(link: &Link, netns: Option<&Netns>) -> Result<(), OpenError> {
+    if link.kind.as_deref() == Some("veth") {
+        return Ok(());
+    }
+    let mut links = netns.map_or_else(Links::open, Links::open_in)?;
+    let own = links.addresses(link)?.into_iter().map(|own| own.address);
+    let addresses: Vec<_> = own.filter(|address| !is_link_local(address)).collect();
+    if addresses.is_empty() { Ok(()) } else { Err(OpenError::HostsOwn { device: link.name.clone(), addresses }) }
+}
+
+fn is_link_local(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether the longest packet of a device does not fit into one frame.

@@ -12,6 +12,7 @@ use podlane_dataplane::port::PortError;
 use podlane_dataplane::worker::command::Event;
 
 use super::board::{Board, Fate};
+use super::chain;
 use super::cores::Cores;
 use super::crew::Workers;
 use super::open::{OpenDevice, OpenError, Opener, spans_frames};
@@ -317,18 +318,4 @@ impl Reconciler {
             }
         });
     }
-}
-
-/// An error with what caused it: some name their object and remedy only at the root.
-fn chain(error: &OpenError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -12,6 +12,7 @@ use podlane_bpf::{ensure_bpffs, port_pin, sweep};
 use thiserror::Error;
 
 use super::board::Board;
+use super::chain;
 use super::open::pin_directory;
 use crate::desired::Desired;
 
@@ -47,7 +48,7 @@ impl Pins {
             Ok(None)
         };
         if let Err(error) = ensure_bpffs(Path::new("/sys/fs/bpf")) {
-            return unpinned(error.to_string());
+            return unpinned(chain(&error));
         }
         let opened = fs::create_dir_all(&directory).and_then(|()| File::open(&directory));
         let file = match opened {

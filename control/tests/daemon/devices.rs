@@ -35,10 +35,8 @@ fn a_device_deleted_under_traffic_is_gone_until_it_is_back() {
     node.configure(&format!("{BLUE}{}", ["red", "green", "grey"].map(port).concat()));
     let daemon = node.start();
     daemon.wait_all_up(SOON);
-    let (lost, kept) = (
-        Stream::start(&red.netns, &green.netns, [10, 1, 0, 3]),
-        Stream::start(&red.netns, &grey.netns, [10, 1, 0, 4]),
-    );
+    let (lost, kept) =
+        (Stream::start(&red.netns, &green.netns, [10, 1, 0, 3]), Stream::start(&red.netns, &grey.netns, [10, 1, 0, 4]));
     lost.flows();
 
     green.remove().unwrap();
@@ -72,10 +70,8 @@ fn a_namespace_deleted_under_its_port_is_let_go() {
     node.configure(&format!("{BLUE}{}{}{green_port}", port("red"), port("grey")));
     let daemon = node.start();
     daemon.wait_all_up(SOON);
-    let (lost, kept) = (
-        Stream::start(&red.netns, &green.netns, [10, 1, 0, 3]),
-        Stream::start(&red.netns, &grey.netns, [10, 1, 0, 4]),
-    );
+    let (lost, kept) =
+        (Stream::start(&red.netns, &green.netns, [10, 1, 0, 3]), Stream::start(&red.netns, &grey.netns, [10, 1, 0, 4]));
     lost.flows();
 
     pinned.remove().unwrap();
@@ -217,4 +213,75 @@ fn one_device_that_cannot_serve_does_not_hold_the_others_up() {
     });
     daemon.terminate();
     node.assert_clean(&["red", "green"]);
+}
+
+#[test]
+fn the_device_the_host_lives_on_is_refused() {
+    let Some(mut node) = Node::new("the_device_the_host_lives_on") else { return };
+    let _red = node.pod("red", 2);
+    node.lab.links().set_up("lo").unwrap();
+    node.configure(&format!("{BLUE}{}{}kind = \"uplink\"\n", port("red"), port("lo")));
+    let daemon = node.start();
+    daemon.wait_for("red", PortState::Up);
+    let why = daemon.wait_for("lo", PortState::Failed).reason.unwrap();
+    assert!(why.starts_with("lo has addresses of this host (127.0.0.1): as a port, "), "{why}");
+    assert!(ping(node.lab.switch(), [127, 0, 0, 1], SOON), "the host goes on");
+    daemon.terminate();
+}
+
+#[test]
+fn a_pod_that_says_it_is_another_is_not_heard() {
+    let Some(mut node) = Node::new("a_pod_that_says_it_is_another") else { return };
+    let (red, green) = (node.pod("red", 2), node.pod("green", 3));
+    let stated = "mac = \"02:00:00:00:01:02\"\naddresses = [\"10.1.0.2\", \"fd00:1::2\"]\n";
+    node.configure(&format!("{BLUE}{}{stated}{}", port("red"), port("green")));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    assert!(ping(&red.netns, [10, 1, 0, 3], SOON) && ping(&green.netns, [10, 1, 0, 2], SOON));
+    assert_eq!(daemon.port("red").dropped.get("spoofed_address"), None);
+
+    red.links().unwrap().add_address("eth0", [10, 1, 0, 77].into(), 24).unwrap();
+    assert!(!ping(&green.netns, [10, 1, 0, 77], A_WHILE));
+    assert!(daemon.port("red").dropped["spoofed_address"] > 0);
+    red.links().unwrap().set_mac("eth0", [2, 0, 0, 0, 1, 3]).unwrap();
+    assert!(!ping(&red.netns, [10, 1, 0, 1], A_WHILE));
+    assert!(daemon.port("red").dropped["spoofed_mac"] > 0);
+    daemon.counters();
+    daemon.terminate();
+}
+
+#[test]
+fn a_capture_is_played_once_it_is_there_and_what_it_meets_is_recorded() {
+    let Some(mut node) = Node::new("a_capture_is_played") else { return };
+    let red = node.pod("red", 2);
+    let (input, output) = (node.path("in.pcap"), node.path("out.pcap"));
+    let tape = format!(
+        "[[port]]\nname = \"tape\"\nkind = \"replay\"\nnetwork = \"blue\"\ninput = \"{}\"\noutput = \"{}\"\n",
+        input.display(),
+        output.display()
+    );
+    node.configure(&format!("{BLUE}{}{tape}fault = {{ drop = 0.0, seed = 3 }}\n", port("red")));
+    let daemon = node.start();
+    daemon.wait_for("red", PortState::Up);
+    let why = daemon.wait_for("tape", PortState::Failed).reason.unwrap();
+    assert!(why.contains("in.pcap") && why.contains("give a pcap file"), "{why}");
+
+    // Another station asks for red (RFC 826): red's answer is what is recorded.
+    let mut question = vec![0xff; 6];
+    question.extend([2, 0, 0, 0, 9, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 9, 9, 10, 1, 0, 99]);
+    question.extend([0, 0, 0, 0, 0, 0, 10, 1, 0, 2]);
+    let mut capture: Vec<u8> =
+        [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1].into_iter().flat_map(u32::to_le_bytes).collect();
+    capture.extend([0, 0, 42, 42_u32].into_iter().flat_map(u32::to_le_bytes));
+    capture.extend(&question);
+    std::fs::write(&input, capture).unwrap();
+    daemon.wait_for("tape", PortState::Up);
+    eventually("red answers", || daemon.port("tape").sent.packets > 0);
+    drop(red);
+    assert_eq!(daemon.port("tape").received.packets, 1);
+    assert_eq!((daemon.port("tape").mode, daemon.port("tape").xdp), (None, None));
+    daemon.counters();
+    daemon.terminate();
+    let answer = std::fs::read(output).unwrap();
+    assert!(answer.windows(8).any(|bytes| bytes == [8, 6, 0, 1, 8, 0, 6, 4]), "an ARP packet is recorded");
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
 use podlane_api::PortState;
 
 use crate::support::{BLUE, Daemon, Node, SOON, Stream, ping, podlane, port};
@@ -43,6 +44,34 @@ fn sigterm_is_obeyed_before_the_ports_are_up() {
     let took = node.start().terminate();
     assert!(took < Duration::from_secs(2), "{took:?}");
     node.assert_clean(&["pod0", "pod9", "pod19"]);
+}
+
+#[test]
+fn a_closed_terminal_ends_it_as_cleanly() {
+    let Some(mut node) = Node::new("a_closed_terminal_ends_it") else { return };
+    let _red = node.pod("red", 2);
+    node.configure(&format!("{BLUE}{}", port("red")));
+    for signal in [Signal::SIGHUP, Signal::SIGINT] {
+        let daemon = node.start();
+        daemon.wait_all_up(SOON);
+        daemon.end_by(signal);
+        node.assert_clean(&["red"]);
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_end_it() {
+    let Some(mut node) = Node::new("a_log_that_nobody_reads") else { return };
+    let (red, _green) = (node.pod("red", 2), node.pod("green", 3));
+    node.configure(&format!("{BLUE}{}{}", port("red"), port("green")));
+    let mut daemon = node.start();
+    daemon.wait_all_up(SOON);
+    daemon.stop_reading();
+    node.lab.links().delete("green").unwrap();
+    daemon.wait_for("green", PortState::Gone);
+    assert!(ping(&red.netns, [10, 1, 0, 1], SOON));
+    daemon.terminate();
+    node.assert_clean(&["red"]);
 }
 
 #[test]

@@ -25,9 +25,7 @@ fn port(name: &str, network: &str) -> String {
 
 /// A network with the gateways of 10.`subnet`.0.0/24 and fd00:`subnet`::/64.
 fn network(name: &str, subnet: u8, keys: &str) -> String {
-    format!(
-        "[[network]]\nname = \"{name}\"\ngateways = [\"10.{subnet}.0.1/24\", \"fd00:{subnet}::1/64\"]\n{keys}"
-    )
+    format!("[[network]]\nname = \"{name}\"\ngateways = [\"10.{subnet}.0.1/24\", \"fd00:{subnet}::1/64\"]\n{keys}")
 }
 
 /// Everything that pods say to each other, over IPv4 and IPv6.
@@ -43,13 +41,8 @@ fn assert_talk(from: &Pod, to: &Pod, subnet: u8, host: u8) {
 fn two_networks_cross_one_trunk_and_do_not_meet() {
     let Some(mut node) = Node::new("two_networks_cross_one_trunk") else { return };
     // Two switches in one: what leaves by the trunk `near` comes in by the trunk `far`, with the tags on the wire.
-    let wire = Veth {
-        name: "near",
-        mtu: 1500,
-        mac: None,
-        queues: 1,
-        peer: VethPeer { name: "far", netns: None, mac: None },
-    };
+    let wire =
+        Veth { name: "near", mtu: 1500, mac: None, queues: 1, peer: VethPeer { name: "far", netns: None, mac: None } };
     node.lab.links().veth(&wire).unwrap();
     for end in ["near", "far"] {
         node.lab.links().set_up(end).unwrap();

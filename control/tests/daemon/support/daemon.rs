@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ pub(crate) struct Daemon {
     child: Child,
     socket: PathBuf,
     log: Arc<Mutex<Vec<String>>>,
+    /// Set when the next line of the log shall be the last that is read.
+    deaf: Arc<AtomicBool>,
     reading: Option<JoinHandle<()>>,
 }
 
@@ -30,12 +33,14 @@ impl Daemon {
         let mut child = netns.run(|| command.spawn()).unwrap().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, written) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&log));
+        let deaf = Arc::new(AtomicBool::new(false));
+        let is_deaf = Arc::clone(&deaf);
         let reading = std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
+            for line in lines.map_while(Result::ok).take_while(|_| !is_deaf.load(Ordering::Relaxed)) {
                 written.lock().unwrap().push(line);
             }
         });
-        let mut daemon = Self { child, socket: socket.to_owned(), log, reading: Some(reading) };
+        let mut daemon = Self { child, socket: socket.to_owned(), log, deaf, reading: Some(reading) };
         let began = Instant::now();
         while !daemon.logged(&["\"message\":\"ready\""]) {
             let ended = daemon.child.try_wait().unwrap();
@@ -56,6 +61,11 @@ impl Daemon {
     /// Whether some line of the log has all of these in it.
     pub(crate) fn logged(&self, words: &[&str]) -> bool {
         self.log.lock().unwrap().iter().any(|line| words.iter().all(|word| line.contains(word)))
+    }
+
+    /// Closes its standard error, at the next line.
+    pub(crate) fn stop_reading(&mut self) {
+        self.deaf.store(true, Ordering::Relaxed);
     }
 
     fn client(&self) -> Client {
@@ -116,9 +126,14 @@ impl Daemon {
     }
 
     /// Ends it as an operator would; returns how long it took. It has said nothing but what it should.
-    pub(crate) fn terminate(mut self) -> Duration {
+    pub(crate) fn terminate(self) -> Duration {
+        self.end_by(Signal::SIGTERM)
+    }
+
+    /// Ends it by a signal that should end it well.
+    pub(crate) fn end_by(mut self, signal: Signal) -> Duration {
         let began = Instant::now();
-        kill(self.pid(), Signal::SIGTERM).unwrap();
+        kill(self.pid(), signal).unwrap();
         while self.child.try_wait().unwrap().is_none() {
             assert!(began.elapsed() < Duration::from_secs(30), "the daemon does not end: {}", self.log());
             std::thread::sleep(Duration::from_millis(2));
