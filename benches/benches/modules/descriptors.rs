@@ -13,17 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use criterion::{BenchmarkGroup, Throughput, measurement::WallTime};
-use podlane_benches::{
-    measure::configured,
-    packets::{host, udp4},
-};
+use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use podlane_benches::packets::{host, udp4};
 use podlane_dataplane::burst::BURST;
 use podlane_host::lab::{Lab, PodSpec};
 use podlane_rings::{Frame, Socket, SocketConfig, Umem, UmemConfig};
 
-fn main() {
-    let mut criterion = configured();
+/// Measures it.
+pub(crate) fn bench(criterion: &mut Criterion) {
     if let Some(lacking) = Lab::skip_reason() {
         // Without standard error there is no one to tell.
         let _ = writeln!(std::io::stderr(), "skipped: descriptors: {lacking}");
@@ -36,7 +33,6 @@ fn main() {
     #[cfg(feature = "xsk-rs")]
     libxdp(&mut lab, &mut group);
     group.finish();
-    criterion.final_summary();
 }
 
 fn ours(lab: &mut Lab, group: &mut BenchmarkGroup<'_, WallTime>) {

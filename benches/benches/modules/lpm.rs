@@ -6,8 +6,8 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Throughput};
-use podlane_benches::{measure::configured, packets::Random};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use podlane_benches::packets::Random;
 use podlane_dataplane::tables::lpm::{Lpm4, Lpm6, Route};
 
 /// Routes in the table: of a pod's network, of a node, of the Internet's default-free zone.
@@ -15,8 +15,8 @@ const ROUTES: [usize; 3] = [3, 1_000, 1_000_000];
 /// Addresses looked up over and over: more than the first-level cache has room for.
 const ADDRESSES: usize = 1 << 16;
 
-fn main() {
-    let mut criterion = configured();
+/// Measures it.
+pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lpm");
     group.throughput(Throughput::Elements(1));
     for count in ROUTES {
@@ -32,7 +32,6 @@ fn main() {
         });
     }
     group.finish();
-    criterion.final_summary();
 }
 
 /// Which address comes next: known only once the last one was found, because no route's value has the top bit.

@@ -2,10 +2,10 @@
 //!
 //! A lookup has a classify before it; what is called device work here is that, and the writing of new ports.
 
-use criterion::Throughput;
+use criterion::{Criterion, Throughput};
 use podlane_benches::{
     bed::Case,
-    measure::{Samples, configured, time},
+    measure::{Samples, time},
     stages::Stages,
     verdict::{self, Measured},
 };
@@ -20,8 +20,8 @@ const CASES: [(&str, Case, usize); 6] = [
     ("ipv6, 1M flows", Case::BridgeIpv6, 1_000_000),
 ];
 
-fn main() {
-    let mut criterion = configured();
+/// Measures it.
+pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lookup");
     group.throughput(Throughput::Elements(BURST as u64));
     let measured = CASES.map(|(name, case, flows)| {
@@ -52,5 +52,4 @@ fn main() {
     });
     group.finish();
     verdict::print(&measured);
-    criterion.final_summary();
 }

@@ -2,16 +2,15 @@
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Throughput};
-use podlane_benches::measure::configured;
+use criterion::{BenchmarkId, Criterion, Throughput};
 use podlane_rings::ones_complement_sum;
 use podlane_wire::checksum;
 
 /// Bytes: a header, a small packet, where vectors begin to pay, a full packet, two sizes of jumbo.
 const SIZES: [usize; 8] = [20, 64, 128, 256, 576, 1_460, 4_096, 9_000];
 
-fn main() {
-    let mut criterion = configured();
+/// Measures it.
+pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("checksum");
     for size in SIZES {
         let bytes: Vec<u8> = (0..size as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
@@ -24,5 +23,4 @@ fn main() {
         });
     }
     group.finish();
-    criterion.final_summary();
 }

@@ -2,10 +2,10 @@
 //!
 //! What is called device work here is the writing of new ports into the burst.
 
-use criterion::Throughput;
+use criterion::{Criterion, Throughput};
 use podlane_benches::{
     bed::Case,
-    measure::{Samples, configured, time},
+    measure::{Samples, time},
     stages::Stages,
     verdict::{self, Measured},
 };
@@ -14,8 +14,8 @@ use podlane_dataplane::burst::BURST;
 const CASES: [(&str, Case); 3] =
     [("ipv4", Case::Bridge), ("ipv6", Case::BridgeIpv6), ("ipv4 behind a tag", Case::PopTag)];
 
-fn main() {
-    let mut criterion = configured();
+/// Measures it.
+pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("classify");
     group.throughput(Throughput::Elements(BURST as u64));
     let measured = CASES.map(|(name, case)| {
@@ -37,5 +37,4 @@ fn main() {
     });
     group.finish();
     verdict::print(&measured);
-    criterion.final_summary();
 }

@@ -2,15 +2,15 @@
 
 use std::hint::black_box;
 
-use criterion::Throughput;
-use podlane_benches::{bed::Case, measure::configured, stages::keys};
+use criterion::{Criterion, Throughput};
+use podlane_benches::{bed::Case, stages::keys};
 use podlane_dataplane::{
     burst::BURST,
     flow::{FlowKey, HashSeed},
 };
 
-fn main() {
-    let mut criterion = configured();
+/// Measures it.
+pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hash of 64 keys");
     group.throughput(Throughput::Elements(BURST as u64));
     for (name, case) in [("ipv4", Case::Bridge), ("ipv6", Case::BridgeIpv6)] {
@@ -21,5 +21,4 @@ fn main() {
         });
     }
     group.finish();
-    criterion.final_summary();
 }
