@@ -115,7 +115,6 @@ impl Answers {
             return Err(Refusal::UnknownPort { name: name.to_owned(), nearest: near(name, ports.keys()) });
         }
         let mut matched = 0;
-        let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let records = self.engine.shared().flows.records(usize::MAX, |_| true);
         let now = self.engine.began().elapsed().as_millis() as u32;
         let wanted = records.iter().map(|record| self.flow(record, now)).filter(|flow| {
@@ -128,7 +127,7 @@ impl Answers {
         let mut flows: Vec<Flow> = wanted.inspect(|_| matched += 1).collect();
         // The busiest first: that is what one looks for.
         flows.sort_by_key(|flow| core::cmp::Reverse(flow.packets));
-        flows.truncate(limit);
+        flows.truncate(query.limit);
         Ok(Flows { matched, flows })
     }
 

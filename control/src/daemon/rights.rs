@@ -7,7 +7,9 @@ use thiserror::Error;
 use crate::desired::{Attachment, Desired};
 
 /// The capabilities that a port with a device takes, by their bit (linux/capability.h).
-const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (39, "CAP_BPF")];
+const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (BPF, "CAP_BPF")];
+
+const BPF: u32 = 39;
 
 /// Has in it all that CAP_BPF allows.
 const SYS_ADMIN: u32 = 21;
@@ -34,8 +36,8 @@ pub(super) fn check(desired: &Desired) -> Result<(), RightsError> {
 
 fn judge(held: u64) -> Result<(), RightsError> {
     let has = |bit: u32| held >> bit & 1 == 1;
-    let lacking = NEEDED.iter().filter(|(bit, _)| !has(*bit) && !(*bit == 39 && has(SYS_ADMIN)));
-    let lacking: Vec<_> = lacking.map(|(_, name)| *name).collect();
+    let may = |bit: u32| has(bit) || (bit == BPF && has(SYS_ADMIN));
+    let lacking: Vec<_> = NEEDED.iter().filter(|(bit, _)| !may(*bit)).map(|(_, name)| *name).collect();
     if lacking.is_empty() { Ok(()) } else { Err(RightsError { lacking }) }
 }
 

@@ -17,6 +17,7 @@ mod crew;
 mod open;
 mod pass;
 mod pins;
+mod room;
 mod world;
 
 use std::sync::Arc;

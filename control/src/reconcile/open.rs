@@ -17,14 +17,15 @@ use thiserror::Error;
 
 use super::board::Fate;
 use super::crew::{Silent, Workers};
+use super::room::{ShortFrames, safe_mode};
 use super::world::{Found, Missing, Spot, World};
 use crate::compile::Attached;
 use crate::desired::{self, Attachment, Desired, FrameBytes, LEAST_FILL, Mode, Queues, Replay, Role, Xdp};
 
 /// Frames in front of a packet that arrived: what XDP leaves for pushed headers.
-const HEADROOM: u32 = 256;
+pub(super) const HEADROOM: u32 = 256;
 /// The Ethernet header and two tags.
-const LINK_HEADER: u32 = 22;
+pub(super) const LINK_HEADER: u32 = 22;
 /// The MTU of a port without a device: nothing is too long for a file.
 const FILE_MTU: u16 = 9216;
 
@@ -52,6 +53,9 @@ pub(super) enum OpenError {
     /// The namespace of its device cannot be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    /// Its NIC cannot take a full packet in zero-copy mode.
+    #[error(transparent)]
+    ShortFrames(#[from] ShortFrames),
     /// The device is there, but does not serve.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -131,7 +135,8 @@ impl Opener<'_> {
     fn device(&self, port: &desired::Port, device: &desired::Device) -> Result<Opened, OpenError> {
         let Found { spot, link, netns } = self.world.find(device)?;
         spare_the_host(link, netns)?;
-        let config = self.device_config(port, device, link);
+        let mut config = self.device_config(port, device, link);
+        config.mode = safe_mode(config.mode, link, self.desired.workers.frame_bytes)?;
         let mut pools = self.workers.lend((config.fill * self.queues_each(config.queues)) as usize)?;
         let opened = match netns {
             Some(netns) => netns.run(|| Device::open(&config, &mut pools)),

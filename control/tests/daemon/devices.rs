@@ -58,6 +58,34 @@ fn a_device_deleted_under_traffic_is_gone_until_it_is_back() {
 }
 
 #[test]
+fn a_device_that_flaps_costs_no_frame() {
+    let Some(mut node) = Node::new("a_device_that_flaps") else { return };
+    let (red, green) = (node.pod("red", 2), node.pod("green", 3));
+    node.configure(&format!("{BLUE}{}{}", port("red"), port("green")));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    let stream = Stream::start(&red.netns, &green.netns, [10, 1, 0, 3]);
+    stream.flows();
+    green.remove().unwrap();
+    for _ in 0..5 {
+        daemon.wait_for("green", PortState::Gone);
+        let green = node.pod("green", 3);
+        daemon.wait_for("green", PortState::Up);
+        green.remove().unwrap();
+    }
+    daemon.wait_for("green", PortState::Gone);
+    drop(stream);
+    eventually("every frame is where it should be", || {
+        let frames = daemon.status().workers[0].frames;
+        let out = frames.receiving + frames.sending + frames.held;
+        frames.sending + frames.held == 0 && frames.free + out == frames.total
+    });
+    daemon.counters();
+    daemon.terminate();
+    node.assert_clean(&["red"]);
+}
+
+#[test]
 fn a_namespace_deleted_under_its_port_is_let_go() {
     let Some(mut node) = Node::new("a_namespace_deleted_under_its_port") else { return };
     let [red, green, grey] = [("red", 2), ("green", 3), ("grey", 4)].map(|(name, host)| node.pod(name, host));

@@ -116,6 +116,33 @@ fn networks_of_one_vrf_are_routed_and_of_two_are_not() {
 }
 
 #[test]
+fn two_workers_share_ports_and_queues() {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let [first, second, ..] = cores.as_slice() else { return };
+    let Some(mut node) = Node::new("two_workers_share_ports") else { return };
+    let pods = [("red", 2, 1), ("green", 3, 1), ("grey", 4, 2), ("white", 5, 2)];
+    let mut pod = |(name, host, queues)| node.lab.pod(&PodSpec { queues, ..spec(name, 1, host) }).unwrap();
+    let [red, green, grey, white] = pods.map(&mut pod);
+    let ports: String = pods.map(|(name, ..)| port(name, "blue")).concat();
+    let workers = format!("cores = [{}, {}]\nframes = 8192\n", first.id, second.id);
+    node.configure_with(&workers, &format!("{}{ports}", network("blue", 1, "")));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    assert_eq!((daemon.port("red").queues, daemon.port("white").queues), (1, 2));
+    assert_talk(&red, &green, 1, 3);
+    assert_talk(&green, &grey, 1, 4);
+    assert_talk(&grey, &white, 1, 5);
+    assert_talk(&white, &red, 1, 2);
+    assert!(daemon.status().workers.iter().all(|worker| worker.packets > 0), "{:?}", daemon.status().workers);
+    grey.remove().unwrap();
+    daemon.wait_for("grey", podlane_api::PortState::Gone);
+    assert_talk(&green, &white, 1, 5);
+    daemon.counters();
+    daemon.terminate();
+    node.assert_clean(&["red", "green", "white"]);
+}
+
+#[test]
 fn a_route_leads_through_a_pod() {
     let Some(mut node) = Node::new("a_route_leads_through_a_pod") else { return };
     let (red, router) = (node.pod("red", 2), node.pod("router", 9));

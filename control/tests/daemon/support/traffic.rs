@@ -90,7 +90,7 @@ pub(crate) fn tcp(from: &Netns, to: &Netns, address: impl Into<IpAddr>, bytes: u
     let address = address.into();
     let server = to.run(|| TcpListener::bind((address, 0))).unwrap().unwrap();
     let target = server.local_addr().unwrap();
-    let said: Vec<u8> = (0..bytes).map(|at| (at * 31 >> 4) as u8).collect();
+    let said: Vec<u8> = (0..bytes).map(|at| ((at * 31) >> 4) as u8).collect();
     let mut client = from.run(|| TcpStream::connect_timeout(&target, SOON)).unwrap().unwrap();
     std::thread::scope(|scope| {
         let heard = scope.spawn(|| {
