@@ -56,6 +56,12 @@ impl Burst {
         &self.frames
     }
 
+    /// The frames in order of arrival, to be rewritten.
+    #[inline]
+    pub fn frames_mut(&mut self) -> &mut [Frame] {
+        &mut self.frames
+    }
+
     /// Takes the frames out, in order of arrival.
     #[inline]
     pub fn drain(&mut self) -> std::vec::Drain<'_, Frame> {
@@ -135,6 +141,13 @@ impl OutQueue {
         }
         self.frames.push_back(frame);
         Ok(())
+    }
+
+    /// How many more packets it takes.
+    #[inline]
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.bound.saturating_sub(self.frames.len())
     }
 
     /// The frames, first to leave first. Ports take from the front only.

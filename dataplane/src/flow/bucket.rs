@@ -61,7 +61,8 @@ impl Candidates {
     #[inline]
     pub(super) fn of(bucket: &Bucket, tag: u16) -> Self {
         let [low, high] = &bucket.tags;
-        Self([lanes(low.load(Ordering::Acquire), tag), lanes(high.load(Ordering::Acquire), tag)])
+        // Nothing is believed on a tag's word: the entry's own version orders what follows.
+        Self([lanes(low.load(Ordering::Relaxed), tag), lanes(high.load(Ordering::Relaxed), tag)])
     }
 }
 

@@ -126,13 +126,12 @@ impl Program {
         }
     }
 
-    /// Whether packets are bridged as they are: nothing to write, only the leaving port to find.
+    /// What to do, if the VLAN tag stays as it is.
     #[inline]
     #[must_use]
-    pub const fn is_plain(&self) -> bool {
-        const OP: u64 = 0xff;
+    pub const fn plain_op(&self) -> Option<Op> {
         const TAG: u64 = 0xffff << 32;
-        self.words[0] & (OP | TAG) == Op::Bridge as u64
+        if self.words[0] & TAG == 0 { Some(self.op()) } else { None }
     }
 
     /// Why the packet dies, for [`Op::Drop`] and an [`Op::Answer`] that has no answer.

@@ -126,60 +126,23 @@ impl FlowTable {
         self.epochs[usize::from(shard) % SHARDS].fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Asks the cache for the bucket of a hash.
-    #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        prefetch_of(&self.buckets[self.first_bucket(hash)]);
-    }
-
-    /// The entry that is probably this hash's, or any other if none is; asks the cache for both its lines. No branch
-    /// depends on what is there: a flow's lane is as good as random, and a wrong guess costs more than all of this.
+    /// The table for a burst's worth of look-ups.
     #[inline]
     #[must_use]
-    pub fn candidate(&self, hash: u64) -> u32 {
-        let bucket = &self.buckets[self.first_bucket(hash)];
-        let number = bucket.entry[Candidates::of(bucket, tag(hash)).lowest()].load(Ordering::Relaxed);
-        if let Some(entry) = self.entries.get(number as usize) {
-            prefetch_of(&entry.key);
-            prefetch_of(&entry.wide);
-        }
-        number
-    }
-
-    /// The program of `entry`, if it is `key`'s and current; the packet is counted then.
-    #[inline]
-    #[must_use]
-    pub fn hit(&self, entry: u32, key: &FlowKey, generation: Generation, seen: Sighting) -> Option<Program> {
-        let entry = self.entries.get(entry as usize)?;
-        let program = self.believe(entry, key, generation)?;
-        entry.count(seen);
-        Some(program)
+    pub fn view(&self) -> View<'_> {
+        View { buckets: &self.buckets, entries: &self.entries, epochs: &self.epochs }
     }
 
     /// The program of `entry`, if it is `key`'s and current.
     #[inline]
     #[must_use]
     pub fn read(&self, entry: u32, key: &FlowKey, generation: Generation) -> Option<Program> {
-        self.believe(self.entries.get(entry as usize)?, key, generation)
+        let mut program = Program::default();
+        let entry = self.entries.get(entry as usize)?;
+        self.view().believe(entry, key, generation, &mut program).then_some(program)
     }
 
-    /// Reads under the entry's version, which says whether what was read is one thing.
-    #[inline]
-    fn believe(&self, entry: &Entry, key: &FlowKey, generation: Generation) -> Option<Program> {
-        // The version's lowest bit, set while the entry is written, and the generation, in one comparison.
-        const STEADY: u64 = 1 << 32 | u32::MAX as u64;
-        let stamp = entry.stamp.load(Ordering::Acquire);
-        if stamp & STEADY != u64::from(generation.0) || !entry.holds(key) {
-            return None;
-        }
-        let program = entry.program();
-        let epoch = entry.epoch.load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
-        let unchanged = entry.stamp.load(Ordering::Relaxed) == stamp;
-        (unchanged && epoch == self.epoch(program.shard())).then_some(program)
-    }
-
-    /// Looks in both buckets: for what [`Self::candidate`] did not settle.
+    /// Looks in both buckets: for what [`View::candidate`] did not settle.
     #[must_use]
     pub fn find(&self, hash: u64, key: &FlowKey, generation: Generation) -> Option<(u32, Program)> {
         self.all_candidates(hash).find_map(|number| Some((number, self.read(number, key, generation)?)))
@@ -239,6 +202,72 @@ impl FlowTable {
         }
         let capacity = self.entries.len() as u32;
         self.fresh.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |next| (next < capacity).then_some(next + 1)).ok()
+    }
+}
+
+/// The parts of the table that a look-up reads, each where a loop can keep it in a register.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    buckets: &'a [Bucket],
+    entries: &'a [Entry],
+    epochs: &'a [AtomicU32; SHARDS],
+}
+
+impl View<'_> {
+    /// Asks the cache for the bucket of a hash.
+    #[inline]
+    pub fn prefetch(self, hash: u64) {
+        if let Some(bucket) = self.buckets.get(self.first_bucket(hash)) {
+            prefetch_of(bucket);
+        }
+    }
+
+    /// The entry that is probably this hash's, or any other if none is; asks the cache for both its lines. No branch
+    /// depends on what is there: a flow's lane is as good as random, and a wrong guess costs more than all of this.
+    #[inline]
+    #[must_use]
+    pub fn candidate(self, hash: u64) -> u32 {
+        let Some(bucket) = self.buckets.get(self.first_bucket(hash)) else { return 0 };
+        let number = bucket.entry[Candidates::of(bucket, tag(hash)).lowest()].load(Ordering::Relaxed);
+        if let Some(entry) = self.entries.get(number as usize) {
+            prefetch_of(&entry.key);
+            prefetch_of(&entry.wide);
+        }
+        number
+    }
+
+    /// Copies the program of `entry`, if it is `key`'s and current, and counts the packet. Returns whether it was.
+    #[inline]
+    pub fn hit(self, entry: u32, key: &FlowKey, generation: Generation, seen: Sighting, program: &mut Program) -> bool {
+        let Some(entry) = self.entries.get(entry as usize) else { return false };
+        let believed = self.believe(entry, key, generation, program);
+        if believed {
+            entry.count(seen);
+        }
+        believed
+    }
+
+    /// Reads under the entry's version, which says whether what was read is one thing. What is in `program` when it was not
+    /// is of no use.
+    #[inline]
+    fn believe(self, entry: &Entry, key: &FlowKey, generation: Generation, program: &mut Program) -> bool {
+        // The version's lowest bit, set while the entry is written, and the generation, in one comparison.
+        const STEADY: u64 = 1 << 32 | u32::MAX as u64;
+        let stamp = entry.stamp.load(Ordering::Acquire);
+        if stamp & STEADY != u64::from(generation.0) || !entry.holds(key) {
+            return false;
+        }
+        *program = entry.program();
+        let epoch = entry.epoch.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let unchanged = entry.stamp.load(Ordering::Relaxed) == stamp;
+        let now = self.epochs[usize::from(program.shard()) % SHARDS].load(Ordering::Relaxed);
+        unchanged && epoch == now
+    }
+
+    #[inline]
+    fn first_bucket(self, hash: u64) -> usize {
+        hash as usize & self.buckets.len().wrapping_sub(1)
     }
 }
 

@@ -1,14 +1,14 @@
 //! apply: programs run. The only executor: a hit and a miss, a drop and a flood all end here.
 
 use podlane_rings::Frame;
-use podlane_wire::{MacAddr, checksum};
+use podlane_wire::MacAddr;
 
 use crate::{
-    burst::{Burst, Layout, Line},
+    burst::{BURST, Burst, Layout, Line},
     drops::DropReason,
-    flow::{Class, FlowKey, Op, Program, TagEdit},
+    flow::{FlowKey, Op, Program, TagEdit},
     ids::PortId,
-    stage::{dispatch::Exits, finish, fragment, gateway, resolve::Shared},
+    stage::{dispatch::Exits, finish, fragment, gateway, hop, resolve::Shared},
     tables::{PortTable, Tables},
     worker::limits::Limits,
 };
@@ -39,15 +39,24 @@ pub struct Packet<'a> {
 }
 
 /// Runs the programs of a burst, in order of arrival.
+#[inline(never)] // registers of its own, as in classify
 pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
     let unfinished = pass.port.is_some_and(|port| port.unfinished_checksums);
-    for (row, frame) in burst.drain().enumerate() {
-        let program = &line.programs[row];
-        let fits = line.lengths[row] <= u32::from(program.mtu()) + u32::from(line.layouts[row].l3);
-        if program.is_plain() && fits && !unfinished {
-            exits.send(pass.ingress, program.egress(), frame);
+    let rows = line.rows.min(BURST);
+    // Packets that only have to be sent by now.
+    let ready = if unfinished { 0 } else { ready(line, burst.frames_mut()) };
+    let mut frames = burst.drain();
+    let mut row = 0;
+    while row < rows {
+        // Packets with one way out come in runs: they are sent together.
+        let end = end_of_run(line, ready, row, rows);
+        if end > row {
+            exits.send_run(pass.ingress, line.programs[row].egress(), frames.by_ref().take(end - row));
+            row = end;
             continue;
         }
+        let Some(frame) = frames.next() else { break };
+        let program = &line.programs[row];
         let packet = Packet { frame, key: &line.keys[row], layout: line.layouts[row], length: line.lengths[row] };
         match program.op() {
             Op::Bridge => forward(packet, program, pass.ingress, unfinished, exits),
@@ -56,7 +65,35 @@ pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits,
             Op::Flood => flood(packet, pass, unfinished, exits, limits),
             Op::Answer => gateway::answer(packet, program.reason(), pass, exits, limits),
         }
+        row += 1;
     }
+}
+
+/// Rewrites what is routed in the plainest way, and says which rows are ready to be sent: those, and what is bridged as it is.
+/// What is not ready is as it came.
+#[inline]
+fn ready(line: &Line, frames: &mut [Frame]) -> u64 {
+    let columns = line.programs.iter().zip(&line.layouts).zip(&line.lengths);
+    let mut ready = 0;
+    for (row, (frame, ((program, layout), length))) in frames.iter_mut().zip(columns).enumerate() {
+        let fits = *length <= u32::from(program.mtu()) + u32::from(layout.l3);
+        let done = fits
+            && match program.plain_op() {
+                Some(Op::Bridge) => true,
+                Some(Op::Route) => hop::rewrite(frame.bytes_mut(), program),
+                _ => false,
+            };
+        ready |= u64::from(done) << row;
+    }
+    ready
+}
+
+/// Where the run of ready packets from `row` ends that leave by the same port; `row` itself if it is not ready.
+#[inline]
+fn end_of_run(line: &Line, ready: u64, row: usize, rows: usize) -> usize {
+    let first = &line.programs[row];
+    let alike = |row: &usize| ready >> row & 1 != 0 && line.programs[*row].egress() == first.egress();
+    (row..rows).find(|row| !alike(row)).unwrap_or(rows)
 }
 
 /// Tag, checksum, out: what bridged and routed packets share.
@@ -86,7 +123,7 @@ fn route(
     exits: &mut Exits,
     limits: &mut Limits,
 ) {
-    if let Err(reason) = count_hop(&mut packet, program.mtu()) {
+    if let Err(reason) = hop::count(&mut packet, program.mtu()) {
         if reason == DropReason::TooBig && fragment::is_allowed(&packet) {
             return fragment::route(packet, program, pass.ingress, unfinished, exits);
         }
@@ -97,43 +134,6 @@ fn route(
     bytes[..6].copy_from_slice(&next_hop);
     bytes[6..12].copy_from_slice(&source);
     forward(packet, program, pass.ingress, unfinished, exits);
-}
-
-/// Checks what a router must (RFC 1812, 5.2.2 and 5.3.1) and counts the hop.
-#[inline]
-fn count_hop(packet: &mut Packet<'_>, mtu: u16) -> Result<(), DropReason> {
-    let l3 = usize::from(packet.layout.l3);
-    let too_big = packet.length > u32::from(mtu) + u32::from(packet.layout.l3);
-    let ipv4 = packet.key.kind().class == Class::Ipv4;
-    let header = packet.frame.bytes_mut().get_mut(l3..).ok_or(DropReason::Runt)?;
-    if !ipv4 {
-        let header = header.first_chunk_mut::<40>().ok_or(DropReason::Ipv6Header)?;
-        if header[7] <= 1 {
-            return Err(DropReason::TtlExpired);
-        }
-        if too_big {
-            return Err(DropReason::TooBig);
-        }
-        header[7] -= 1;
-        return Ok(());
-    }
-    let length = usize::from(header.first().map_or(0, |first| first & 0xf)) * 4;
-    let header = header.get_mut(..length.max(20)).ok_or(DropReason::Ipv4Header)?;
-    if !checksum::sum(header).is_valid() {
-        return Err(DropReason::Ipv4Checksum);
-    }
-    if header[8] <= 1 {
-        return Err(DropReason::TtlExpired);
-    }
-    if too_big {
-        return Err(DropReason::TooBig);
-    }
-    let before = u16::from_be_bytes([header[8], header[9]]);
-    let field = u16::from_be_bytes([header[10], header[11]]);
-    header[8] -= 1;
-    let updated = checksum::update16(field, before, before - 0x0100);
-    header[10..12].copy_from_slice(&updated.to_be_bytes());
-    Ok(())
 }
 
 /// Copies to every other port of the packet's network, under the network's cap; the last copy is the packet itself.

@@ -132,10 +132,30 @@ impl Exits {
                 if let Err(frame) = attached.queue.push(frame) {
                     return self.drop(ingress, frame, DropReason::EgressFull);
                 }
-                self.mark(usize::from(slot));
+                if !attached.marked {
+                    self.mark(usize::from(slot));
+                }
             }
             Exit::There(worker) => self.hand_over(ingress, egress, worker, frame),
             Exit::None => self.drop(ingress, frame, DropReason::EgressGone),
+        }
+    }
+
+    /// Sends a run of packets out of `egress`, in order: as [`Self::send`] for each, but the way is looked up once.
+    #[inline]
+    pub fn send_run(&mut self, ingress: PortId, egress: PortId, frames: impl ExactSizeIterator<Item = Frame>) {
+        if let Exit::Here { slot, .. } = self.exit(egress)
+            && let Some(attached) = self.slots.get_mut(usize::from(slot))
+            && attached.queue.room() >= frames.len()
+        {
+            attached.queue.frames().extend(frames);
+            if !attached.marked {
+                self.mark(usize::from(slot));
+            }
+            return;
+        }
+        for frame in frames {
+            self.send(ingress, egress, frame);
         }
     }
 

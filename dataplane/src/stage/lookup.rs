@@ -5,45 +5,48 @@
 
 use crate::{
     burst::{BURST, Line},
-    flow::{FlowKey, FlowTable, Program, table::Sighting},
+    flow::{FlowTable, table::Sighting},
     ids::Generation,
 };
 
 /// Fills in the programs of known flows and counts their packets; the rest stays missing. Returns how many were hits.
+#[inline(never)] // registers of its own, as in classify
 pub fn lookup(line: &mut Line, table: &FlowTable, generation: Generation, now: u32) -> u64 {
-    let asked = line.missing;
-    let used = line.rows.min(BURST);
+    let Line { rows, keys, hashes, lengths, programs, missing, .. } = line;
+    let (asked, rows) = (*missing, (*rows).min(BURST));
+    let view = table.view();
     let mut entries = [0; BURST];
     // Rows that were refused hold an old hash; asking the cache for it harms no one and costs no branch.
-    for hash in &line.hashes[..used] {
-        table.prefetch(*hash);
+    for hash in &hashes[..rows] {
+        view.prefetch(*hash);
     }
-    for (entry, hash) in entries.iter_mut().zip(&line.hashes[..used]) {
-        *entry = table.candidate(*hash);
+    for (entry, hash) in entries.iter_mut().zip(&hashes[..rows]) {
+        *entry = view.candidate(*hash);
     }
-    let mut missing = asked;
-    for (row, entry) in entries[..used].iter().enumerate() {
-        if asked >> row & 1 == 0 {
-            continue;
-        }
-        let seen = Sighting { bytes: line.lengths[row], now };
-        let key = &line.keys[row];
-        let hit = table.hit(*entry, key, generation, seen);
-        if let Some(program) = hit.or_else(|| elsewhere(table, line.hashes[row], key, generation, seen)) {
-            line.programs[row] = program;
-            missing &= !(1 << row);
+    let mut unknown = 0;
+    for row in 0..rows {
+        let seen = Sighting { bytes: lengths[row], now };
+        if asked >> row & 1 != 0 && !view.hit(entries[row], &keys[row], generation, seen, &mut programs[row]) {
+            unknown |= 1 << row;
         }
     }
-    line.missing = missing;
-    u64::from((asked ^ missing).count_ones())
+    *missing = unknown;
+    if unknown != 0 {
+        look_elsewhere(line, table, generation, now);
+    }
+    u64::from((asked ^ line.missing).count_ones())
 }
 
-/// A flow that is not where it is looked for first: in its second bucket, or behind another with the same tag.
+/// Flows that are not where they are looked for first: in their second bucket, or behind another with the same tag.
 #[inline(never)]
-fn elsewhere(table: &FlowTable, hash: u64, key: &FlowKey, generation: Generation, seen: Sighting) -> Option<Program> {
-    let (entry, program) = table.find(hash, key, generation)?;
-    table.touch(entry, seen.bytes, seen.now);
-    Some(program)
+fn look_elsewhere(line: &mut Line, table: &FlowTable, generation: Generation, now: u32) {
+    for row in self::rows(line.missing) {
+        if let Some((entry, program)) = table.find(line.hashes[row], &line.keys[row], generation) {
+            table.touch(entry, line.lengths[row], now);
+            line.programs[row] = program;
+            line.missing &= !(1 << row);
+        }
+    }
 }
 
 /// The set bits of a mask, lowest first.

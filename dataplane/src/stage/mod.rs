@@ -8,5 +8,6 @@ pub mod dispatch;
 mod finish;
 mod fragment;
 mod gateway;
+mod hop;
 pub mod lookup;
 pub mod resolve;
