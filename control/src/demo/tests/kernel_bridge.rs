@@ -62,7 +62,7 @@ impl Switch for KernelBridge {
 
     fn ledger(&self) -> Result<Ledger, SwitchError> {
         let dropped = BTreeMap::from([("no_route".to_owned(), 2)]);
-        Ok(Ledger { received: 10, made: 1, sent: 8, held: 1, dropped })
+        Ok(Ledger { received: 11, made: 1, sent: 8, held: 1, dropped })
     }
 
     fn stop(self: Box<Self>) -> Result<(), SwitchError> {
