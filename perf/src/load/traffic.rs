@@ -79,3 +79,29 @@ pub const fn address(network: u8, number: u8) -> Ipv4Addr {
 pub const fn gateway_mac() -> MacAddr {
     station_mac(GATEWAY)
 }
+
+#[cfg(test)]
+mod tests {
+    use podlane_dataplane::{PortId, stage::classify::key_of};
+    use podlane_wire::Ipv4;
+
+    use super::*;
+
+    #[test]
+    fn a_packet_is_one_the_switch_takes() {
+        for traffic in [Traffic::bridged(1), Traffic::routed(1000)] {
+            let packet = traffic.packet();
+            assert!(key_of(PortId(1), &packet).is_ok());
+            let (ipv4, _) = Ipv4::parse(&packet[ETHERNET..]).unwrap();
+            assert_eq!(ipv4.verify_checksum(), Ok(()));
+            assert_eq!(ipv4.destination(), address(traffic.far_network(), 2));
+        }
+    }
+
+    #[test]
+    fn routed_packets_go_to_the_gateway_and_bridged_ones_to_the_station() {
+        let destination = |traffic: Traffic| MacAddr(*traffic.packet().first_chunk().unwrap());
+        assert_eq!(destination(Traffic::routed(1)), gateway_mac());
+        assert_eq!(destination(Traffic::bridged(1)), station_mac(2));
+    }
+}

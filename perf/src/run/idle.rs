@@ -66,12 +66,11 @@ struct Round {
 /// [`RunError`]; nothing is left behind.
 pub fn run(terms: &Terms<'_>, plan: Plan) -> Result<Report, RunError> {
     let origin = Origin::here();
-    let bed = Bed::lay()?;
     let mut rounds = [Vec::new(), Vec::new()];
     for round in 1..=terms.rounds {
         for (found, (poll, name)) in rounds.iter_mut().zip([(Poll::Adaptive, "adaptive"), (Poll::Busy, "busy")]) {
             (terms.progress)(&format!("round {round} of {}: {name} polling", terms.rounds));
-            found.push(measure(&bed, poll, terms, plan)?);
+            found.push(measure(&Bed::lay()?, poll, terms, plan)?);
         }
     }
     let [adaptive, busy] = &rounds;

@@ -94,9 +94,12 @@ fn link(bed: &mut Bed, silent: &Netns, number: u16) -> Result<HostEnd, RunError>
     Ok(HostEnd { name, ifindex })
 }
 
+/// Ports taken from the worker, still open.
+type Taken = Vec<(PortId, Box<dyn Port>)>;
+
 /// Takes the silent ports from the worker, open.
-fn take(switch: &Switch, ports: u16) -> Result<Vec<(PortId, Box<dyn Port>)>, RunError> {
-    let mut taken = Vec::new();
+fn take(switch: &Switch, ports: u16) -> Result<Taken, RunError> {
+    let mut taken = Taken::new();
     for port in (0..ports).map(|number| PortId(FIRST + number)) {
         if let Some(end) = switch.detach(port)? {
             taken.push((port, end));

@@ -39,7 +39,7 @@ pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
     subjects.extend(rivals.iter().map(|Rival::Testpmd| &Testpmd as &dyn Subject));
 
     let origin = Origin::here();
-    let series = in_turns(&Bed::lay()?, &subjects, terms)?;
+    let series = in_turns(&subjects, terms)?;
     // The order of the roster above.
     let (crossconnect, ours, rivals) = (&series[1], &series[2..2 + ours.len()], &series[2 + ours.len()..]);
     let mut checks: Vec<Check> = ours
@@ -60,13 +60,13 @@ pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
 ///
 /// # Errors
 /// [`RunError`], if it is the bed, the load or a subject of our own that failed.
-pub fn in_turns(bed: &Bed, subjects: &[&dyn Subject], terms: &Terms<'_>) -> Result<Vec<Series>, RunError> {
+pub fn in_turns(subjects: &[&dyn Subject], terms: &Terms<'_>) -> Result<Vec<Series>, RunError> {
     let mut outcomes: Vec<Result<Vec<f64>, String>> = subjects.iter().map(|_| Ok(Vec::new())).collect();
     for round in 1..=terms.rounds {
         for (subject, outcome) in subjects.iter().zip(&mut outcomes) {
             let Ok(samples) = outcome else { continue };
             (terms.progress)(&format!("round {round} of {}: {}", terms.rounds, subject.name()));
-            match measure(bed, *subject, terms) {
+            match measure(*subject, terms) {
                 Ok(rate) => samples.push(rate),
                 Err(RunError::Load(error @ LoadError::Silent { .. })) => *outcome = Err(error.to_string()),
                 Err(RunError::Subject { source: source @ SubjectError::Absent { .. }, .. }) => {
@@ -83,9 +83,11 @@ pub fn in_turns(bed: &Bed, subjects: &[&dyn Subject], terms: &Terms<'_>) -> Resu
     Ok(series.collect())
 }
 
-/// Millions of packets a second through one subject.
-fn measure(bed: &Bed, subject: &dyn Subject, terms: &Terms<'_>) -> Result<f64, RunError> {
+/// Millions of packets a second through one subject, on a bed of its own: a program that was killed may have left something on
+/// its links, and a queue that was just closed is busy for a while.
+fn measure(subject: &dyn Subject, terms: &Terms<'_>) -> Result<f64, RunError> {
     let failed = |source| RunError::Subject { name: subject.name(), source };
+    let bed = &Bed::lay()?;
     let running = subject.start(bed).map_err(failed)?;
     let flood = Flood {
         bed,

@@ -1,0 +1,162 @@
+//! The binary, as somebody types it: every run ends by itself, says its ratios, and leaves nothing behind.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    fs,
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use podlane_host::lab::skip;
+use serde_json::Value;
+
+/// Whether the test must be skipped here; says so if it must.
+fn impossible(test: &str) -> bool {
+    let cores = core_affinity::get_core_ids().map_or(0, |cores| cores.len());
+    if cores < 2 {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: a measurement needs two cores, and there are {cores}");
+        return true;
+    }
+    skip(test)
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_podlane-perf"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str]) -> String {
+    let output = command(arguments).output().unwrap();
+    let Output { status, stdout, stderr } = &output;
+    assert!(status.success(), "{arguments:?}: {status}\n{}", String::from_utf8_lossy(stderr));
+    String::from_utf8_lossy(stdout).into_owned()
+}
+
+/// The check of this name in the JSON of a run.
+fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let checks = report["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no check {name} in {report}"))
+}
+
+/// What this process would see of a run that left something: links of its namespace, and pins.
+fn traces() -> Vec<String> {
+    let names = |path: &str| {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path().display().to_string()).collect::<Vec<_>>()
+    };
+    let mut all = names("/sys/class/net");
+    all.extend(names("/sys/fs/bpf").into_iter().filter(|name| name.contains("perf")));
+    all.sort();
+    all
+}
+
+#[test]
+fn veth_compares_podlane_with_the_cross_connect_and_stores_the_result() {
+    if impossible("veth_compares_podlane_with_the_cross_connect_and_stores_the_result") {
+        return;
+    }
+    let before = traces();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file = folder.join("veth.json");
+    let text =
+        run(&["veth", "--seconds", "0.3", "--rounds", "1", "--against", "nothing", "--out", file.to_str().unwrap()]);
+    assert!(text.contains("podlane, L2, 1 flow / cross-connect"), "{text}");
+    let report: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    for name in ["podlane, L2, 1 flow", "podlane, L2, 1,000 flows", "podlane, L3, 1,000 flows"] {
+        let ratio = check(&report, &format!("{name} / cross-connect"))["median"].as_f64().unwrap();
+        // A busy machine may say anything, but not nothing.
+        assert!(ratio > 0.0, "{name}: {report}");
+    }
+    assert!(report["origin"]["kernel"].as_str().is_some_and(|kernel| !kernel.is_empty()));
+    assert!(report["origin"]["command"].as_str().unwrap().starts_with("podlane-perf veth --seconds 0.3"));
+    assert_eq!(traces(), before);
+}
+
+#[test]
+fn a_rival_that_is_not_there_is_skipped_by_name() {
+    if impossible("a_rival_that_is_not_there_is_skipped_by_name") {
+        return;
+    }
+    let output =
+        command(&["veth", "--seconds", "0.1", "--rounds", "1", "--json"]).env("PATH", "/nowhere").output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let check = check(&report, "cross-connect / testpmd");
+    assert_eq!((&check["met"], &check["median"]), (&Value::Null, &Value::Null));
+    let rival = report["series"].as_array().unwrap().last().unwrap();
+    assert!(rival["skipped"].as_str().unwrap().starts_with("dpdk-testpmd is not installed"), "{rival}");
+}
+
+#[test]
+fn silent_ports_are_attached_and_compared() {
+    if impossible("silent_ports_are_attached_and_compared") {
+        return;
+    }
+    let before = traces();
+    let text = run(&["idle-ports", "--seconds", "0.3", "--rounds", "1", "--ports", "3", "--json"]);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert!(check(&report, "beside / alone")["median"].as_f64().unwrap() > 0.0, "{report}");
+    assert_eq!(traces(), before);
+}
+
+#[test]
+fn an_idle_switch_is_measured_asleep_and_awake() {
+    if impossible("an_idle_switch_is_measured_asleep_and_awake") {
+        return;
+    }
+    let before = traces();
+    let text = run(&["idle", "--seconds", "0.3", "--rounds", "1", "--packets", "3", "--silence-ms", "20", "--json"]);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let cpu = check(&report, "CPU of an idle worker, adaptive")["median"].as_f64().unwrap();
+    assert!((0.0..100.0).contains(&cpu), "{report}");
+    for quantile in ["p50", "p99", "max"] {
+        assert!(check(&report, &format!("late by {quantile}"))["median"].is_f64(), "{report}");
+    }
+    assert_eq!(traces(), before);
+}
+
+#[test]
+fn ctrl_c_ends_a_run_soon_and_leaves_nothing() {
+    if impossible("ctrl_c_ends_a_run_soon_and_leaves_nothing") {
+        return;
+    }
+    let before = traces();
+    let mut child = command(&["veth", "--seconds", "1", "--rounds", "50", "--against", "nothing"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let status = ended(&mut child);
+    assert_eq!((status.code(), status.signal()), (Some(130), None));
+    assert_eq!(traces(), before);
+}
+
+fn ended(child: &mut Child) -> std::process::ExitStatus {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "still running 20 s after Ctrl-C");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused_with_what_can() {
+    for (arguments, remedy) in [
+        (&["veth", "--seconds", "0"][..], "between 0.1 and 60"),
+        (&["veth", "--rounds", "0"], "0 is not in 1.."),
+        (&["idle-ports", "--ports", "5000"], "is not in 1..=4000"),
+    ] {
+        let output = command(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(remedy), "{said}");
+    }
+}
