@@ -10,7 +10,7 @@ use criterion::{BenchmarkGroup, SamplingMode, Throughput, measurement::WallTime}
 use podlane_benches::{
     bed::{Bed, Case, FRESH},
     carousel::Device,
-    measure::{Samples, configured, time},
+    measure::{Samples, configured},
     verdict::{self, Measured},
 };
 use podlane_dataplane::burst::BURST;
@@ -63,8 +63,8 @@ fn hit(
     group.bench_function(name, |bencher| {
         let (bed, ports) = made.get_or_insert_with(|| (Bed::warm(case, flows), Device::new(case.load(flows))));
         bencher.iter_custom(|bursts| {
-            device.note(bursts, time(|| (0..bursts).for_each(|_| ports.turn())));
-            whole.note(bursts, time(|| bed.turns(bursts as usize)))
+            device.take(bursts, |few| (0..few).for_each(|_| ports.turn()));
+            whole.take(bursts, |few| bed.turns(few as usize))
         });
     });
     Measured { name: name.to_owned(), whole, device, target }
@@ -77,15 +77,15 @@ fn miss(group: &mut BenchmarkGroup<'_, WallTime>, (name, target): (&str, Option<
     group.bench_function(name, |bencher| {
         let (bed, ports) = made.get_or_insert_with(|| (Bed::fresh(case), Device::new(case.load(1_000_000))));
         bencher.iter_custom(|bursts| {
-            device.note(bursts, time(|| (0..bursts).for_each(|_| ports.turn())));
-            let (mut left, mut took) = (bursts as usize, Duration::ZERO);
+            device.take(bursts, |few| (0..few).for_each(|_| ports.turn()));
+            let (mut left, mut took) = (bursts, Duration::ZERO);
             while left > 0 {
-                let next = left.min(FRESH / BURST);
-                took += time(|| bed.turns(next));
+                let next = left.min((FRESH / BURST) as u64);
+                took += whole.take(next, |few| bed.turns(few as usize));
                 bed.sweep();
                 left -= next;
             }
-            whole.note(bursts, took)
+            took
         });
     });
     Measured { name: name.to_owned(), whole, device, target }

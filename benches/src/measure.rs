@@ -20,23 +20,31 @@ pub fn configured() -> Criterion {
         .configure_from_args()
 }
 
-/// How long it takes.
-#[inline]
-pub fn time(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
-}
+/// Bursts of one sample: some hundred microseconds, so that on a machine with other work most samples are whole and only
+/// the slowest were interrupted. The clock's own time is a thousandth of it.
+const CHUNK: u64 = 128;
 
 /// Samples of one measurement, nanoseconds a packet.
 #[derive(Default)]
 pub struct Samples(RefCell<Vec<f64>>);
 
 impl Samples {
-    /// Notes that so many bursts took so long, and passes the time on.
-    pub fn note(&self, bursts: u64, took: Duration) -> Duration {
-        let packets = (bursts * BURST as u64).max(1);
-        self.0.borrow_mut().push(took.as_nanos() as f64 / packets as f64);
+    /// Has so many bursts done, a few at a time, notes how long each few took, and returns how long all did.
+    pub fn take(&self, bursts: u64, mut work: impl FnMut(u64)) -> Duration {
+        let (mut took, mut left) = (Duration::ZERO, bursts);
+        while left > 0 {
+            let next = left.min(CHUNK);
+            let start = Instant::now();
+            work(next);
+            let chunk = start.elapsed();
+            // Fewer would count the clock's own time, and the first of all the cold caches.
+            if next == CHUNK {
+                let packets = (next * BURST as u64) as f64;
+                self.0.borrow_mut().push(chunk.as_nanos() as f64 / packets);
+            }
+            took += chunk;
+            left -= next;
+        }
         took
     }
 

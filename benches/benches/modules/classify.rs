@@ -5,7 +5,7 @@
 use criterion::{Criterion, Throughput};
 use podlane_benches::{
     bed::Case,
-    measure::{Samples, time},
+    measure::Samples,
     stages::Stages,
     verdict::{self, Measured},
 };
@@ -23,14 +23,13 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         let mut stages = Stages::new(case, 1_000);
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|bursts| {
-                device.note(bursts, time(|| (0..bursts).for_each(|_| stages.arrive())));
-                let both = time(|| {
-                    for _ in 0..bursts {
+                device.take(bursts, |few| (0..few).for_each(|_| stages.arrive()));
+                whole.take(bursts, |few| {
+                    for _ in 0..few {
                         stages.arrive();
                         stages.classify();
                     }
-                });
-                whole.note(bursts, both)
+                })
             });
         });
         Measured { name: name.to_owned(), whole, device, target: None }

@@ -5,7 +5,7 @@
 use criterion::{Criterion, Throughput};
 use podlane_benches::{
     bed::Case,
-    measure::{Samples, time},
+    measure::Samples,
     stages::Stages,
     verdict::{self, Measured},
 };
@@ -31,21 +31,19 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             let stages = made.get_or_insert_with(|| Stages::new(case, flows));
             bencher.iter_custom(|bursts| {
-                let classified = time(|| {
-                    for _ in 0..bursts {
+                device.take(bursts, |few| {
+                    for _ in 0..few {
                         stages.arrive();
                         stages.classify();
                     }
                 });
-                device.note(bursts, classified);
-                let looked_up = time(|| {
-                    for _ in 0..bursts {
+                whole.take(bursts, |few| {
+                    for _ in 0..few {
                         stages.arrive();
                         stages.classify();
                         stages.lookup();
                     }
-                });
-                whole.note(bursts, looked_up)
+                })
             });
         });
         Measured { name: name.to_owned(), whole, device, target: None }
