@@ -51,7 +51,6 @@ impl Burst {
 
     /// The frames in order of arrival.
     #[inline]
-    #[must_use]
     pub fn frames(&self) -> &[Frame] {
         &self.frames
     }

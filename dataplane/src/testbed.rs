@@ -262,11 +262,9 @@ impl TestBed {
         for end in back.try_iter().flatten() {
             let (lend, lent) = unbounded();
             self.command(owner, Command::Lend(0, lend));
-            for mut pool in lent.try_iter() {
-                end.close(&mut pool);
-                self.command(owner, Command::Absorb(pool));
-                break;
-            }
+            let mut pool = lent.try_recv().expect("a pool was lent");
+            end.close(&mut pool);
+            self.command(owner, Command::Absorb(pool));
         }
     }
 

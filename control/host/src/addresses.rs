@@ -55,10 +55,7 @@ impl Links {
         header.ifa_family = family(address);
         header.ifa_prefixlen = prefix;
         header.ifa_index = self.index_of(link)?;
-        let mut request = rt_addr::Request::new()
-            .set_create()
-            .set_excl()
-            .op_newaddr_do(&header);
+        let mut request = rt_addr::Request::new().set_create().set_excl().op_newaddr_do(&header);
         let attributes = request.encode().push_local(address).push_address(address);
         match address {
             // Networks of one or two addresses have no broadcast (RFC 3021).
@@ -73,10 +70,7 @@ impl Links {
     ///
     /// # Errors
     /// As any request.
-    pub fn addresses<'a>(
-        &mut self,
-        link: impl Into<LinkId<'a>>,
-    ) -> Result<Vec<LinkAddress>, HostError> {
+    pub fn addresses<'a>(&mut self, link: impl Into<LinkId<'a>>) -> Result<Vec<LinkAddress>, HostError> {
         let link = link.into();
         let index = self.index_of(link)?;
         let request = rt_addr::Request::new().op_getaddr_dump(&Ifaddrmsg::new());
@@ -100,11 +94,7 @@ impl Links {
     ///
     /// # Errors
     /// [`HostError::TimedOut`].
-    pub fn wait_for_ipv6<'a>(
-        &mut self,
-        link: impl Into<LinkId<'a>>,
-        bound: Duration,
-    ) -> Result<(), HostError> {
+    pub fn wait_for_ipv6<'a>(&mut self, link: impl Into<LinkId<'a>>, bound: Duration) -> Result<(), HostError> {
         let link = link.into();
         let deadline = deadline(bound);
         loop {
@@ -141,26 +131,17 @@ impl Links {
         let through = via.map_or_else(String::new, |via| format!(" via {via}"));
         let task = format_args!("add a route to {destination}/{prefix}{through} on {link}");
         if via.is_some_and(|via| via.is_ipv4() != destination.is_ipv4()) {
-            return Err(HostError::MixedFamilies {
-                task: task.to_string(),
-            });
+            return Err(HostError::MixedFamilies { task: task.to_string() });
         }
         let mut header = Rtmsg::new();
         header.rtm_family = family(destination);
         header.rtm_dst_len = prefix;
         header.rtm_table = TABLE_MAIN;
         header.rtm_protocol = PROTOCOL_STATIC;
-        header.rtm_scope = if via.is_some() {
-            SCOPE_UNIVERSE
-        } else {
-            SCOPE_LINK
-        };
+        header.rtm_scope = if via.is_some() { SCOPE_UNIVERSE } else { SCOPE_LINK };
         header.rtm_type = RtmType::Unicast as u8;
         let index = self.index_of(link)?;
-        let mut request = rt_route::Request::new()
-            .set_create()
-            .set_excl()
-            .op_newroute_do(&header);
+        let mut request = rt_route::Request::new().set_create().set_excl().op_newroute_do(&header);
         let mut attributes = request.encode().push_oif(index);
         if prefix > 0 {
             attributes = attributes.push_dst(destination);
@@ -187,14 +168,9 @@ impl Links {
         header.ndm_family = family(address);
         header.ndm_ifindex = self.index_of(link)?.cast_signed();
         header.ndm_state = NudState::Permanent as u16;
-        let mut request = rt_neigh::Request::new()
-            .set_change()
-            .op_newneigh_do(&header);
+        let mut request = rt_neigh::Request::new().set_change().op_newneigh_do(&header);
         request.encode().push_dst(address).push_lladdr(&mac);
-        self.tell(
-            &request,
-            format_args!("add the neighbour {address} to {link}"),
-        )
+        self.tell(&request, format_args!("add the neighbour {address} to {link}"))
     }
 }
 
@@ -213,11 +189,7 @@ fn decode(payload: &[u8], index: u32) -> Result<Option<LinkAddress>, Refusal> {
         .or_else(|_| attributes.get_address())
         .map_err(|_| Refusal::Malformed("an address is missing"))?;
     let flags = attributes.get_flags().unwrap_or(header.ifa_flags.into());
-    Ok(Some(LinkAddress {
-        address,
-        prefix: header.ifa_prefixlen,
-        tentative: flags & IfaFlags::Tentative as u32 != 0,
-    }))
+    Ok(Some(LinkAddress { address, prefix: header.ifa_prefixlen, tentative: flags & IfaFlags::Tentative as u32 != 0 }))
 }
 
 fn family(address: IpAddr) -> u8 {
@@ -232,11 +204,7 @@ fn check_prefix(address: IpAddr, prefix: u8) -> Result<(), HostError> {
     if prefix <= most {
         return Ok(());
     }
-    Err(HostError::BadPrefix {
-        address,
-        prefix,
-        most,
-    })
+    Err(HostError::BadPrefix { address, prefix, most })
 }
 
 /// The last address of the network.

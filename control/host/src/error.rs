@@ -208,10 +208,7 @@ impl HostError {
             Refusal::Malformed(reason) => Self::Malformed { task, reason },
             Refusal::Io(source) => Self::Socket { task, source },
             Refusal::Unsettled => Self::Unsettled { task },
-            Refusal::TimedOut(waited) => Self::TimedOut {
-                what: format!("the kernel's answer to \"{task}\""),
-                waited,
-            },
+            Refusal::TimedOut(waited) => Self::TimedOut { what: format!("the kernel's answer to \"{task}\""), waited },
         }
     }
 

@@ -69,14 +69,8 @@ impl LinkEvents {
             Ok(netlink)
         });
         match subscribed {
-            Ok(netlink) => Ok(Self {
-                netlink,
-                read: VecDeque::new(),
-            }),
-            Err(source) => Err(HostError::Socket {
-                task: "subscribe to the changes of links".to_owned(),
-                source,
-            }),
+            Ok(netlink) => Ok(Self { netlink, read: VecDeque::new() }),
+            Err(source) => Err(HostError::Socket { task: "subscribe to the changes of links".to_owned(), source }),
         }
     }
 

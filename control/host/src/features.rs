@@ -65,11 +65,7 @@ impl Feature {
     #[must_use]
     pub const fn names(self) -> &'static [&'static str] {
         match self {
-            Self::TxChecksum => &[
-                "tx-checksum-ip-generic",
-                "tx-checksum-ipv4",
-                "tx-checksum-ipv6",
-            ],
+            Self::TxChecksum => &["tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6"],
             Self::RxChecksum => &["rx-checksum"],
             Self::Tso => &[
                 "tx-tcp-segmentation",
@@ -115,20 +111,14 @@ impl Features {
     /// Whether the link does this, under any name.
     #[must_use]
     pub fn is_on(&self, feature: Feature) -> bool {
-        feature
-            .names()
-            .iter()
-            .any(|name| self.active.contains(*name))
+        feature.names().iter().any(|name| self.active.contains(*name))
     }
 
     /// Whether the link lets it be changed, under any name. An offload may be listed as changeable
     /// and still be held off by another: TSO without scatter-gather, or under an XDP program.
     #[must_use]
     pub fn can_change(&self, feature: Feature) -> bool {
-        feature
-            .names()
-            .iter()
-            .any(|name| self.changeable.contains(*name))
+        feature.names().iter().any(|name| self.changeable.contains(*name))
     }
 
     /// The kernel's names of what is on, sorted.
@@ -160,10 +150,7 @@ impl Links {
                 let (Ok(active), Ok(hardware)) = (reply.get_active(), reply.get_hw()) else {
                     return Err(Refusal::Malformed("a set of offloads is missing"));
                 };
-                features = Some(Features {
-                    active: names_in(&active),
-                    changeable: names_in(&hardware),
-                });
+                features = Some(Features { active: names_in(&active), changeable: names_in(&hardware) });
             }
             Ok(())
         })?;
@@ -185,23 +172,15 @@ impl Links {
         let before = self.features(link)?;
         // A kernel refuses a name it has never heard of, and the names grow with its version; what
         // it lists as changeable it knows.
-        let names: Vec<&str> = feature
-            .names()
-            .iter()
-            .copied()
-            .filter(|name| before.changeable.contains(*name))
-            .collect();
+        let names: Vec<&str> =
+            feature.names().iter().copied().filter(|name| before.changeable.contains(*name)).collect();
         if !names.is_empty() {
             self.request_feature(link, feature, &names, on)?;
         }
         if self.features(link)?.is_on(feature) == on {
             return Ok(());
         }
-        Err(HostError::FeatureFixed {
-            link: link.to_string(),
-            feature,
-            asked: on,
-        })
+        Err(HostError::FeatureFixed { link: link.to_string(), feature, asked: on })
     }
 
     fn request_feature(
@@ -247,15 +226,12 @@ impl Links {
         let mut found = None;
         let outcome = self.ethtool.ask(CONTROL_FAMILY, &request, |reply| {
             if let Reply::Message(message) = reply {
-                found = OpGetfamilyDo::decode_reply(message.payload)
-                    .get_family_id()
-                    .ok();
+                found = OpGetfamilyDo::decode_reply(message.payload).get_family_id().ok();
             }
             Ok(())
         });
         outcome.map_err(|refusal| HostError::of(task, refusal))?;
-        let family = found
-            .ok_or_else(|| HostError::of(task, Refusal::Malformed("no family number in it")))?;
+        let family = found.ok_or_else(|| HostError::of(task, Refusal::Malformed("no family number in it")))?;
         self.ethtool_family = Some(family);
         Ok(family)
     }

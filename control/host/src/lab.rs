@@ -97,10 +97,7 @@ impl PodSpec {
     /// A pod of this name, else the default.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..Self::default()
-        }
+        Self { name: name.to_owned(), ..Self::default() }
     }
 }
 
@@ -194,11 +191,7 @@ impl Lab {
             mtu: spec.mtu,
             mac: None,
             queues: spec.queues,
-            peer: VethPeer {
-                name: POD_LINK,
-                netns: Some(netns.as_fd()),
-                mac: spec.mac,
-            },
+            peer: VethPeer { name: POD_LINK, netns: Some(netns.as_fd()), mac: spec.mac },
         })?;
         // The switch's end first: then the pod's end has a carrier as soon as it is up.
         self.links.set_up(host_ifindex)?;
@@ -259,18 +252,10 @@ fn try_out() -> Result<(), Lacking> {
                 mtu: 1500,
                 mac: None,
                 queues: 1,
-                peer: VethPeer {
-                    name: "out",
-                    netns: None,
-                    mac: None,
-                },
+                peer: VethPeer { name: "out", netns: None, mac: None },
             };
-            Links::open()
-                .and_then(|mut links| links.veth(&ends))
-                .map_err(|_| Lacking::Veth)?;
-            Socket::new(Domain::from(AF_XDP), Type::RAW, None)
-                .map(drop)
-                .map_err(|_| Lacking::AfXdp)
+            Links::open().and_then(|mut links| links.veth(&ends)).map_err(|_| Lacking::Veth)?;
+            Socket::new(Domain::from(AF_XDP), Type::RAW, None).map(drop).map_err(|_| Lacking::AfXdp)
         })
         .map_err(|_| Lacking::Root)?
 }
@@ -327,9 +312,7 @@ fn configure(inside: &mut Links, spec: &PodSpec) -> Result<Link, HostError> {
 }
 
 fn with_carrier(links: &mut Links, name: &str) -> Result<Link, HostError> {
-    links.wait_until(name, "to have a carrier", USABLE_WITHIN, |link| {
-        link.up && link.carrier
-    })
+    links.wait_until(name, "to have a carrier", USABLE_WITHIN, |link| link.up && link.carrier)
 }
 
 fn mac_of(link: &Link) -> Result<MacAddress, HostError> {

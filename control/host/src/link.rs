@@ -65,9 +65,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), HostError> {
     if sized && plain && name != "." && name != ".." {
         return Ok(());
     }
-    Err(HostError::BadName {
-        name: name.to_owned(),
-    })
+    Err(HostError::BadName { name: name.to_owned() })
 }
 
 /// A link as it was when the kernel was asked, or when it sent the event.
@@ -111,18 +109,13 @@ impl Link {
             .ok()
             .filter(|index| *index != 0)
             .ok_or(Refusal::Malformed("a link's index is not positive"))?;
-        let name = attributes
-            .get_ifname()
-            .map_err(|_| Refusal::Malformed("a link has no name"))?;
+        let name = attributes.get_ifname().map_err(|_| Refusal::Malformed("a link has no name"))?;
         let kind = attributes.get_linkinfo().and_then(|info| info.get_kind());
         Ok(Self {
             index,
             name: name.to_string_lossy().into_owned(),
             mtu: attributes.get_mtu().unwrap_or(0),
-            mac: attributes
-                .get_address()
-                .ok()
-                .and_then(|mac| mac.try_into().ok()),
+            mac: attributes.get_address().ok().and_then(|mac| mac.try_into().ok()),
             kind: kind.ok().map(|kind| kind.to_string_lossy().into_owned()),
             rx_queues: attributes.get_num_rx_queues().unwrap_or(1),
             tx_queues: attributes.get_num_tx_queues().unwrap_or(1),

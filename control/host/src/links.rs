@@ -8,9 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netlink_bindings::rt_link::{
-    IfinfoFlags, Ifinfomsg, OpSetlinkDo, PushLinkAttrs, Request, RtextFilter,
-};
+use netlink_bindings::rt_link::{IfinfoFlags, Ifinfomsg, OpSetlinkDo, PushLinkAttrs, Request, RtextFilter};
 use netlink_bindings::traits::{NetlinkRequest, Protocol};
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
 
@@ -45,11 +43,7 @@ impl Links {
                 source,
             })
         };
-        Ok(Self {
-            route: open(NETLINK_ROUTE)?,
-            ethtool: open(NETLINK_GENERIC)?,
-            ethtool_family: None,
-        })
+        Ok(Self { route: open(NETLINK_ROUTE)?, ethtool: open(NETLINK_GENERIC)?, ethtool_family: None })
     }
 
     /// Opens another namespace.
@@ -147,11 +141,7 @@ impl Links {
     ///
     /// # Errors
     /// [`HostError::Refused`] for an address that is a group's or all zero.
-    pub fn set_mac<'a>(
-        &mut self,
-        link: impl Into<LinkId<'a>>,
-        mac: MacAddress,
-    ) -> Result<(), HostError> {
+    pub fn set_mac<'a>(&mut self, link: impl Into<LinkId<'a>>, mac: MacAddress) -> Result<(), HostError> {
         let link = link.into();
         let task = format_args!("set the address of {link} to {mac:02x?}");
         self.set(link, task, |set| set.push_address(&mac))
@@ -174,11 +164,7 @@ impl Links {
     ///
     /// # Errors
     /// [`HostError::Exists`] when its name is taken there.
-    pub fn move_to<'a>(
-        &mut self,
-        link: impl Into<LinkId<'a>>,
-        netns: BorrowedFd<'_>,
-    ) -> Result<(), HostError> {
+    pub fn move_to<'a>(&mut self, link: impl Into<LinkId<'a>>, netns: BorrowedFd<'_>) -> Result<(), HostError> {
         let link = link.into();
         let task = format_args!("move {link} to another network namespace");
         self.set(link, task, |set| set.push_net_ns_fd(descriptor(netns)))
@@ -230,10 +216,7 @@ impl Links {
                 return Ok(now);
             }
             if Instant::now() >= deadline {
-                return Err(HostError::TimedOut {
-                    what: format!("{link} {what}"),
-                    waited: bound,
-                });
+                return Err(HostError::TimedOut { what: format!("{link} {what}"), waited: bound });
             }
             thread::sleep(LOOK_EVERY);
         }
@@ -248,11 +231,7 @@ impl Links {
     }
 
     /// Sends a request of which only success matters.
-    pub(crate) fn tell<R: NetlinkRequest>(
-        &mut self,
-        request: &R,
-        task: fmt::Arguments<'_>,
-    ) -> Result<(), HostError> {
+    pub(crate) fn tell<R: NetlinkRequest>(&mut self, request: &R, task: fmt::Arguments<'_>) -> Result<(), HostError> {
         self.ask(request, task, |_| Ok(()))
     }
 
@@ -292,12 +271,7 @@ impl Links {
         found.ok_or_else(|| HostError::of(task, Refusal::Malformed("no link in it")))
     }
 
-    fn switch(
-        &mut self,
-        link: LinkId<'_>,
-        up: bool,
-        task: fmt::Arguments<'_>,
-    ) -> Result<(), HostError> {
+    fn switch(&mut self, link: LinkId<'_>, up: bool, task: fmt::Arguments<'_>) -> Result<(), HostError> {
         let (mut header, name) = named(link)?;
         header.ifi_change = IfinfoFlags::Up as u32;
         header.ifi_flags = if up { IfinfoFlags::Up as u32 } else { 0 };
@@ -343,10 +317,7 @@ pub(crate) fn named(link: LinkId<'_>) -> Result<(Ifinfomsg, Option<&str>), HostE
                 header.ifi_index = index;
                 Ok((header, None))
             }
-            _ => Err(HostError::NoSuchLink {
-                task: format!("look at {link}"),
-                says: Default::default(),
-            }),
+            _ => Err(HostError::NoSuchLink { task: format!("look at {link}"), says: Default::default() }),
         },
     }
 }

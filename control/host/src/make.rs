@@ -51,9 +51,7 @@ impl Links {
         check_name(veth.name)?;
         check_name(peer.name)?;
         let mut request = new_link();
-        let mut info = push_end(request.encode(), veth, veth.name, veth.mac)
-            .nested_linkinfo()
-            .push_kind(c"veth");
+        let mut info = push_end(request.encode(), veth, veth.name, veth.mac).nested_linkinfo().push_kind(c"veth");
         push_peer(info.as_vec_mut(), veth);
         info.end_nested();
         let task = format_args!("make the veth {} with peer {}", veth.name, peer.name);
@@ -68,11 +66,7 @@ impl Links {
     pub fn bridge(&mut self, name: &str) -> Result<u32, HostError> {
         check_name(name)?;
         let mut request = new_link();
-        request
-            .encode()
-            .push_ifname_bytes(name.as_bytes())
-            .nested_linkinfo()
-            .push_kind(c"bridge");
+        request.encode().push_ifname_bytes(name.as_bytes()).nested_linkinfo().push_kind(c"bridge");
         self.tell(&request, format_args!("make the bridge {name}"))?;
         Ok(self.by_name(name)?.index)
     }
@@ -80,10 +74,7 @@ impl Links {
 
 /// A request that fails when the link is there already.
 fn new_link() -> OpNewlinkDo<'static> {
-    Request::new()
-        .set_create()
-        .set_excl()
-        .op_newlink_do(&Ifinfomsg::new())
+    Request::new().set_create().set_excl().op_newlink_do(&Ifinfomsg::new())
 }
 
 /// The nests around the peer: a message within the message, with a header of its own.

@@ -78,11 +78,7 @@ impl Netlink {
         socket.set_ext_ack(true)?;
         // The kernel then does not echo the request into a refusal.
         socket.set_cap_ack(true)?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-            buffer: vec![0; DATAGRAM].into_boxed_slice(),
-        })
+        Ok(Self { socket, sequence: 0, buffer: vec![0; DATAGRAM].into_boxed_slice() })
     }
 
     /// Subscribes to a multicast group, with room for `bytes` of events not yet read, or for as
@@ -117,8 +113,8 @@ impl Netlink {
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let payload = request.payload();
         let mut header = Nlmsghdr::new();
-        header.len = u32::try_from(HEADER + payload.len())
-            .map_err(|_| Refusal::Malformed("the request is too long"))?;
+        header.len =
+            u32::try_from(HEADER + payload.len()).map_err(|_| Refusal::Malformed("the request is too long"))?;
         header.r#type = message_type;
         header.flags = request.flags() | (consts::NLM_F_REQUEST | consts::NLM_F_ACK) as u16;
         header.seq = self.sequence;
@@ -155,11 +151,7 @@ impl Netlink {
                 match message.message_type {
                     MESSAGE_ERROR | MESSAGE_DONE => {
                         verdict(&message)?;
-                        return Ok(if interrupted {
-                            End::Interrupted
-                        } else {
-                            End::Complete
-                        });
+                        return Ok(if interrupted { End::Interrupted } else { End::Complete });
                     }
                     FIRST_PAYLOAD_TYPE.. => each(Reply::Message(message))?,
                     _ => {}
@@ -252,9 +244,7 @@ impl<'a> Iterator for Messages<'a> {
         let header = Nlmsghdr::new_from_zeroed(&datagram[..HEADER]);
         let length = header.len as usize;
         if length < HEADER || length > datagram.len() {
-            return Some(Err(Refusal::Malformed(
-                "a length does not fit its datagram",
-            )));
+            return Some(Err(Refusal::Malformed("a length does not fit its datagram")));
         }
         self.0 = datagram.get(length.next_multiple_of(4)..).unwrap_or(&[]);
         Some(Ok(Message {
@@ -283,21 +273,12 @@ fn verdict(message: &Message<'_>) -> Result<(), Refusal> {
     let mut says = None;
     if message.flags & consts::NLM_F_ACK_TLVS as u16 != 0 {
         // A refusal repeats the request's header before its attributes; the end of a dump does not.
-        let skip = if message.message_type == MESSAGE_ERROR {
-            HEADER
-        } else {
-            0
-        };
+        let skip = if message.message_type == MESSAGE_ERROR { HEADER } else { 0 };
         let attributes = rest.get(skip..).unwrap_or(&[]);
         let sentence = NlmsgerrAttrs::new(attributes).get_msg();
-        says = sentence
-            .ok()
-            .map(|said| said.to_string_lossy().into_owned());
+        says = sentence.ok().map(|said| said.to_string_lossy().into_owned());
     }
-    Err(Refusal::Errno(
-        Errno::from_raw(code.saturating_neg()),
-        KernelSays(says),
-    ))
+    Err(Refusal::Errno(Errno::from_raw(code.saturating_neg()), KernelSays(says)))
 }
 
 #[cfg(test)]
@@ -358,10 +339,7 @@ mod tests {
             let mut bytes = message(16, 0, &[]);
             bytes[..4].copy_from_slice(&length.to_ne_bytes());
             let parsed: Vec<_> = Messages(&bytes).collect();
-            assert!(
-                matches!(parsed[..], [Err(Refusal::Malformed(_))]),
-                "{length}: {parsed:?}"
-            );
+            assert!(matches!(parsed[..], [Err(Refusal::Malformed(_))]), "{length}: {parsed:?}");
         }
     }
 

@@ -129,8 +129,7 @@ impl Netns {
     /// [`NetnsError::NotPermitted`] without CAP_SYS_ADMIN.
     pub fn anonymous() -> Result<Self, NetnsError> {
         on_own_thread(|| {
-            unshare(CloneFlags::CLONE_NEWNET)
-                .map_err(|errno| NetnsError::of("make a network namespace", errno))?;
+            unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| NetnsError::of("make a network namespace", errno))?;
             Self::current()
         })?
     }
@@ -150,15 +149,10 @@ impl Netns {
     /// another kind is told apart only by [`Netns::run`] and [`Netns::enter`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, NetnsError> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|source| NetnsError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = File::open(path).map_err(|source| NetnsError::Open { path: path.to_owned(), source })?;
         match fstatfs(&file) {
             Ok(of) if of.filesystem_type() == NSFS_MAGIC => Ok(Self { file }),
-            _ => Err(NetnsError::NotANamespace {
-                path: path.to_owned(),
-            }),
+            _ => Err(NetnsError::NotANamespace { path: path.to_owned() }),
         }
     }
 
@@ -169,10 +163,7 @@ impl Netns {
     pub fn try_clone(&self) -> Result<Self, NetnsError> {
         match self.file.try_clone() {
             Ok(file) => Ok(Self { file }),
-            Err(error) => Err(NetnsError::of(
-                "duplicate the descriptor of a network namespace",
-                errno_of(&error),
-            )),
+            Err(error) => Err(NetnsError::of("duplicate the descriptor of a network namespace", errno_of(&error))),
         }
     }
 
@@ -182,14 +173,8 @@ impl Netns {
     /// [`NetnsError::Kernel`]; no cause is known.
     pub fn id(&self) -> Result<NetnsId, NetnsError> {
         match self.file.metadata() {
-            Ok(file) => Ok(NetnsId {
-                device: file.dev(),
-                inode: file.ino(),
-            }),
-            Err(error) => Err(NetnsError::of(
-                "identify a network namespace",
-                errno_of(&error),
-            )),
+            Ok(file) => Ok(NetnsId { device: file.dev(), inode: file.ino() }),
+            Err(error) => Err(NetnsError::of("identify a network namespace", errno_of(&error))),
         }
     }
 
@@ -213,8 +198,7 @@ impl Netns {
     /// [`NetnsError::NotPermitted`] without CAP_SYS_ADMIN; [`NetnsError::Kernel`] with EINVAL when
     /// the file is a namespace of another kind.
     pub fn enter(&self) -> Result<(), NetnsError> {
-        setns(&self.file, CloneFlags::CLONE_NEWNET)
-            .map_err(|errno| NetnsError::of("enter a network namespace", errno))
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| NetnsError::of("enter a network namespace", errno))
     }
 
     /// Names the namespace `/run/netns/NAME`, so that `ip netns exec NAME` finds it, until the
@@ -299,9 +283,7 @@ pub fn unpin(name: &str) -> Result<(), NetnsError> {
 fn pin_path(name: &str) -> Result<PathBuf, NetnsError> {
     let usable = !name.is_empty() && name.len() <= 255 && !name.contains(['/', '\0']);
     if !usable || name == "." || name == ".." {
-        return Err(NetnsError::BadName {
-            name: name.to_owned(),
-        });
+        return Err(NetnsError::BadName { name: name.to_owned() });
     }
     Ok(Path::new(PINS).join(name))
 }
@@ -354,26 +336,18 @@ fn mount_at(source: Option<&Path>, target: &Path, flags: MsFlags) -> nix::Result
 }
 
 fn failed_pin(action: &'static str, path: &Path, source: io::Error) -> NetnsError {
-    NetnsError::Pin {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    NetnsError::Pin { action, path: path.to_owned(), source }
 }
 
 fn errno_of(error: &io::Error) -> Errno {
-    error
-        .raw_os_error()
-        .map_or(Errno::UnknownErrno, Errno::from_raw)
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
 /// Runs `work` on a thread that ends with it, so whatever namespace it moves to dies with it too.
 fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
     thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .name("netns".to_owned())
-            .spawn_scoped(scope, work)
-            .map_err(NetnsError::Thread)?;
+        let thread =
+            thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, work).map_err(NetnsError::Thread)?;
         thread.join().or_else(|panic| resume_unwind(panic))
     })
 }

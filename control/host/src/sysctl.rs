@@ -14,22 +14,14 @@ use crate::HostError;
 /// kernel has no such sysctl or does not take the value.
 pub fn sysctl(path: &str, value: impl std::fmt::Display) -> Result<(), HostError> {
     let relative = Path::new(path);
-    let plain = relative
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
+    let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
     if !plain || !relative.starts_with("net") || relative.components().count() < 2 {
-        return Err(HostError::BadSysctl {
-            path: path.to_owned(),
-        });
+        return Err(HostError::BadSysctl { path: path.to_owned() });
     }
     let file = Path::new("/proc/sys").join(relative);
     let value = value.to_string();
     match fs::write(&file, &value) {
         Ok(()) => Ok(()),
-        Err(source) => Err(HostError::Sysctl {
-            path: file,
-            value,
-            source,
-        }),
+        Err(source) => Err(HostError::Sysctl { path: file, value, source }),
     }
 }

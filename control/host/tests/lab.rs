@@ -1,9 +1,6 @@
 //! Facts about pods: they are usable when made, they are many, and they go without being removed.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot set its scene has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -22,11 +19,7 @@ const BLUE_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 const RED_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3);
 
 fn spec(name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> PodSpec {
-    PodSpec {
-        ipv4: Some((v4, 24)),
-        ipv6: Some((v6, 64)),
-        ..PodSpec::named(name)
-    }
+    PodSpec { ipv4: Some((v4, 24)), ipv6: Some((v6, 64)), ..PodSpec::named(name) }
 }
 
 /// Two pods, and a kernel bridge in place of the switch.
@@ -43,13 +36,8 @@ fn bridged() -> (Lab, Pod, Pod) {
 }
 
 fn bind(pod: &Pod, address: IpAddr) -> UdpSocket {
-    let socket = pod
-        .run(|| UdpSocket::bind((address, 7000)))
-        .unwrap()
-        .unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
+    let socket = pod.run(|| UdpSocket::bind((address, 7000))).unwrap().unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     socket
 }
 
@@ -79,14 +67,8 @@ fn udp_crosses_between_two_pods_over_both_families() {
         return;
     }
     let (_lab, blue, red) = bridged();
-    assert!(crosses(
-        &bind(&blue, BLUE_V4.into()),
-        &bind(&red, RED_V4.into())
-    ));
-    assert!(crosses(
-        &bind(&blue, BLUE_V6.into()),
-        &bind(&red, RED_V6.into())
-    ));
+    assert!(crosses(&bind(&blue, BLUE_V4.into()), &bind(&red, RED_V4.into())));
+    assert!(crosses(&bind(&blue, BLUE_V6.into()), &bind(&red, RED_V6.into())));
 }
 
 #[test]
@@ -112,26 +94,17 @@ fn a_pod_is_what_its_spec_says() {
     assert_eq!(outside.mac, Some(pod.host_mac));
     assert_eq!(outside.index, pod.host_ifindex);
     for end in [&inside, &outside] {
-        assert_eq!(
-            (end.mtu, end.rx_queues, end.tx_queues),
-            (9000, 2, 2),
-            "{end:?}"
-        );
+        assert_eq!((end.mtu, end.rx_queues, end.tx_queues), (9000, 2, 2), "{end:?}");
         assert_eq!(end.kind.as_deref(), Some("veth"));
         assert!(end.up && end.carrier, "{end:?}");
     }
     assert_eq!(inside.peer, Some(outside.index));
     assert!(inside.peer_netns.is_some());
     // A connected socket is refused where there is no route.
-    let far: [IpAddr; 2] = [
-        Ipv4Addr::new(192, 0, 2, 9).into(),
-        "2001:db8::9".parse().unwrap(),
-    ];
+    let far: [IpAddr; 2] = [Ipv4Addr::new(192, 0, 2, 9).into(), "2001:db8::9".parse().unwrap()];
     for to in far {
         let local = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        pod.run(|| UdpSocket::bind(local).and_then(|socket| socket.connect((to, 9))))
-            .unwrap()
-            .unwrap();
+        pod.run(|| UdpSocket::bind(local).and_then(|socket| socket.connect((to, 9)))).unwrap().unwrap();
     }
 }
 
@@ -143,10 +116,7 @@ fn a_name_can_be_used_once_in_a_lab() {
     let mut lab = Lab::new().unwrap();
     let first = lab.pod(&PodSpec::named("blue")).unwrap();
     let second = lab.pod(&PodSpec::named("blue"));
-    assert!(
-        matches!(second, Err(HostError::Exists { .. })),
-        "{second:?}"
-    );
+    assert!(matches!(second, Err(HostError::Exists { .. })), "{second:?}");
     first.remove().unwrap();
     lab.pod(&PodSpec::named("blue")).unwrap();
 }
@@ -223,16 +193,9 @@ fn a_killed_process_leaves_neither_namespace_nor_link() {
     let outside = Netns::anonymous().unwrap();
     let mut links = Links::open_in(&outside).unwrap();
     let mut events = LinkEvents::open_in(&outside).unwrap();
-    let file = format!(
-        "/proc/{}/fd/{}",
-        std::process::id(),
-        outside.as_fd().as_raw_fd()
-    );
+    let file = format!("/proc/{}/fd/{}", std::process::id(), outside.as_fd().as_raw_fd());
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "a_killed_process_leaves_neither_namespace_nor_link",
-        ])
+        .args(["--exact", "a_killed_process_leaves_neither_namespace_nor_link"])
         .env(TO_BE_KILLED, file)
         .stdout(Stdio::null())
         .spawn()
@@ -255,16 +218,9 @@ fn wait_to_be_killed(outside: &str) {
         mtu: 1500,
         mac: None,
         queues: 1,
-        peer: VethPeer {
-            name: "far",
-            netns: Some(pod.as_fd()),
-            mac: None,
-        },
+        peer: VethPeer { name: "far", netns: Some(pod.as_fd()), mac: None },
     };
-    Links::open_in(&Netns::open(outside).unwrap())
-        .unwrap()
-        .veth(&ends)
-        .unwrap();
+    Links::open_in(&Netns::open(outside).unwrap()).unwrap().veth(&ends).unwrap();
     // Not for ever: the test that kills may itself have been killed.
     thread::sleep(Duration::from_secs(30));
 }
@@ -282,10 +238,7 @@ fn two_labs_never_meet() {
     let here = Netns::current().unwrap().id().unwrap();
     assert_ne!(one.switch().id().unwrap(), here);
     let missing = Links::open().unwrap().by_name("blue");
-    assert!(
-        matches!(missing, Err(HostError::NoSuchLink { .. })),
-        "{missing:?}"
-    );
+    assert!(matches!(missing, Err(HostError::NoSuchLink { .. })), "{missing:?}");
 }
 
 #[test]
@@ -294,12 +247,7 @@ fn a_pod_without_ipv6_sends_nothing_unasked() {
         return;
     }
     let mut lab = Lab::new().unwrap();
-    let pod = lab
-        .pod(&PodSpec {
-            ipv4: Some((BLUE_V4, 24)),
-            ..PodSpec::named("blue")
-        })
-        .unwrap();
+    let pod = lab.pod(&PodSpec { ipv4: Some((BLUE_V4, 24)), ..PodSpec::named("blue") }).unwrap();
     thread::sleep(Duration::from_millis(300));
     let counters = lab.links().counters(&pod.host_ifname).unwrap();
     assert_eq!((counters.rx_packets, counters.tx_packets), (0, 0));

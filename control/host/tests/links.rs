@@ -1,9 +1,6 @@
 //! Facts about links: what is asked for is what the kernel then has, and refusals are named.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot set its scene has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -23,17 +20,7 @@ fn pair() -> (Netns, Links) {
 }
 
 fn near<'a>(name: &'a str, peer: &'a str) -> Veth<'a> {
-    Veth {
-        name,
-        mtu: 1500,
-        mac: None,
-        queues: 1,
-        peer: VethPeer {
-            name: peer,
-            netns: None,
-            mac: None,
-        },
-    }
+    Veth { name, mtu: 1500, mac: None, queues: 1, peer: VethPeer { name: peer, netns: None, mac: None } }
 }
 
 fn is_gone(events: &mut LinkEvents, name: &str) -> bool {
@@ -53,28 +40,18 @@ fn a_veth_across_two_namespaces_has_both_ends_as_asked() {
         return;
     }
     let (here, there) = (Netns::anonymous().unwrap(), Netns::anonymous().unwrap());
-    let (mut near, mut far) = (
-        Links::open_in(&here).unwrap(),
-        Links::open_in(&there).unwrap(),
-    );
+    let (mut near, mut far) = (Links::open_in(&here).unwrap(), Links::open_in(&there).unwrap());
     let index = near
         .veth(&Veth {
             name: "near",
             mtu: 4000,
             mac: Some([2, 0, 0, 0, 0, 1]),
             queues: 3,
-            peer: VethPeer {
-                name: "far",
-                netns: Some(there.as_fd()),
-                mac: Some([2, 0, 0, 0, 0, 2]),
-            },
+            peer: VethPeer { name: "far", netns: Some(there.as_fd()), mac: Some([2, 0, 0, 0, 0, 2]) },
         })
         .unwrap();
     let (one, two) = (near.by_index(index).unwrap(), far.by_name("far").unwrap());
-    assert_eq!(
-        (one.mac, two.mac),
-        (Some([2, 0, 0, 0, 0, 1]), Some([2, 0, 0, 0, 0, 2]))
-    );
+    assert_eq!((one.mac, two.mac), (Some([2, 0, 0, 0, 0, 1]), Some([2, 0, 0, 0, 0, 2])));
     assert_eq!((one.mtu, one.rx_queues, one.tx_queues), (4000, 3, 3));
     assert_eq!((two.mtu, two.rx_queues, two.tx_queues), (4000, 3, 3));
     assert_eq!((one.peer, two.peer), (Some(two.index), Some(one.index)));
@@ -103,10 +80,7 @@ fn a_link_can_be_changed_in_every_way() {
 
     let elsewhere = Netns::anonymous().unwrap();
     links.move_to("close", elsewhere.as_fd()).unwrap();
-    assert!(matches!(
-        links.by_name("close"),
-        Err(HostError::NoSuchLink { .. })
-    ));
+    assert!(matches!(links.by_name("close"), Err(HostError::NoSuchLink { .. })));
     assert!(Links::open_in(&elsewhere).unwrap().by_name("close").is_ok());
 
     links.delete("far").unwrap();
@@ -121,10 +95,7 @@ fn a_port_knows_its_bridge() {
     }
     let (_netns, mut links) = pair();
     let bridge = links.bridge("br0").unwrap();
-    assert_eq!(
-        links.by_name("br0").unwrap().kind.as_deref(),
-        Some("bridge")
-    );
+    assert_eq!(links.by_name("br0").unwrap().kind.as_deref(), Some("bridge"));
     assert_eq!(links.by_name("near").unwrap().master, None);
     links.enslave("near", "br0").unwrap();
     assert_eq!(links.by_name("near").unwrap().master, Some(bridge));
@@ -139,31 +110,19 @@ fn refusals_name_the_object_and_the_remedy() {
     }
     let (_netns, mut links) = pair();
     let missing = links.set_up("absent").unwrap_err();
-    assert!(
-        matches!(missing, HostError::NoSuchLink { .. }),
-        "{missing:?}"
-    );
+    assert!(matches!(missing, HostError::NoSuchLink { .. }), "{missing:?}");
     let said = missing.to_string();
-    assert!(
-        said.contains("set link absent up") && said.contains("check the name"),
-        "{said}"
-    );
+    assert!(said.contains("set link absent up") && said.contains("check the name"), "{said}");
 
     for index in [0, 4711, u32::MAX] {
         let missing = links.by_index(index);
-        assert!(
-            matches!(missing, Err(HostError::NoSuchLink { .. })),
-            "{missing:?}"
-        );
+        assert!(matches!(missing, Err(HostError::NoSuchLink { .. })), "{missing:?}");
     }
     let taken = links.veth(&near("near", "other")).unwrap_err();
     assert!(matches!(taken, HostError::Exists { .. }), "{taken:?}");
     for name in ["", "sixteen-bytes-xx", "a/b", "a b", ".", "..", "a:b"] {
         let refused = links.veth(&near(name, "other"));
-        assert!(
-            matches!(refused, Err(HostError::BadName { .. })),
-            "{name:?}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(HostError::BadName { .. })), "{name:?}: {refused:?}");
     }
     // The kernel tells in words what is wrong with an MTU, and they are passed on.
     let small = links.set_mtu("near", 10).unwrap_err().to_string();
@@ -192,10 +151,7 @@ fn addresses_are_usable_as_soon_as_the_link_is_up() {
     let again = links.add_address("near", v4, 24);
     assert!(matches!(again, Err(HostError::Exists { .. })), "{again:?}");
     let long = links.add_address("near", v4, 33);
-    assert!(
-        matches!(long, Err(HostError::BadPrefix { most: 32, .. })),
-        "{long:?}"
-    );
+    assert!(matches!(long, Err(HostError::BadPrefix { most: 32, .. })), "{long:?}");
 }
 
 #[test]
@@ -209,22 +165,14 @@ fn a_route_needs_a_gateway_that_can_be_reached() {
     links.set_up("near").unwrap();
     links.set_up("far").unwrap();
     let early = links.add_route(far_away, 24, Some(gateway), "near");
-    assert!(
-        matches!(early, Err(HostError::Unreachable { .. })),
-        "{early:?}"
-    );
+    assert!(matches!(early, Err(HostError::Unreachable { .. })), "{early:?}");
     let own = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     links.add_address("near", own, 24).unwrap();
-    links
-        .add_route(far_away, 24, Some(gateway), "near")
-        .unwrap();
+    links.add_route(far_away, 24, Some(gateway), "near").unwrap();
     let twice = links.add_route(far_away, 24, Some(gateway), "near");
     assert!(matches!(twice, Err(HostError::Exists { .. })), "{twice:?}");
     let mixed = links.add_route(far_away, 24, Some(Ipv6Addr::LOCALHOST.into()), "near");
-    assert!(
-        matches!(mixed, Err(HostError::MixedFamilies { .. })),
-        "{mixed:?}"
-    );
+    assert!(matches!(mixed, Err(HostError::MixedFamilies { .. })), "{mixed:?}");
     let on_link = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 0));
     links.add_route(on_link, 24, None, "near").unwrap();
 }
@@ -235,31 +183,17 @@ fn a_permanent_neighbour_spares_the_question_for_it() {
         return;
     }
     let mut lab = Lab::new().unwrap();
-    let pod = lab
-        .pod(&PodSpec {
-            ipv4: Some((Ipv4Addr::new(10, 0, 0, 2), 24)),
-            ..PodSpec::named("blue")
-        })
-        .unwrap();
+    let pod = lab.pod(&PodSpec { ipv4: Some((Ipv4Addr::new(10, 0, 0, 2), 24)), ..PodSpec::named("blue") }).unwrap();
     let peer = Ipv4Addr::new(10, 0, 0, 3);
     let mut inside = pod.links().unwrap();
-    inside
-        .add_neighbour("eth0", peer.into(), [2, 0, 0, 0, 0, 3])
-        .unwrap();
-    inside
-        .add_neighbour("eth0", peer.into(), [2, 0, 0, 0, 0, 4])
-        .unwrap();
-    let sent = pod.run(|| {
-        std::net::UdpSocket::bind("0.0.0.0:0").and_then(|own| own.send_to(&[0; 100], (peer, 9)))
-    });
+    inside.add_neighbour("eth0", peer.into(), [2, 0, 0, 0, 0, 3]).unwrap();
+    inside.add_neighbour("eth0", peer.into(), [2, 0, 0, 0, 0, 4]).unwrap();
+    let sent = pod.run(|| std::net::UdpSocket::bind("0.0.0.0:0").and_then(|own| own.send_to(&[0; 100], (peer, 9))));
     assert_eq!(sent.unwrap().unwrap(), 100);
     // One packet of 14 + 20 + 8 + 100 bytes; an ARP request would be another, of 42.
     let counters = lab.links().counters("blue").unwrap();
     assert_eq!((counters.rx_packets, counters.rx_bytes), (1, 142));
-    assert_eq!(
-        (counters.tx_packets, counters.rx_errors, counters.tx_errors),
-        (0, 0, 0)
-    );
+    assert_eq!((counters.tx_packets, counters.rx_errors, counters.tx_errors), (0, 0, 0));
 }
 
 #[test]
@@ -269,17 +203,10 @@ fn an_offload_is_off_after_it_was_switched_off_and_on_after_it_was_switched_on()
     }
     let (_netns, mut links) = pair();
     let index = links.by_name("near").unwrap().index;
-    for feature in [
-        Feature::Tso,
-        Feature::TxChecksum,
-        Feature::Gso,
-        Feature::Gro,
-    ] {
+    for feature in [Feature::Tso, Feature::TxChecksum, Feature::Gso, Feature::Gro] {
         for on in [false, true, true, false] {
             // Segmentation needs checksums: give it what it needs first.
-            links
-                .set_feature("near", Feature::TxChecksum, true)
-                .unwrap();
+            links.set_feature("near", Feature::TxChecksum, true).unwrap();
             links.set_feature("near", feature, on).unwrap();
             let features = links.features(index).unwrap();
             assert_eq!(features.is_on(feature), on, "{feature}");
@@ -289,10 +216,7 @@ fn an_offload_is_off_after_it_was_switched_off_and_on_after_it_was_switched_on()
     // None of its names is left behind: a kernel has a new one now and then.
     links.set_feature("near", Feature::Tso, false).unwrap();
     let left = links.features("near").unwrap();
-    let left = left
-        .active()
-        .into_iter()
-        .find(|name| name.starts_with("tx-tcp"));
+    let left = left.active().into_iter().find(|name| name.starts_with("tx-tcp"));
     assert_eq!(left, None);
     let other = links.features("far").unwrap();
     assert!(other.is_on(Feature::Tso), "the other end is left alone");
@@ -305,22 +229,11 @@ fn an_offload_the_link_does_not_have_is_refused_by_name() {
     }
     let (_netns, mut links) = pair();
     let refused = links.set_feature("lo", Feature::TxVlan, true).unwrap_err();
-    assert!(
-        matches!(refused, HostError::FeatureFixed { .. }),
-        "{refused:?}"
-    );
-    assert!(
-        refused
-            .to_string()
-            .contains("link lo keeps transmit VLAN offload off"),
-        "{refused}"
-    );
+    assert!(matches!(refused, HostError::FeatureFixed { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("link lo keeps transmit VLAN offload off"), "{refused}");
     links.set_feature("lo", Feature::TxVlan, false).unwrap();
     let missing = links.features("absent");
-    assert!(
-        matches!(missing, Err(HostError::NoSuchLink { .. })),
-        "{missing:?}"
-    );
+    assert!(matches!(missing, Err(HostError::NoSuchLink { .. })), "{missing:?}");
 }
 
 #[test]
@@ -343,10 +256,7 @@ fn events_tell_of_links_made_changed_renamed_and_deleted() {
             None => panic!("no event told of the carrier"),
         }
     };
-    assert_eq!(
-        (seen.index, seen.kind.as_deref()),
-        (made.index, Some("veth"))
-    );
+    assert_eq!((seen.index, seen.kind.as_deref()), (made.index, Some("veth")));
     links.delete("near").unwrap();
     let gone = loop {
         match events.next(SOON).unwrap() {
@@ -415,10 +325,7 @@ fn events_that_nobody_read_are_told_as_missed() {
     assert_eq!(events.next(SOON).unwrap(), Some(LinkEvent::Missed));
     assert_eq!(events.next(Duration::ZERO).unwrap(), None);
     links.delete("near").unwrap();
-    assert!(
-        is_gone(&mut events, "near"),
-        "and what follows is told again"
-    );
+    assert!(is_gone(&mut events, "near"), "and what follows is told again");
 }
 
 #[test]
@@ -432,13 +339,7 @@ fn a_wait_ends_in_time_and_says_for_what() {
     let late = links.wait_until("near", "to have a carrier", bound, |link| link.carrier);
     assert!(begun.elapsed() < SOON);
     let said = late.unwrap_err().to_string();
-    assert!(
-        said.contains("30ms waiting for link near to have a carrier"),
-        "{said}"
-    );
+    assert!(said.contains("30ms waiting for link near to have a carrier"), "{said}");
     let gone = links.wait_until("absent", "to appear", bound, |_| true);
-    assert!(
-        matches!(gone, Err(HostError::NoSuchLink { .. })),
-        "{gone:?}"
-    );
+    assert!(matches!(gone, Err(HostError::NoSuchLink { .. })), "{gone:?}");
 }

@@ -1,9 +1,6 @@
 //! Facts about namespaces: which one a thread is in, how long one lives, and how it gets a name.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot set its scene has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 use std::fs;
 use std::net::TcpListener;
@@ -41,10 +38,7 @@ fn a_new_namespace_has_nothing_but_lo_and_that_is_down() {
     let netns = Netns::anonymous().unwrap();
     let links = Links::open_in(&netns).unwrap().list().unwrap();
     assert_eq!(links.len(), 1);
-    assert_eq!(
-        (links[0].index, links[0].name.as_str(), links[0].up),
-        (1, "lo", false)
-    );
+    assert_eq!((links[0].index, links[0].name.as_str(), links[0].up), (1, "lo", false));
 }
 
 #[test]
@@ -54,9 +48,7 @@ fn work_runs_inside_and_the_caller_stays_where_it_is() {
     }
     let here = Netns::current().unwrap().id().unwrap();
     let netns = Netns::anonymous().unwrap();
-    let inside = netns
-        .run(|| Netns::current().unwrap().id().unwrap())
-        .unwrap();
+    let inside = netns.run(|| Netns::current().unwrap().id().unwrap()).unwrap();
     assert_eq!(inside, netns.id().unwrap());
     assert_ne!(inside, here);
     assert_eq!(Netns::current().unwrap().id().unwrap(), here);
@@ -85,9 +77,7 @@ fn a_panic_inside_goes_on_in_the_caller() {
         return;
     }
     let netns = Netns::anonymous().unwrap();
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        netns.run(|| std::panic::panic_any("the test's own panic"))
-    }));
+    let outcome = catch_unwind(AssertUnwindSafe(|| netns.run(|| std::panic::panic_any("the test's own panic"))));
     let message = outcome.unwrap_err();
     assert_eq!(message.downcast_ref(), Some(&"the test's own panic"));
     netns.run(|| ()).unwrap();
@@ -106,27 +96,17 @@ fn a_namespace_dies_with_its_last_descriptor() {
             mtu: 1500,
             mac: None,
             queues: 1,
-            peer: VethPeer {
-                name: "far",
-                netns: Some(dropped.as_fd()),
-                mac: None,
-            },
+            peer: VethPeer { name: "far", netns: Some(dropped.as_fd()), mac: None },
         })
         .unwrap();
     let second = dropped.try_clone().unwrap();
     drop(dropped);
     thread::sleep(Duration::from_millis(100));
-    assert!(
-        links.by_name("near").is_ok(),
-        "a second descriptor keeps it"
-    );
+    assert!(links.by_name("near").is_ok(), "a second descriptor keeps it");
     drop(second);
     let deadline = Instant::now() + Duration::from_secs(10);
     while links.by_name("near").is_ok() {
-        assert!(
-            Instant::now() < deadline,
-            "the namespace outlived its descriptors"
-        );
+        assert!(Instant::now() < deadline, "the namespace outlived its descriptors");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -143,10 +123,7 @@ fn a_pinned_namespace_is_found_by_name_until_the_pin_is_dropped() {
         let found = Netns::open(pinned.path()).unwrap();
         assert_eq!(found.id().unwrap(), netns.id().unwrap());
         let taken = netns.pin("blue");
-        assert!(
-            matches!(taken, Err(NetnsError::NameTaken { .. })),
-            "{taken:?}"
-        );
+        assert!(matches!(taken, Err(NetnsError::NameTaken { .. })), "{taken:?}");
         drop(pinned);
         assert!(!Path::new("/run/netns/blue").exists());
         netns.pin("blue").unwrap().remove().unwrap();
@@ -188,19 +165,13 @@ fn a_sysctl_is_of_the_namespace_it_was_written_in() {
     assert_eq!(inside.trim(), "17");
     assert_eq!(fs::read_to_string(file).unwrap(), before);
     let refused = netns.run(|| sysctl("net/ipv4/no_such_thing", 1)).unwrap();
-    assert!(
-        matches!(refused, Err(HostError::Sysctl { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(HostError::Sysctl { .. })), "{refused:?}");
 }
 
 #[test]
 fn what_is_no_namespace_is_told_by_name() {
     let file = Netns::open("/proc/self/status");
-    assert!(
-        matches!(file, Err(NetnsError::NotANamespace { .. })),
-        "{file:?}"
-    );
+    assert!(matches!(file, Err(NetnsError::NotANamespace { .. })), "{file:?}");
     let missing = Netns::open("/no/such/namespace").unwrap_err().to_string();
     assert!(missing.contains("/no/such/namespace"), "{missing}");
 }
@@ -212,39 +183,19 @@ fn a_socket_made_inside_listens_inside() {
     }
     let netns = Netns::anonymous().unwrap();
     Links::open_in(&netns).unwrap().set_up("lo").unwrap();
-    let listener = netns
-        .run(|| TcpListener::bind("127.0.0.1:0"))
-        .unwrap()
-        .unwrap();
+    let listener = netns.run(|| TcpListener::bind("127.0.0.1:0")).unwrap().unwrap();
     let address = listener.local_addr().unwrap();
-    assert!(
-        netns
-            .run(|| std::net::TcpStream::connect(address))
-            .unwrap()
-            .is_ok()
-    );
+    assert!(netns.run(|| std::net::TcpStream::connect(address)).unwrap().is_ok());
 }
 
 #[test]
 fn bad_names_and_paths_are_refused_before_anything_is_touched() {
     for name in ["", ".", "..", "a/b", "a\0b"] {
         let refused = unpin(name);
-        assert!(
-            matches!(refused, Err(NetnsError::BadName { .. })),
-            "{name:?}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(NetnsError::BadName { .. })), "{name:?}: {refused:?}");
     }
-    for path in [
-        "kernel/hostname",
-        "net",
-        "/net/ipv4/ip_forward",
-        "net/../kernel/hostname",
-        "",
-    ] {
+    for path in ["kernel/hostname", "net", "/net/ipv4/ip_forward", "net/../kernel/hostname", ""] {
         let refused = sysctl(path, 1);
-        assert!(
-            matches!(refused, Err(HostError::BadSysctl { .. })),
-            "{path:?}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(HostError::BadSysctl { .. })), "{path:?}: {refused:?}");
     }
 }

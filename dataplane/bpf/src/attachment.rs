@@ -82,12 +82,7 @@ impl Attachment {
         Self::new(request, object, link, (mode, false))
     }
 
-    fn adopt(
-        request: &Request<'_>,
-        directory: &Path,
-        link: FdLink,
-        mode: AttachMode,
-    ) -> Result<Self, AttachError> {
+    fn adopt(request: &Request<'_>, directory: &Path, link: FdLink, mode: AttachMode) -> Result<Self, AttachError> {
         let mut object = Object::load(request.program, request.name, request.pin)?;
         let link = link::swap(&mut object, link, request, mode)?;
         pins::remove_others(directory, request.program)?;
@@ -110,10 +105,7 @@ impl Attachment {
             mode,
             adopted,
             pin: request.pin.map(Path::to_owned),
-            sockets: object
-                .map(SOCKETS)
-                .and_then(XskMap::try_from)
-                .map_err(failed)?,
+            sockets: object.map(SOCKETS).and_then(XskMap::try_from).map_err(failed)?,
             uplink,
             link,
         })
@@ -139,15 +131,10 @@ impl Attachment {
     /// [`AttachError::NoSuchQueue`], [`AttachError::NotASocket`], or [`AttachError::Map`].
     pub fn register(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), AttachError> {
         self.check_queue(queue)?;
-        self.sockets
-            .set(queue, socket, 0)
-            .map_err(|error| match errno(&error) {
-                Some(libc::ENOTSOCK | libc::EOPNOTSUPP) => AttachError::NotASocket {
-                    device: self.device.clone(),
-                    queue,
-                },
-                _ => AttachError::map(&self.device, "registering a socket", error),
-            })
+        self.sockets.set(queue, socket, 0).map_err(|error| match errno(&error) {
+            Some(libc::ENOTSOCK | libc::EOPNOTSUPP) => AttachError::NotASocket { device: self.device.clone(), queue },
+            _ => AttachError::map(&self.device, "registering a socket", error),
+        })
     }
 
     /// Sends what arrives on a receive queue to the kernel again.
@@ -157,9 +144,7 @@ impl Attachment {
     /// [`AttachError::NoSuchQueue`] or [`AttachError::Map`]. A queue without a socket is none.
     pub fn unregister(&mut self, queue: u32) -> Result<(), AttachError> {
         self.check_queue(queue)?;
-        self.sockets
-            .unset(queue)
-            .map_err(|error| AttachError::map(&self.device, "removing a socket", error))
+        self.sockets.unset(queue).map_err(|error| AttachError::map(&self.device, "removing a socket", error))
     }
 
     /// Says what of an uplink's traffic is ours, from now on and instead of what was said before.
@@ -170,20 +155,13 @@ impl Attachment {
     pub fn claim(&mut self, claim: &Claim<'_>) -> Result<(), AttachError> {
         let device = &self.device;
         let Some(uplink) = &mut self.uplink else {
-            return Err(AttachError::NotAnUplink {
-                device: device.clone(),
-            });
+            return Err(AttachError::NotAnUplink { device: device.clone() });
         };
         let count = claim.vteps.len();
         if count > MAX_VTEPS {
-            return Err(AttachError::TooManyVteps {
-                device: device.clone(),
-                count,
-            });
+            return Err(AttachError::TooManyVteps { device: device.clone(), count });
         }
-        uplink
-            .set(claim)
-            .map_err(|error| AttachError::map(device, "changing the claim", error))
+        uplink.set(claim).map_err(|error| AttachError::map(device, "changing the claim", error))
     }
 
     /// What an uplink's program has done so far, adopted predecessors included.
@@ -193,13 +171,9 @@ impl Attachment {
     /// [`AttachError::NotAnUplink`] or [`AttachError::Map`].
     pub fn counters(&self) -> Result<UplinkCounters, AttachError> {
         let Some(uplink) = &self.uplink else {
-            return Err(AttachError::NotAnUplink {
-                device: self.device.clone(),
-            });
+            return Err(AttachError::NotAnUplink { device: self.device.clone() });
         };
-        uplink
-            .counters()
-            .map_err(|error| AttachError::map(&self.device, "reading the counters", error))
+        uplink.counters().map_err(|error| AttachError::map(&self.device, "reading the counters", error))
     }
 
     /// Takes the program off the device and removes the pins and the port's directory. When it
@@ -220,10 +194,7 @@ impl Attachment {
         if queue < MAX_QUEUES {
             return Ok(());
         }
-        Err(AttachError::NoSuchQueue {
-            device: self.device.clone(),
-            queue,
-        })
+        Err(AttachError::NoSuchQueue { device: self.device.clone(), queue })
     }
 }
 

@@ -37,12 +37,7 @@ pub(crate) struct Device {
 impl Device {
     /// Asks the kernel, in the calling thread's network namespace.
     pub(crate) fn query(ifindex: u32) -> io::Result<Self> {
-        let socket = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkRoute,
-        )?;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
         let mut socket = File::from(socket);
         socket.write_all(&question(ifindex))?;
         // One link without statistics is under 2 KiB; a reply is cut, never split, when it is not.

@@ -189,21 +189,14 @@ impl AttachError {
         let (device, source) = (device.to_owned(), source.into());
         match errno(source.as_ref()) {
             // EPERM alone: EACCES is what the verifier says.
-            Some(libc::EPERM) => Self::NotPermitted {
-                device,
-                doing: "loading a program for",
-            },
+            Some(libc::EPERM) => Self::NotPermitted { device, doing: "loading a program for" },
             _ => Self::Load { device, source },
         }
     }
 
     /// A refusal to read or write a map.
     pub(crate) fn map(device: &str, doing: &'static str, source: impl Into<Cause>) -> Self {
-        Self::Map {
-            device: device.to_owned(),
-            doing,
-            source: source.into(),
-        }
+        Self::Map { device: device.to_owned(), doing, source: source.into() }
     }
 }
 

@@ -22,18 +22,12 @@ const BUSY_STEP: Duration = Duration::from_millis(5);
 pub(crate) fn query(request: &Request<'_>) -> Result<Device, AttachError> {
     Device::query(request.ifindex).map_err(|source| match source.raw_os_error() {
         Some(libc::ENODEV) => no_device(request),
-        _ => AttachError::Netlink {
-            device: request.name.to_owned(),
-            source,
-        },
+        _ => AttachError::Netlink { device: request.name.to_owned(), source },
     })
 }
 
 fn no_device(request: &Request<'_>) -> AttachError {
-    AttachError::NoDevice {
-        device: request.name.to_owned(),
-        ifindex: request.ifindex,
-    }
+    AttachError::NoDevice { device: request.name.to_owned(), ifindex: request.ifindex }
 }
 
 /// Whether a pinned link is the one on this device, in a mode the request can live with.
@@ -60,17 +54,11 @@ pub(crate) fn swap(
         let id = program.attach_to_link(link)?;
         program.take_link(id)
     };
-    as_descriptor(
-        swapped().map_err(|error| refusal(request, mode, error))?,
-        request,
-    )
+    as_descriptor(swapped().map_err(|error| refusal(request, mode, error))?, request)
 }
 
 /// Makes a link, native first where the request leaves it open.
-pub(crate) fn create(
-    object: &mut Object,
-    request: &Request<'_>,
-) -> Result<(FdLink, AttachMode), AttachError> {
+pub(crate) fn create(object: &mut Object, request: &Request<'_>) -> Result<(FdLink, AttachMode), AttachError> {
     let native = match request.mode {
         AskMode::Generic => None,
         AskMode::Auto | AskMode::Native => Some(patiently(object, request, AttachMode::Native)),
@@ -86,17 +74,11 @@ pub(crate) fn create(
 }
 
 /// Attaches, and while only a program of Podlane's stands in the way tries again.
-fn patiently(
-    object: &mut Object,
-    request: &Request<'_>,
-    mode: AttachMode,
-) -> Result<FdLink, AttachError> {
+fn patiently(object: &mut Object, request: &Request<'_>, mode: AttachMode) -> Result<FdLink, AttachError> {
     let deadline = Instant::now() + BUSY_PATIENCE;
     loop {
         match attach_once(object, request, mode) {
-            Err(AttachError::Busy { holder, .. })
-                if may_pass(holder.as_ref()) && Instant::now() < deadline =>
-            {
+            Err(AttachError::Busy { holder, .. }) if may_pass(holder.as_ref()) && Instant::now() < deadline => {
                 sleep(BUSY_STEP);
             }
             outcome => return outcome,
@@ -107,19 +89,10 @@ fn patiently(
 /// Nobody, since the kernel refused because of a program that is gone by now; or a Podlane, which
 /// may be a dead one.
 fn may_pass(holder: Option<&Holder>) -> bool {
-    holder.is_none_or(|holder| {
-        holder
-            .program_name
-            .as_ref()
-            .is_some_and(|name| name.starts_with(NAME_PREFIX))
-    })
+    holder.is_none_or(|holder| holder.program_name.as_ref().is_some_and(|name| name.starts_with(NAME_PREFIX)))
 }
 
-fn attach_once(
-    object: &mut Object,
-    request: &Request<'_>,
-    mode: AttachMode,
-) -> Result<FdLink, AttachError> {
+fn attach_once(object: &mut Object, request: &Request<'_>, mode: AttachMode) -> Result<FdLink, AttachError> {
     let flag = match mode {
         AttachMode::Native => XdpMode::Driver,
         AttachMode::Generic => XdpMode::Skb,
@@ -128,19 +101,14 @@ fn attach_once(
         let id = program.attach_to_if_index(request.ifindex, flag)?;
         program.take_link(id)
     });
-    as_descriptor(
-        attached.map_err(|error| refusal(request, mode, error))?,
-        request,
-    )
+    as_descriptor(attached.map_err(|error| refusal(request, mode, error))?, request)
 }
 
 /// The library tries netlink where the kernel answers a link with EINVAL. No kernel that loaded an
 /// `xdp.frags` program lacks links, and a driver that refuses one way refuses the other, so nobody
 /// should see this error. If it is seen, the attachment outlives us, and the error says so.
 fn as_descriptor(link: XdpLink, request: &Request<'_>) -> Result<FdLink, AttachError> {
-    FdLink::try_from(link).map_err(|_| AttachError::NoLink {
-        device: request.name.to_owned(),
-    })
+    FdLink::try_from(link).map_err(|_| AttachError::NoLink { device: request.name.to_owned() })
 }
 
 /// The kernel's refusal, in words.
@@ -149,38 +117,20 @@ fn refusal(request: &Request<'_>, mode: AttachMode, error: ProgramError) -> Atta
     let now = || Device::query(request.ifindex).unwrap_or_default();
     match errno(&error) {
         // EEXIST is the same trouble in the other mode, or on a bond above.
-        Some(libc::EBUSY | libc::EEXIST) => AttachError::Busy {
-            device,
-            holder: now().program().map(holder),
-        },
+        Some(libc::EBUSY | libc::EEXIST) => AttachError::Busy { device, holder: now().program().map(holder) },
         Some(libc::ENODEV | libc::ENOLINK) => no_device(request),
-        Some(libc::ERANGE) => AttachError::Mtu {
-            device,
-            mtu: now().mtu,
-        },
+        Some(libc::ERANGE) => AttachError::Mtu { device, mtu: now().mtu },
         Some(libc::ENOSPC) => AttachError::Queues { device },
-        Some(libc::EPERM) => AttachError::NotPermitted {
-            device,
-            doing: "attaching XDP to",
-        },
+        Some(libc::EPERM) => AttachError::NotPermitted { device, doing: "attaching XDP to" },
         Some(libc::EOPNOTSUPP) if mode == AttachMode::Native => AttachError::NoNative { device },
-        _ => AttachError::Attach {
-            device,
-            source: error.into(),
-        },
+        _ => AttachError::Attach { device, source: error.into() },
     }
 }
 
 fn holder((program_id, mode): (u32, AttachMode)) -> Holder {
-    let program = loaded_programs()
-        .flatten()
-        .find(|program| program.id() == program_id);
+    let program = loaded_programs().flatten().find(|program| program.id() == program_id);
     let program_name = program.and_then(|program| program.name_as_str().map(str::to_owned));
-    Holder {
-        program_id,
-        program_name,
-        mode,
-    }
+    Holder { program_id, program_name, mode }
 }
 
 #[cfg(test)]
@@ -194,19 +144,9 @@ mod tests {
 
     fn refused(errno: i32, mode: AttachMode) -> AttachError {
         let io_error = io::Error::from_raw_os_error(errno);
-        let error = SyscallError {
-            call: "bpf_link_create",
-            io_error,
-        }
-        .into();
+        let error = SyscallError { call: "bpf_link_create", io_error }.into();
         let (program, ask) = (Program::Pod, AskMode::Auto);
-        let request = Request {
-            ifindex: 1,
-            name: "lo",
-            program,
-            pin: None,
-            mode: ask,
-        };
+        let request = Request { ifindex: 1, name: "lo", program, pin: None, mode: ask };
         refusal(&request, mode, error)
     }
 
@@ -215,36 +155,16 @@ mod tests {
         use AttachMode::{Generic, Native};
         type Is = fn(&AttachError) -> bool;
         let table: [(i32, AttachMode, Is); 10] = [
-            (libc::EBUSY, Native, |e| {
-                matches!(e, AttachError::Busy { holder: None, .. })
-            }),
-            (libc::EEXIST, Generic, |e| {
-                matches!(e, AttachError::Busy { holder: None, .. })
-            }),
-            (libc::ENODEV, Native, |e| {
-                matches!(e, AttachError::NoDevice { ifindex: 1, .. })
-            }),
-            (libc::ENOLINK, Native, |e| {
-                matches!(e, AttachError::NoDevice { .. })
-            }),
-            (libc::ERANGE, Native, |e| {
-                matches!(e, AttachError::Mtu { mtu: 1.., .. })
-            }),
-            (libc::ENOSPC, Native, |e| {
-                matches!(e, AttachError::Queues { .. })
-            }),
-            (libc::EPERM, Native, |e| {
-                matches!(e, AttachError::NotPermitted { .. })
-            }),
-            (libc::EOPNOTSUPP, Native, |e| {
-                matches!(e, AttachError::NoNative { .. })
-            }),
-            (libc::EOPNOTSUPP, Generic, |e| {
-                matches!(e, AttachError::Attach { .. })
-            }),
-            (libc::ENOMEM, Native, |e| {
-                matches!(e, AttachError::Attach { .. })
-            }),
+            (libc::EBUSY, Native, |e| matches!(e, AttachError::Busy { holder: None, .. })),
+            (libc::EEXIST, Generic, |e| matches!(e, AttachError::Busy { holder: None, .. })),
+            (libc::ENODEV, Native, |e| matches!(e, AttachError::NoDevice { ifindex: 1, .. })),
+            (libc::ENOLINK, Native, |e| matches!(e, AttachError::NoDevice { .. })),
+            (libc::ERANGE, Native, |e| matches!(e, AttachError::Mtu { mtu: 1.., .. })),
+            (libc::ENOSPC, Native, |e| matches!(e, AttachError::Queues { .. })),
+            (libc::EPERM, Native, |e| matches!(e, AttachError::NotPermitted { .. })),
+            (libc::EOPNOTSUPP, Native, |e| matches!(e, AttachError::NoNative { .. })),
+            (libc::EOPNOTSUPP, Generic, |e| matches!(e, AttachError::Attach { .. })),
+            (libc::ENOMEM, Native, |e| matches!(e, AttachError::Attach { .. })),
         ];
         for (errno, mode, is) in table {
             let error = refused(errno, mode);

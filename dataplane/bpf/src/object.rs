@@ -52,13 +52,7 @@ pub(crate) struct Shape {
 impl Shape {
     const fn new(name: &'static str, kind: MapType, sizes: (u32, u32), entries: u32) -> Self {
         let (key_bytes, value_bytes) = sizes;
-        Self {
-            name,
-            kind,
-            key_bytes,
-            value_bytes,
-            entries,
-        }
+        Self { name, kind, key_bytes, value_bytes, entries }
     }
 
     /// The file name of this map's pin.
@@ -67,14 +61,12 @@ impl Shape {
     }
 
     fn fits(&self, pin: &Path) -> bool {
-        MapData::from_pin(pin)
-            .and_then(|map| map.info())
-            .is_ok_and(|info| {
-                info.map_type().is_ok_and(|kind| kind == self.kind)
-                    && info.key_size() == self.key_bytes
-                    && info.value_size() == self.value_bytes
-                    && info.max_entries() == self.entries
-            })
+        MapData::from_pin(pin).and_then(|map| map.info()).is_ok_and(|info| {
+            info.map_type().is_ok_and(|kind| kind == self.kind)
+                && info.key_size() == self.key_bytes
+                && info.value_size() == self.value_bytes
+                && info.max_entries() == self.entries
+        })
     }
 }
 
@@ -102,11 +94,7 @@ pub(crate) struct Object {
 impl Object {
     /// Creates the maps and loads the program. With `pin`, maps of the right shape that are pinned
     /// there are used again, any others are replaced, and all end up pinned.
-    pub(crate) fn load(
-        program: Program,
-        device: &str,
-        pin: Option<&Path>,
-    ) -> Result<Self, AttachError> {
+    pub(crate) fn load(program: Program, device: &str, pin: Option<&Path>) -> Result<Self, AttachError> {
         let loader = if pin.is_some() { &PINNED } else { &UNPINNED };
         let mut loader = loader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(directory) = pin {
@@ -122,9 +110,7 @@ impl Object {
             Program::Pod => POD,
             Program::Uplink => UPLINK,
         };
-        let ebpf = loader
-            .load(bytes)
-            .map_err(|error| AttachError::load(device, error))?;
+        let ebpf = loader.load(bytes).map_err(|error| AttachError::load(device, error))?;
         let mut object = Self { ebpf, program };
         let loaded = object.xdp().and_then(Xdp::load);
         loaded.map_err(|error| AttachError::load(device, error))?;
@@ -137,18 +123,11 @@ impl Object {
             Program::Pod => "podlane_pod",
             Program::Uplink => "podlane_uplink",
         };
-        self.ebpf
-            .program_mut(name)
-            .ok_or(ProgramError::NotLoaded)?
-            .try_into()
+        self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()
     }
 
     /// Takes a map out.
     pub(crate) fn map(&mut self, name: &'static str) -> Result<Map, MapError> {
-        self.ebpf
-            .take_map(name)
-            .ok_or_else(|| MapError::InvalidName {
-                name: name.to_owned(),
-            })
+        self.ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
     }
 }

@@ -37,10 +37,7 @@ const LINK: &str = "link";
 ///
 /// [`PinError::Mount`] without the right to mount, or without a directory to mount on.
 pub fn ensure_bpffs(at: &Path) -> Result<bool, PinError> {
-    let failed = |source| PinError::Mount {
-        path: at.to_owned(),
-        source,
-    };
+    let failed = |source| PinError::Mount { path: at.to_owned(), source };
     if is_bpffs(at) {
         return Ok(false);
     }
@@ -51,8 +48,7 @@ pub fn ensure_bpffs(at: &Path) -> Result<bool, PinError> {
         return Ok(false);
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("bpf"), at, Some("bpf"), flags, Some("mode=0700"))
-        .map_err(|errno| failed(errno.into()))?;
+    mount(Some("bpf"), at, Some("bpf"), flags, Some("mode=0700")).map_err(|errno| failed(errno.into()))?;
     Ok(true)
 }
 
@@ -102,19 +98,11 @@ pub fn sweep(instance: &Path, keep: &[&str]) -> Result<Vec<String>, PinError> {
 pub(crate) fn prepare(directory: &Path) -> Result<(), PinError> {
     let name = directory.file_name().unwrap_or_default();
     if name.as_encoded_bytes().contains(&b'.') {
-        return Err(PinError::Dot {
-            path: directory.to_owned(),
-        });
+        return Err(PinError::Dot { path: directory.to_owned() });
     }
     // Asked first, or directories would be made on whatever file system is there instead.
-    if !directory
-        .ancestors()
-        .find(|path| path.exists())
-        .is_some_and(is_bpffs)
-    {
-        return Err(PinError::NotBpffs {
-            path: directory.to_owned(),
-        });
+    if !directory.ancestors().find(|path| path.exists()).is_some_and(is_bpffs) {
+        return Err(PinError::NotBpffs { path: directory.to_owned() });
     }
     fs::DirBuilder::new()
         .recursive(true)
@@ -132,11 +120,7 @@ pub(crate) fn open_link(directory: &Path) -> Result<Option<FdLink>, PinError> {
             Some(libc::ENOENT) => Ok(None),
             errno => {
                 let errno = errno.unwrap_or(libc::EINVAL);
-                Err(io_error(
-                    &path,
-                    "opening",
-                    io::Error::from_raw_os_error(errno),
-                ))
+                Err(io_error(&path, "opening", io::Error::from_raw_os_error(errno)))
             }
         },
     }
@@ -149,11 +133,7 @@ pub(crate) fn pin_link(directory: &Path, link: FdLink) -> Result<FdLink, PinErro
         Ok(link) => Ok(link.into()),
         Err(error) => {
             let errno = errno(&error).unwrap_or(libc::EINVAL);
-            Err(io_error(
-                &path,
-                "pinning",
-                io::Error::from_raw_os_error(errno),
-            ))
+            Err(io_error(&path, "pinning", io::Error::from_raw_os_error(errno)))
         }
     }
 }
@@ -166,11 +146,7 @@ pub(crate) fn remove_port(directory: &Path) -> Result<(), PinError> {
         entries => entries.map_err(|source| io_error(directory, "reading", source))?,
     };
     for entry in entries {
-        remove_file(
-            &entry
-                .map_err(|source| io_error(directory, "reading", source))?
-                .path(),
-        )?;
+        remove_file(&entry.map_err(|source| io_error(directory, "reading", source))?.path())?;
     }
     fs::remove_dir(directory).map_err(|source| io_error(directory, "removing", source))
 }
@@ -181,11 +157,7 @@ pub(crate) fn remove_others(directory: &Path, program: Program) -> Result<(), Pi
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        if name != LINK
-            && !shapes(program)
-                .iter()
-                .any(|shape| name == shape.pin_name().as_str())
-        {
+        if name != LINK && !shapes(program).iter().any(|shape| name == shape.pin_name().as_str()) {
             remove_file(&entry.path())?;
         }
     }
@@ -198,11 +170,7 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), PinError> {
 }
 
 fn io_error(path: &Path, doing: &'static str, source: io::Error) -> PinError {
-    PinError::Io {
-        path: path.to_owned(),
-        doing,
-        source,
-    }
+    PinError::Io { path: path.to_owned(), doing, source }
 }
 
 #[cfg(test)]
@@ -227,8 +195,7 @@ mod tests {
 
     #[test]
     fn another_file_system_is_refused_and_left_alone() {
-        let directory =
-            std::env::temp_dir().join(format!("podlane-no-bpffs-{}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("podlane-no-bpffs-{}", std::process::id()));
         let error = prepare(&directory).unwrap_err();
         assert!(matches!(error, PinError::NotBpffs { .. }), "{error}");
         assert!(!directory.exists());

@@ -77,12 +77,8 @@ impl UplinkMaps {
     }
 
     pub(crate) fn counters(&self) -> Result<UplinkCounters, MapError> {
-        let sum =
-            |index: u32| -> Result<u64, MapError> { Ok(self.counts.get(&index, 0)?.iter().sum()) };
-        Ok(UplinkCounters {
-            claimed: sum(0)?,
-            passed: sum(1)?,
-        })
+        let sum = |index: u32| -> Result<u64, MapError> { Ok(self.counts.get(&index, 0)?.iter().sum()) };
+        Ok(UplinkCounters { claimed: sum(0)?, passed: sum(1)? })
     }
 }
 

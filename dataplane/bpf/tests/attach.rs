@@ -16,10 +16,7 @@ fn a_program_runs_in_a_veths_driver_and_the_device_is_free_after_it() {
     };
     for program in [Program::Pod, Program::Uplink] {
         let attachment = Attachment::attach(&request(NEAR, program, None)).unwrap();
-        assert_eq!(
-            (attachment.mode(), attachment.adopted()),
-            (AttachMode::Native, false)
-        );
+        assert_eq!((attachment.mode(), attachment.adopted()), (AttachMode::Native, false));
         attachment.detach().unwrap();
     }
     // And without a word: the link ends with its descriptor.
@@ -34,21 +31,12 @@ fn a_device_without_xdp_gets_the_generic_mode_and_refuses_the_native_one() {
         return;
     };
     assert_eq!(attach("lo", None).mode(), AttachMode::Generic);
-    let native = Request {
-        mode: AskMode::Native,
-        ..request("lo", Program::Pod, None)
-    };
+    let native = Request { mode: AskMode::Native, ..request("lo", Program::Pod, None) };
     let error = Attachment::attach(&native).unwrap_err();
     assert!(matches!(error, AttachError::NoNative { .. }), "{error}");
     // A driver that has it is not asked for it when the request says generic.
-    let generic = Request {
-        mode: AskMode::Generic,
-        ..request(NEAR, Program::Pod, None)
-    };
-    assert_eq!(
-        Attachment::attach(&generic).unwrap().mode(),
-        AttachMode::Generic
-    );
+    let generic = Request { mode: AskMode::Generic, ..request(NEAR, Program::Pod, None) };
+    assert_eq!(Attachment::attach(&generic).unwrap().mode(), AttachMode::Generic);
 }
 
 #[test]
@@ -56,18 +44,9 @@ fn a_jumbo_mtu_is_no_obstacle() {
     let Some(bed) = Bed::enter("a_jumbo_mtu_is_no_obstacle") else {
         return;
     };
-    bed.add_veth(
-        NEAR,
-        &Veth {
-            mtu: 9000,
-            ..Veth::default()
-        },
-    );
+    bed.add_veth(NEAR, &Veth { mtu: 9000, ..Veth::default() });
     for program in [Program::Pod, Program::Uplink] {
-        let native = Request {
-            mode: AskMode::Native,
-            ..request(NEAR, program, None)
-        };
+        let native = Request { mode: AskMode::Native, ..request(NEAR, program, None) };
         Attachment::attach(&native).unwrap().detach().unwrap();
     }
     let _attachment = attach(NEAR, None);
@@ -86,10 +65,7 @@ fn a_frame_without_a_socket_goes_to_the_kernel() {
     attachment.register(0, socket.as_fd()).unwrap();
     assert!(wire.loses(100), "the frames are the socket's");
     drop(socket);
-    assert!(
-        wire.carries(100),
-        "the socket closed, as a killed daemon's does"
-    );
+    assert!(wire.carries(100), "the socket closed, as a killed daemon's does");
     let socket = xdp_socket();
     attachment.register(0, socket.as_fd()).unwrap();
     attachment.unregister(0).unwrap();
@@ -106,38 +82,17 @@ fn a_second_attach_says_who_holds_the_device_within_its_patience() {
     let _first = attach(NEAR, None);
     for mode in [AskMode::Auto, AskMode::Generic] {
         let begun = Instant::now();
-        let again = Request {
-            mode,
-            ..request(NEAR, Program::Uplink, None)
-        };
+        let again = Request { mode, ..request(NEAR, Program::Uplink, None) };
         let error = Attachment::attach(&again).unwrap_err();
-        assert!(
-            begun.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         let text = error.to_string();
-        let AttachError::Busy {
-            device,
-            holder: Some(holder),
-        } = error
-        else {
+        let AttachError::Busy { device, holder: Some(holder) } = error else {
             panic!("{error:?}");
         };
         assert_eq!(device, NEAR);
-        let Holder {
-            program_id,
-            program_name,
-            mode,
-        } = holder;
-        assert_eq!(
-            (program_name.as_deref(), mode),
-            (Some("podlane_pod"), AttachMode::Native)
-        );
-        assert!(
-            text.contains(&format!("native program {program_id} `podlane_pod`")),
-            "{text}"
-        );
+        let Holder { program_id, program_name, mode } = holder;
+        assert_eq!((program_name.as_deref(), mode), (Some("podlane_pod"), AttachMode::Native));
+        assert!(text.contains(&format!("native program {program_id} `podlane_pod`")), "{text}");
         assert!(text.contains("ip -details link show dev near"), "{text}");
     }
 }
@@ -162,13 +117,7 @@ fn too_few_receive_queues_have_a_name() {
     let Some(bed) = Bed::enter("too_few_receive_queues_have_a_name") else {
         return;
     };
-    bed.add_veth(
-        NEAR,
-        &Veth {
-            far_queues: 2,
-            ..Veth::default()
-        },
-    );
+    bed.add_veth(NEAR, &Veth { far_queues: 2, ..Veth::default() });
     let error = Attachment::attach(&request(NEAR, Program::Pod, None)).unwrap_err();
     assert!(matches!(error, AttachError::Queues { .. }), "{error}");
 }
@@ -178,15 +127,9 @@ fn a_device_that_is_not_here_has_a_name() {
     let Some(_bed) = Bed::enter("a_device_that_is_not_here_has_a_name") else {
         return;
     };
-    let elsewhere = Request {
-        ifindex: 4242,
-        ..request("lo", Program::Pod, None)
-    };
+    let elsewhere = Request { ifindex: 4242, ..request("lo", Program::Pod, None) };
     let error = Attachment::attach(&elsewhere).unwrap_err();
-    assert!(
-        matches!(error, AttachError::NoDevice { ifindex: 4242, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, AttachError::NoDevice { ifindex: 4242, .. }), "{error}");
 }
 
 #[test]
@@ -215,21 +158,12 @@ fn only_an_xdp_socket_of_a_queue_that_exists_is_registered() {
     let file = std::fs::File::open("/dev/null").unwrap();
     for wrong in [udp.as_fd(), file.as_fd()] {
         let error = attachment.register(0, wrong).unwrap_err();
-        assert!(
-            matches!(error, AttachError::NotASocket { queue: 0, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, AttachError::NotASocket { queue: 0, .. }), "{error}");
     }
     let socket = xdp_socket();
     attachment.register(63, socket.as_fd()).unwrap();
-    let errors = [
-        attachment.register(64, socket.as_fd()),
-        attachment.unregister(64),
-    ];
+    let errors = [attachment.register(64, socket.as_fd()), attachment.unregister(64)];
     for error in errors.map(Result::unwrap_err) {
-        assert!(
-            matches!(error, AttachError::NoSuchQueue { queue: 64, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, AttachError::NoSuchQueue { queue: 64, .. }), "{error}");
     }
 }

@@ -64,14 +64,9 @@ impl Victim {
             .stdout(Stdio::piped())
             .spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said =
-            |line: io::Result<String>| line.unwrap().split("victim: ").nth(1).map(str::to_owned);
+        let said = |line: io::Result<String>| line.unwrap().split("victim: ").nth(1).map(str::to_owned);
         let word = stdout.find_map(said).unwrap_or_default();
-        Ok(Self {
-            child,
-            word,
-            _stdout: stdout,
-        })
+        Ok(Self { child, word, _stdout: stdout })
     }
 
     fn kill(&mut self) {

@@ -9,17 +9,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use bed::{Bed, NEAR, Veth, attach, instance, pin, request, xdp_socket};
-use podlane_bpf::{
-    AskMode, AttachError, AttachMode, Attachment, Claim, PinError, Program, Request,
-};
+use podlane_bpf::{AskMode, AttachError, AttachMode, Attachment, Claim, PinError, Program, Request};
 use podlane_bpf::{UplinkCounters, ensure_bpffs, port_pin, sweep};
 
 fn entries(directory: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
-    let mut names: Vec<_> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| name(entry).into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| name(entry).into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -36,10 +31,7 @@ fn a_pinned_program_stays_and_is_adopted() {
     assert!(matches!(unpinned, AttachError::Busy { .. }), "{unpinned}");
 
     let adopted = attach(NEAR, Some(&pin));
-    assert_eq!(
-        (adopted.adopted(), adopted.mode()),
-        (true, AttachMode::Native)
-    );
+    assert_eq!((adopted.adopted(), adopted.mode()), (true, AttachMode::Native));
     adopted.detach().unwrap();
     assert!(!pin.exists());
     attach(NEAR, None).detach().unwrap();
@@ -54,17 +46,12 @@ fn adoption_keeps_sockets_that_were_handed_over() {
     let pin = pin(NEAR);
     let wire = bed.wire();
     let socket = xdp_socket();
-    attach(NEAR, Some(&pin))
-        .register(0, socket.as_fd())
-        .unwrap();
+    attach(NEAR, Some(&pin)).register(0, socket.as_fd()).unwrap();
     assert!(wire.loses(100), "the process is gone, its socket is not");
     let _adopted = attach(NEAR, Some(&pin));
     assert!(wire.loses(100), "the new program has the old sockets");
     drop(socket);
-    assert!(
-        wire.carries(100),
-        "without the socket the kernel gets the frames"
-    );
+    assert!(wire.carries(100), "without the socket the kernel gets the frames");
 }
 
 #[test]
@@ -77,13 +64,7 @@ fn adoption_keeps_an_uplinks_claim_and_its_counts() {
     let uplink = request(NEAR, Program::Uplink, Some(&pin));
     let mut first = Attachment::attach(&uplink).unwrap();
     let vteps: [IpAddr; 1] = ["10.9.8.1".parse().unwrap()];
-    first
-        .claim(&Claim {
-            vteps: &vteps,
-            vxlan_port: bed::WIRE_PORT,
-            whole: false,
-        })
-        .unwrap();
+    first.claim(&Claim { vteps: &vteps, vxlan_port: bed::WIRE_PORT, whole: false }).unwrap();
     let socket = xdp_socket();
     first.register(0, socket.as_fd()).unwrap();
     let wire = bed.wire();
@@ -91,10 +72,7 @@ fn adoption_keeps_an_uplinks_claim_and_its_counts() {
     let before = first.counters().unwrap();
     assert_eq!(before.claimed, 1);
     drop(first);
-    assert_eq!(
-        entries(&pin),
-        ["claim", "counts", "link", "sockets", "vteps"]
-    );
+    assert_eq!(entries(&pin), ["claim", "counts", "link", "sockets", "vteps"]);
 
     let mut second = Attachment::attach(&uplink).unwrap();
     assert!(second.adopted());
@@ -115,13 +93,7 @@ fn a_fresh_uplink_remembers_nothing_of_an_older_one() {
     };
     let pin = pin(NEAR);
     let mut first = Attachment::attach(&request(NEAR, Program::Uplink, Some(&pin))).unwrap();
-    first
-        .claim(&Claim {
-            vteps: &[],
-            vxlan_port: 0,
-            whole: true,
-        })
-        .unwrap();
+    first.claim(&Claim { vteps: &[], vxlan_port: 0, whole: true }).unwrap();
     drop(first);
     bed::delete(NEAR);
     bed.add_veth(NEAR, &Veth::default());
@@ -157,23 +129,14 @@ fn a_mode_that_was_not_asked_for_is_not_adopted() {
         return;
     };
     let pin = pin(NEAR);
-    let generic = Request {
-        mode: AskMode::Generic,
-        ..request(NEAR, Program::Pod, Some(&pin))
-    };
+    let generic = Request { mode: AskMode::Generic, ..request(NEAR, Program::Pod, Some(&pin)) };
     drop(Attachment::attach(&generic).unwrap());
     let kept = attach(NEAR, Some(&pin));
     assert_eq!((kept.adopted(), kept.mode()), (true, AttachMode::Generic));
     drop(kept);
-    let native = Request {
-        mode: AskMode::Native,
-        ..generic
-    };
+    let native = Request { mode: AskMode::Native, ..generic };
     let changed = Attachment::attach(&native).unwrap();
-    assert_eq!(
-        (changed.adopted(), changed.mode()),
-        (false, AttachMode::Native)
-    );
+    assert_eq!((changed.adopted(), changed.mode()), (false, AttachMode::Native));
 }
 
 #[test]
@@ -192,14 +155,8 @@ fn a_port_that_becomes_an_uplink_and_back_keeps_its_link() {
     let mut pod = attach(NEAR, Some(&pin));
     assert!(pod.adopted());
     assert_eq!(entries(&pin), ["link", "sockets"]);
-    assert!(matches!(
-        pod.counters(),
-        Err(AttachError::NotAnUplink { .. })
-    ));
-    assert!(matches!(
-        pod.claim(&Claim::default()),
-        Err(AttachError::NotAnUplink { .. })
-    ));
+    assert!(matches!(pod.counters(), Err(AttachError::NotAnUplink { .. })));
+    assert!(matches!(pod.claim(&Claim::default()), Err(AttachError::NotAnUplink { .. })));
 }
 
 #[test]
@@ -239,13 +196,7 @@ fn a_failed_attach_leaves_no_pin() {
     let Some(bed) = Bed::with_veth("a_failed_attach_leaves_no_pin") else {
         return;
     };
-    bed.add_veth(
-        "other",
-        &Veth {
-            far_queues: 2,
-            ..Veth::default()
-        },
-    );
+    bed.add_veth("other", &Veth { far_queues: 2, ..Veth::default() });
     let pin = pin("other");
     let error = Attachment::attach(&request("other", Program::Uplink, Some(&pin))).unwrap_err();
     assert!(matches!(error, AttachError::Queues { .. }), "{error}");
@@ -263,10 +214,7 @@ fn a_sweep_removes_the_ports_that_are_gone_and_their_programs() {
     drop(attach("eth1.100", Some(&pin("eth1.100"))));
     assert_eq!(sweep(&instance(), &[NEAR, "unborn"]).unwrap(), ["eth1.100"]);
     attach("eth1.100", None).detach().unwrap();
-    assert!(
-        attach(NEAR, Some(&pin(NEAR))).adopted(),
-        "it was to be kept"
-    );
+    assert!(attach(NEAR, Some(&pin(NEAR))).adopted(), "it was to be kept");
     assert_eq!(sweep(&instance(), &[]).unwrap(), [NEAR]);
     assert!(sweep(&instance(), &[]).unwrap().is_empty());
 }
@@ -279,16 +227,10 @@ fn a_pin_needs_a_bpf_file_system_and_a_name_without_dots() {
     };
     let elsewhere = std::env::temp_dir().join("podlane-test-no-bpffs");
     let error = Attachment::attach(&request(NEAR, Program::Pod, Some(&elsewhere))).unwrap_err();
-    assert!(
-        matches!(error, AttachError::Pin(PinError::NotBpffs { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, AttachError::Pin(PinError::NotBpffs { .. })), "{error}");
     let dotted = instance().join("eth1.100");
     let error = Attachment::attach(&request(NEAR, Program::Pod, Some(&dotted))).unwrap_err();
-    assert!(
-        matches!(error, AttachError::Pin(PinError::Dot { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, AttachError::Pin(PinError::Dot { .. })), "{error}");
     attach(NEAR, None).detach().unwrap();
 }
 
@@ -298,13 +240,8 @@ fn a_bpf_file_system_is_mounted_once_however_many_ask() {
     let Some(_bed) = Bed::enter(test) else { return };
     let at = Path::new("/sys/fs/bpf");
     let mounted: usize = std::thread::scope(|scope| {
-        let askers: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| ensure_bpffs(at).unwrap()))
-            .collect();
-        askers
-            .into_iter()
-            .map(|asker| usize::from(asker.join().unwrap()))
-            .sum()
+        let askers: Vec<_> = (0..4).map(|_| scope.spawn(|| ensure_bpffs(at).unwrap())).collect();
+        askers.into_iter().map(|asker| usize::from(asker.join().unwrap())).sum()
     });
     assert_eq!(mounted, 1);
     let error = ensure_bpffs(Path::new("/sys/fs/nothing-here")).unwrap_err();

@@ -10,7 +10,6 @@ use crate::{
     ids::PortId,
     stage::{dispatch::Exits, finish, fragment, gateway, hop, resolve::Shared},
     tables::{PortTable, Tables},
-    worker::limits::Limits,
 };
 
 const ETHERNET: usize = 14;
@@ -40,7 +39,7 @@ pub struct Packet<'a> {
 
 /// Runs the programs of a burst, in order of arrival.
 #[inline(never)] // registers of its own, as in classify
-pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits) {
     let unfinished = pass.port.is_some_and(|port| port.unfinished_checksums);
     let rows = line.rows.min(BURST);
     // Packets that only have to be sent by now.
@@ -60,10 +59,10 @@ pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits,
         let packet = Packet { frame, key: &line.keys[row], layout: line.layouts[row], length: line.lengths[row] };
         match program.op() {
             Op::Bridge => forward(packet, program, pass.ingress, unfinished, exits),
-            Op::Route => route(packet, program, pass, unfinished, exits, limits),
+            Op::Route => route(packet, program, pass, unfinished, exits),
             Op::Drop => exits.drop(pass.ingress, packet.frame, program.reason()),
-            Op::Flood => flood(packet, pass, unfinished, exits, limits),
-            Op::Answer => gateway::answer(packet, program.reason(), pass, exits, limits),
+            Op::Flood => flood(packet, pass, unfinished, exits),
+            Op::Answer => gateway::answer(packet, program.reason(), pass, exits),
         }
         row += 1;
     }
@@ -115,19 +114,12 @@ pub(super) fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId
     exits.send(ingress, egress, packet.frame);
 }
 
-fn route(
-    mut packet: Packet<'_>,
-    program: &Program,
-    pass: &Pass<'_>,
-    unfinished: bool,
-    exits: &mut Exits,
-    limits: &mut Limits,
-) {
+fn route(mut packet: Packet<'_>, program: &Program, pass: &Pass<'_>, unfinished: bool, exits: &mut Exits) {
     if let Err(reason) = hop::count(&mut packet, program.mtu()) {
         if reason == DropReason::TooBig && fragment::is_allowed(&packet) {
             return fragment::route(packet, program, pass.ingress, unfinished, exits);
         }
-        return gateway::refuse(packet, reason, program.mtu(), pass, exits, limits);
+        return gateway::refuse(packet, reason, program.mtu(), pass, exits);
     }
     let bytes = packet.frame.bytes_mut();
     let (MacAddr(next_hop), MacAddr(source)) = (program.next_hop(), program.source());
@@ -138,12 +130,12 @@ fn route(
 
 /// Copies to every other port of the packet's network, under the network's cap; the last copy is the packet itself.
 #[cold]
-fn flood(mut packet: Packet<'_>, pass: &Pass<'_>, unfinished: bool, exits: &mut Exits, limits: &mut Limits) {
+fn flood(mut packet: Packet<'_>, pass: &Pass<'_>, unfinished: bool, exits: &mut Exits) {
     let number = pass.port.and_then(|port| port.network_of(packet.key.vlan()));
     let Some((number, network)) = number.and_then(|number| Some((number, pass.tables.network(number)?))) else {
         return exits.drop(pass.ingress, packet.frame, DropReason::VlanNotAllowed);
     };
-    if !limits.flood(number, network.flood_limit, pass.now) {
+    if !exits.limits.flood(number, network.flood_limit, pass.now) {
         return exits.drop(pass.ingress, packet.frame, DropReason::FloodLimit);
     }
     if unfinished && packet.layout.l4 != 0 {

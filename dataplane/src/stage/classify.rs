@@ -41,8 +41,7 @@ pub fn classify(line: &mut Line, frames: &[Frame], umem: &Umem, port: PortId, lo
     line.rows = frames.len();
     line.bytes = 0;
     let mut missing = 0;
-    for row in 0..frames.len() {
-        let frame = &frames[row];
+    for (row, frame) in frames.iter().enumerate() {
         let bytes = frame.bytes();
         let length = if frame.is_chained() { umem.packet_len(frame) } else { bytes.len() };
         line.lengths[row] = length as u32;

@@ -8,7 +8,7 @@ use crate::{
     drops::DropReason,
     ids::{MAX_PORTS, PortId, WorkerId},
     port::{Port, PortError},
-    worker::handoff::Peers,
+    worker::{handoff::Peers, limits::Limits},
 };
 
 /// Frames that may wait for one port: two of its bursts at the default ring size, so that a slow port delays its own
@@ -51,6 +51,8 @@ pub struct Exits {
     pub slots: Vec<Attached>,
     /// The rings to and from the other workers.
     pub peers: Peers,
+    /// Caps on what the switch sends by itself.
+    pub limits: Limits,
     exits: Box<[Exit]>,
     /// Slots with frames to send or to bring home.
     busy: Vec<u16>,
@@ -62,7 +64,15 @@ impl Exits {
     pub fn new(pool: FramePool, peers: Peers) -> Self {
         let mut counters = Counters::default();
         counters.make_room(crate::counters::SWITCH);
-        Self { pool, counters, slots: Vec::new(), peers, exits: vec![Exit::None; MAX_PORTS].into(), busy: Vec::new() }
+        Self {
+            pool,
+            counters,
+            slots: Vec::new(),
+            peers,
+            limits: Limits::default(),
+            exits: vec![Exit::None; MAX_PORTS].into(),
+            busy: Vec::new(),
+        }
     }
 
     /// Opens the way out by a port of this worker.

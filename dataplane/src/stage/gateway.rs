@@ -20,32 +20,24 @@ use crate::{
         resolve::neighbour_key,
     },
     tables::{Gateway, Network, NextHop},
-    worker::limits::Limits,
 };
 
 /// Answers a packet that is for the gateway, or says why it could not be routed; `reason` names its end otherwise.
 #[cold]
-pub(super) fn answer(packet: Packet<'_>, reason: DropReason, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+pub(super) fn answer(packet: Packet<'_>, reason: DropReason, pass: &Pass<'_>, exits: &mut Exits) {
     match reason {
-        DropReason::ForGateway => reply(packet, pass, exits, limits),
+        DropReason::ForGateway => reply(packet, pass, exits),
         DropReason::NeighbourUnresolved => {
-            seek_next_hop(&packet, pass, exits, limits);
+            seek_next_hop(&packet, pass, exits);
             exits.drop(pass.ingress, packet.frame, reason);
         }
-        _ => refuse(packet, reason, 0, pass, exits, limits),
+        _ => refuse(packet, reason, 0, pass, exits),
     }
 }
 
 /// Drops a packet by `reason` and tells its sender, where the RFCs have an error for that and the rate limit allows it.
 #[cold]
-pub(super) fn refuse(
-    packet: Packet<'_>,
-    reason: DropReason,
-    mtu: u16,
-    pass: &Pass<'_>,
-    exits: &mut Exits,
-    limits: &mut Limits,
-) {
+pub(super) fn refuse(packet: Packet<'_>, reason: DropReason, mtu: u16, pass: &Pass<'_>, exits: &mut Exits) {
     let problem = match reason {
         DropReason::TtlExpired => Some(Problem::TimeExceeded),
         DropReason::TooBig => Some(Problem::TooBig { mtu }),
@@ -53,7 +45,7 @@ pub(super) fn refuse(
         _ => None,
     };
     if let Some(problem) = problem {
-        tell(&packet, problem, pass, exits, limits);
+        tell(&packet, problem, pass, exits);
     }
     exits.drop(pass.ingress, packet.frame, reason);
 }
@@ -65,12 +57,12 @@ fn place<'a>(packet: &Packet<'_>, pass: &Pass<'a>) -> Option<(NetworkId, &'a Net
     Some((number, network, network.gateway.as_ref()?))
 }
 
-fn reply(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+fn reply(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
     let mut room = [0; ROOM];
     let said = place(&packet, pass).ok_or(DropReason::ForGateway).and_then(|(number, network, gateway)| {
         let question = untagged(packet.frame.bytes(), packet.layout, &mut room);
         let voice = Voice { number, gateway: asked(&packet, pass, network, gateway), now: pass.now };
-        voice.say(exits, limits, |gateway, out| match slow::answer(gateway, question, out) {
+        voice.say(exits, |gateway, out| match slow::answer(gateway, question, out) {
             Err(Quiet::ClosedPort) => slow::error(gateway, Problem::PortUnreachable, question, out),
             answered => answered,
         })
@@ -100,12 +92,12 @@ fn asked<'a>(packet: &Packet<'_>, pass: &Pass<'a>, network: &Network, own: &'a G
     }
 }
 
-fn tell(packet: &Packet<'_>, problem: Problem, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+fn tell(packet: &Packet<'_>, problem: Problem, pass: &Pass<'_>, exits: &mut Exits) {
     let Some((number, _, gateway)) = place(packet, pass) else { return };
     let mut room = [0; ROOM];
     let offender = untagged(packet.frame.bytes(), packet.layout, &mut room);
     let voice = Voice { number, gateway: gateway.speaker(), now: pass.now };
-    let said = voice.say(exits, limits, |gateway, out| slow::error(gateway, problem, offender, out));
+    let said = voice.say(exits, |gateway, out| slow::error(gateway, problem, offender, out));
     // An error that may not or cannot be said is no loss of a packet: the offender's end is counted already.
     if let Ok(frame) = said {
         exits.counters.made(frame.len());
@@ -114,14 +106,14 @@ fn tell(packet: &Packet<'_>, problem: Problem, pass: &Pass<'_>, exits: &mut Exit
 }
 
 /// Asks who has the next hop, not more often than is decent, and tells the sender once nobody has answered.
-fn seek_next_hop(packet: &Packet<'_>, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+fn seek_next_hop(packet: &Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
     let Some((number, target)) = next_hop(packet, pass) else { return };
-    let advice = limits.asked.wanted(&neighbour_key(number, target), pass.now);
+    let advice = exits.limits.asked.wanted(&neighbour_key(number, target), pass.now);
     if advice.ask {
-        ask(number, target, packet.key, pass, exits, limits);
+        ask(number, target, packet.key, pass, exits);
     }
     if advice.tell {
-        tell(packet, Problem::HostUnreachable, pass, exits, limits);
+        tell(packet, Problem::HostUnreachable, pass, exits);
     }
 }
 
@@ -137,11 +129,11 @@ fn next_hop(packet: &Packet<'_>, pass: &Pass<'_>) -> Option<(NetworkId, IpAddr)>
 }
 
 /// Asks every port of a network who has an address.
-fn ask(number: NetworkId, target: IpAddr, key: &FlowKey, pass: &Pass<'_>, exits: &mut Exits, limits: &mut Limits) {
+fn ask(number: NetworkId, target: IpAddr, key: &FlowKey, pass: &Pass<'_>, exits: &mut Exits) {
     let Some(network) = pass.tables.network(number) else { return };
     let Some(gateway) = &network.gateway else { return };
     let voice = Voice { number, gateway: gateway.speaker(), now: pass.now };
-    let Ok(question) = voice.say(exits, limits, |gateway, out| slow::request(gateway, target, out)) else { return };
+    let Ok(question) = voice.say(exits, |gateway, out| slow::request(gateway, target, out)) else { return };
     for member in &network.members {
         let Some(frame) = exits.copy(&question) else { break };
         let mut copy = Packet::made(frame, key);
@@ -177,7 +169,6 @@ impl Voice<'_> {
     fn say(
         &self,
         exits: &mut Exits,
-        limits: &mut Limits,
         write: impl FnOnce(&slow::Gateway<'_>, &mut [u8]) -> Result<Reply, Quiet>,
     ) -> Result<Frame, DropReason> {
         let mut frame = exits.pool.take().ok_or(DropReason::NoFrame)?;
@@ -186,7 +177,7 @@ impl Voice<'_> {
             .map_err(|_| DropReason::NoFrame)
             .and_then(|()| write(&self.gateway, frame.bytes_mut()).map_err(|_| DropReason::ForGateway))
             .and_then(|reply| {
-                let admitted = limits.reply(self.number, reply.kind, self.now);
+                let admitted = exits.limits.reply(self.number, reply.kind, self.now);
                 admitted.then_some(reply.len).ok_or(DropReason::ReplyLimit)
             })
             .and_then(|length| frame.set_len(length).map_err(|_| DropReason::NoFrame));

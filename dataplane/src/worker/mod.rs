@@ -45,7 +45,6 @@ use crate::{
         command::{Command, Event, Pace, PortReport, Report},
         handoff::{Bell, Peers},
         idle::{LONGEST, Poll, SPIN, STALL, STALLED, Sleeper},
-        limits::Limits,
         upkeep::Upkeep,
     },
 };
@@ -95,7 +94,6 @@ pub struct Worker {
     tables: Arc<Tables>,
     flows: FlowWriter,
     exits: Exits,
-    limits: Limits,
     line: Line,
     burst: Burst,
     commands: Receiver<Command>,
@@ -198,7 +196,6 @@ impl Worker {
                 tables: Arc::default(),
                 flows: FlowWriter::new(Arc::clone(&shared.flows), id),
                 exits: Exits::new(pool, peers),
-                limits: Limits::default(),
                 line: Line::new(),
                 burst: Burst::new(),
                 commands,
@@ -335,7 +332,7 @@ impl Worker {
             self.resolve_missing(&tables, now);
         }
         let pass = Pass { tables: &tables, shared: &self.shared, ingress, port, now };
-        apply::apply(&self.line, &mut self.burst, &pass, &mut self.exits, &mut self.limits);
+        apply::apply(&self.line, &mut self.burst, &pass, &mut self.exits);
         true
     }
 

@@ -70,24 +70,7 @@ impl MacAddr {
     #[must_use]
     pub const fn link_local(self) -> Ipv6Addr {
         let [a, b, c, d, e, f] = self.0;
-        Ipv6Addr::from_octets([
-            0xfe,
-            0x80,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            a ^ 2,
-            b,
-            c,
-            0xff,
-            0xfe,
-            d,
-            e,
-            f,
-        ])
+        Ipv6Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
     }
 }
 
@@ -117,7 +100,9 @@ pub struct BadMacAddr;
 
 impl fmt::Display for BadMacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an Ethernet address: write six two-digit hexadecimal bytes joined by colons, as in 02:00:5e:10:00:01")
+        f.write_str(
+            "not an Ethernet address: write six two-digit hexadecimal bytes joined by colons, as in 02:00:5e:10:00:01",
+        )
     }
 }
 
@@ -170,15 +155,9 @@ mod tests {
     #[test]
     fn groups_and_link_local_follow_the_rfcs() {
         let group = Ipv4Addr::new(239, 255, 0, 251);
-        assert_eq!(
-            MacAddr::of_ipv4_multicast(group),
-            MacAddr([1, 0, 0x5e, 0x7f, 0, 251])
-        );
+        assert_eq!(MacAddr::of_ipv4_multicast(group), MacAddr([1, 0, 0x5e, 0x7f, 0, 251]));
         let nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0x1234);
-        assert_eq!(
-            MacAddr::of_ipv6_multicast(nodes),
-            MacAddr([0x33, 0x33, 0xff, 0, 0x12, 0x34])
-        );
+        assert_eq!(MacAddr::of_ipv6_multicast(nodes), MacAddr([0x33, 0x33, 0xff, 0, 0x12, 0x34]));
         let station = MacAddr([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);
         assert_eq!(station.link_local().to_string(), "fe80::5054:ff:feaa:bbcc");
     }

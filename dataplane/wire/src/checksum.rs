@@ -124,11 +124,7 @@ pub fn sum_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Sum {
     let mut odd = false;
     for part in parts {
         let part_sum = sum(part);
-        total = total.plus(if odd {
-            part_sum.at_odd_offset()
-        } else {
-            part_sum
-        });
+        total = total.plus(if odd { part_sum.at_odd_offset() } else { part_sum });
         odd ^= part.len() % 2 == 1;
     }
     total
@@ -295,10 +291,7 @@ mod tests {
         assert_eq!(top.fold(), 0xffff);
         assert_eq!(top.plus(Sum::of_word(1)).fold(), 1);
         assert_eq!(Sum::ZERO.fold(), 0);
-        assert_eq!(
-            Sum::from_raw(u64::MAX - 1).plus(top).fold(),
-            Sum::from_raw(u64::MAX - 1).fold()
-        );
+        assert_eq!(Sum::from_raw(u64::MAX - 1).plus(top).fold(), Sum::from_raw(u64::MAX - 1).fold());
     }
 
     #[test]
@@ -306,10 +299,7 @@ mod tests {
         assert_eq!(Sum::of_word(0xffff).finish(), 0);
         assert_eq!(Sum::of_word(0xffff).finish_udp(), 0xffff);
         assert_eq!(update_udp(0, Sum::of_word(1), Sum::of_word(2)), 0);
-        assert_eq!(
-            update_udp(0xdd2f, Sum::of_word(0x5555), Sum::of_word(0x3285)),
-            0xffff
-        );
+        assert_eq!(update_udp(0xdd2f, Sum::of_word(0x5555), Sum::of_word(0x3285)), 0xffff);
     }
 
     #[test]
@@ -319,10 +309,7 @@ mod tests {
         let mut datagram = [0x12, 0x34, 0, 53, 0, 12, 0, 0, b'p', b'o', b'd', b's'];
         datagram[6..8].copy_from_slice(&pseudo.fold().to_be_bytes());
         assert!(is_unfinished(pseudo.fold(), pseudo));
-        assert_eq!(
-            verify_udp_v4(pseudo, &datagram),
-            Err(Malformed::UdpBadChecksum)
-        );
+        assert_eq!(verify_udp_v4(pseudo, &datagram), Err(Malformed::UdpBadChecksum));
         let finished = sum(&datagram).finish_udp();
         datagram[6..8].copy_from_slice(&finished.to_be_bytes());
         assert_eq!(verify_udp_v4(pseudo, &datagram), Ok(()));
@@ -332,13 +319,7 @@ mod tests {
     fn a_zero_udp_checksum_is_none_over_ipv4_and_refused_over_ipv6() {
         let datagram = [0, 1, 0, 2, 0, 8, 0, 0];
         assert_eq!(verify_udp_v4(Sum::ZERO, &datagram), Ok(()));
-        assert_eq!(
-            verify_udp_v6(Sum::ZERO, &datagram),
-            Err(Malformed::UdpZeroChecksumOverIpv6)
-        );
-        assert_eq!(
-            verify_udp_v4(Sum::ZERO, &datagram[..7]),
-            Err(Malformed::UdpHeaderTruncated)
-        );
+        assert_eq!(verify_udp_v6(Sum::ZERO, &datagram), Err(Malformed::UdpZeroChecksumOverIpv6));
+        assert_eq!(verify_udp_v4(Sum::ZERO, &datagram[..7]), Err(Malformed::UdpHeaderTruncated));
     }
 }

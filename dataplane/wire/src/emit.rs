@@ -13,11 +13,7 @@ pub struct NoRoom {
 
 impl fmt::Display for NoRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a header of {} bytes does not fit a buffer of {}: give a longer buffer",
-            self.needed, self.given
-        )
+        write!(f, "a header of {} bytes does not fit a buffer of {}: give a longer buffer", self.needed, self.given)
     }
 }
 
@@ -27,17 +23,12 @@ impl core::error::Error for NoRoom {}
 #[inline]
 pub(crate) fn room<const N: usize>(buffer: &mut [u8]) -> Result<&mut [u8; N], NoRoom> {
     let given = buffer.len();
-    buffer
-        .first_chunk_mut::<N>()
-        .ok_or(NoRoom { needed: N, given })
+    buffer.first_chunk_mut::<N>().ok_or(NoRoom { needed: N, given })
 }
 
 /// The first `N` bytes of `buffer` and the `extra` bytes after them, to be written.
 #[inline]
-pub(crate) fn room_with<const N: usize>(
-    buffer: &mut [u8],
-    extra: usize,
-) -> Result<(&mut [u8; N], &mut [u8]), NoRoom> {
+pub(crate) fn room_with<const N: usize>(buffer: &mut [u8], extra: usize) -> Result<(&mut [u8; N], &mut [u8]), NoRoom> {
     let given = buffer.len();
     let needed = N + extra;
     let no_room = NoRoom { needed, given };
@@ -56,10 +47,7 @@ impl OptionBytes {
     /// The most that fits behind a 20-byte header whose length field counts to fifteen words.
     pub const MAX: usize = 40;
     /// No options.
-    pub const NONE: Self = Self {
-        bytes: [0; Self::MAX],
-        len: 0,
-    };
+    pub const NONE: Self = Self { bytes: [0; Self::MAX], len: 0 };
 
     /// Copies `options`, padded with zeros (end of options) to a whole word; `None` past 40 bytes.
     #[must_use]
@@ -67,10 +55,7 @@ impl OptionBytes {
         let mut bytes = [0; Self::MAX];
         bytes.get_mut(..options.len())?.copy_from_slice(options);
         let len = options.len().next_multiple_of(4);
-        Some(Self {
-            bytes,
-            len: u8::try_from(len).ok()?,
-        })
+        Some(Self { bytes, len: u8::try_from(len).ok()? })
     }
 
     /// The options with their padding.
@@ -113,10 +98,7 @@ mod tests {
 
     #[test]
     fn options_are_padded_to_a_word_and_bounded() {
-        assert_eq!(
-            OptionBytes::new(&[1, 2, 3]).unwrap().as_slice(),
-            [1, 2, 3, 0]
-        );
+        assert_eq!(OptionBytes::new(&[1, 2, 3]).unwrap().as_slice(), [1, 2, 3, 0]);
         assert_eq!(OptionBytes::new(&[7; 40]).unwrap().len(), 40);
         assert_eq!(OptionBytes::new(&[7; 41]), None);
         assert!(OptionBytes::default().is_empty());
@@ -125,12 +107,6 @@ mod tests {
     #[test]
     fn a_short_buffer_is_told_by_how_much() {
         let error = room_with::<20>(&mut [0; 23], 4).unwrap_err();
-        assert_eq!(
-            error,
-            NoRoom {
-                needed: 24,
-                given: 23
-            }
-        );
+        assert_eq!(error, NoRoom { needed: 24, given: 23 });
     }
 }

@@ -93,11 +93,7 @@ impl<'a> Ethernet<'a> {
     /// The header as a value.
     #[must_use]
     pub const fn header(&self) -> EthernetHeader {
-        EthernetHeader {
-            destination: self.destination(),
-            source: self.source(),
-            ethertype: self.ethertype(),
-        }
+        EthernetHeader { destination: self.destination(), source: self.source(), ethertype: self.ethertype() }
     }
 }
 

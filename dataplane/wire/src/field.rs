@@ -5,9 +5,7 @@
 
 /// `M` bytes at offset `AT` of an `N`-byte header.
 #[inline]
-pub(crate) const fn bytes<const AT: usize, const M: usize, const N: usize>(
-    header: &[u8; N],
-) -> [u8; M] {
+pub(crate) const fn bytes<const AT: usize, const M: usize, const N: usize>(header: &[u8; N]) -> [u8; M] {
     const { assert!(AT + M <= N, "the field lies outside the header") };
     let (_, tail) = header.split_at(AT);
     match tail.first_chunk::<M>() {
@@ -30,10 +28,7 @@ pub(crate) const fn be32<const AT: usize, const N: usize>(header: &[u8; N]) -> u
 
 /// Writes `M` bytes at offset `AT`.
 #[inline]
-pub(crate) fn put<const AT: usize, const M: usize, const N: usize>(
-    header: &mut [u8; N],
-    field: [u8; M],
-) {
+pub(crate) fn put<const AT: usize, const M: usize, const N: usize>(header: &mut [u8; N], field: [u8; M]) {
     const { assert!(AT + M <= N, "the field lies outside the header") };
     if let Some(place) = header.get_mut(AT..AT + M) {
         place.copy_from_slice(&field);

@@ -127,12 +127,7 @@ impl<'a> Icmpv4<'a> {
     /// The header as a value.
     #[must_use]
     pub const fn header(&self) -> Icmpv4Header {
-        Icmpv4Header {
-            kind: self.kind(),
-            code: self.code(),
-            checksum: self.checksum(),
-            rest: self.rest(),
-        }
+        Icmpv4Header { kind: self.kind(), code: self.code(), checksum: self.checksum(), rest: self.rest() }
     }
 }
 
@@ -158,12 +153,7 @@ impl Icmpv4Header {
     pub const fn echo(kind: Icmpv4Type, identifier: u16, sequence: u16) -> Self {
         let [a, b] = identifier.to_be_bytes();
         let [c, d] = sequence.to_be_bytes();
-        Self {
-            kind,
-            code: 0,
-            checksum: 0,
-            rest: [a, b, c, d],
-        }
+        Self { kind, code: 0, checksum: 0, rest: [a, b, c, d] }
     }
 
     /// "Fragmentation needed", with the next hop's MTU.
@@ -199,15 +189,10 @@ mod tests {
     #[test]
     fn an_echo_request_reads_as_sent() {
         // ping, identifier 0x1234, sequence 1, data "pods"
-        let message = [
-            8, 0, 0x10, 0xe8, 0x12, 0x34, 0x00, 0x01, b'p', b'o', b'd', b's',
-        ];
+        let message = [8, 0, 0x10, 0xe8, 0x12, 0x34, 0x00, 0x01, b'p', b'o', b'd', b's'];
         let (icmp, data) = Icmpv4::parse(&message).unwrap();
         assert!(icmp.kind().is_echo() && !icmp.kind().is_error());
-        assert_eq!(
-            (icmp.identifier(), icmp.sequence(), data),
-            (0x1234, 1, &b"pods"[..])
-        );
+        assert_eq!((icmp.identifier(), icmp.sequence(), data), (0x1234, 1, &b"pods"[..]));
         assert_eq!(verify_icmpv4(&message), Ok(()));
     }
 
@@ -222,9 +207,6 @@ mod tests {
         let (icmp, _) = Icmpv4::parse(&message).unwrap();
         assert!(icmp.kind().is_error());
         assert_eq!(icmp.next_hop_mtu(), 1450);
-        assert_eq!(
-            Icmpv4::parse(&message[..7]),
-            Err(Malformed::Icmpv4HeaderTruncated)
-        );
+        assert_eq!(Icmpv4::parse(&message[..7]), Err(Malformed::Icmpv4HeaderTruncated));
     }
 }

@@ -141,12 +141,7 @@ impl<'a> Icmpv6<'a> {
     /// The header as a value.
     #[must_use]
     pub const fn header(&self) -> Icmpv6Header {
-        Icmpv6Header {
-            kind: self.kind(),
-            code: self.code(),
-            checksum: self.checksum(),
-            rest: self.rest(),
-        }
+        Icmpv6Header { kind: self.kind(), code: self.code(), checksum: self.checksum(), rest: self.rest() }
     }
 }
 
@@ -172,23 +167,13 @@ impl Icmpv6Header {
     pub const fn echo(kind: Icmpv6Type, identifier: u16, sequence: u16) -> Self {
         let [a, b] = identifier.to_be_bytes();
         let [c, d] = sequence.to_be_bytes();
-        Self {
-            kind,
-            code: 0,
-            checksum: 0,
-            rest: [a, b, c, d],
-        }
+        Self { kind, code: 0, checksum: 0, rest: [a, b, c, d] }
     }
 
     /// "Packet too big", with the next hop's MTU.
     #[must_use]
     pub const fn packet_too_big(mtu: u32) -> Self {
-        Self {
-            kind: Icmpv6Type::PACKET_TOO_BIG,
-            code: 0,
-            checksum: 0,
-            rest: mtu.to_be_bytes(),
-        }
+        Self { kind: Icmpv6Type::PACKET_TOO_BIG, code: 0, checksum: 0, rest: mtu.to_be_bytes() }
     }
 
     /// Writes the header and returns its length.
@@ -213,12 +198,7 @@ mod tests {
 
     #[test]
     fn packet_too_big_carries_the_mtu_and_a_checksum_over_the_pseudo_header() {
-        let pseudo = pseudo_v6(
-            Ipv6Addr::LOCALHOST,
-            Ipv6Addr::UNSPECIFIED,
-            IpProtocol::ICMPV6,
-            8,
-        );
+        let pseudo = pseudo_v6(Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED, IpProtocol::ICMPV6, 8);
         let mut message = [0; 8];
         let mut header = Icmpv6Header::packet_too_big(1280);
         header.emit(&mut message).unwrap();
@@ -228,13 +208,7 @@ mod tests {
         let (icmp, _) = Icmpv6::parse(&message).unwrap();
         assert_eq!((icmp.kind().is_error(), icmp.next_hop_mtu()), (true, 1280));
         message[7] ^= 1;
-        assert_eq!(
-            verify_icmpv6(pseudo, &message),
-            Err(Malformed::Icmpv6BadChecksum)
-        );
-        assert_eq!(
-            Icmpv6::parse(&message[..7]),
-            Err(Malformed::Icmpv6HeaderTruncated)
-        );
+        assert_eq!(verify_icmpv6(pseudo, &message), Err(Malformed::Icmpv6BadChecksum));
+        assert_eq!(Icmpv6::parse(&message[..7]), Err(Malformed::Icmpv6HeaderTruncated));
     }
 }

@@ -31,9 +31,7 @@ impl<'a> Ipv4<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
         let (view, rest) = Self::parse_header(bytes)?;
         let payload_len = view.payload_len();
-        let payload = rest
-            .get(..payload_len)
-            .ok_or(Malformed::Ipv4TotalLengthTooLong)?;
+        let payload = rest.get(..payload_len).ok_or(Malformed::Ipv4TotalLengthTooLong)?;
         if view.is_fragment() {
             view.check_fragment(payload_len)?;
         }
@@ -51,19 +49,13 @@ impl<'a> Ipv4<'a> {
 
     #[inline]
     fn parse_header(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
-        let (header, rest) = bytes
-            .split_first_chunk::<{ Ipv4::LEN }>()
-            .ok_or(Malformed::Ipv4HeaderTruncated)?;
+        let (header, rest) = bytes.split_first_chunk::<{ Ipv4::LEN }>().ok_or(Malformed::Ipv4HeaderTruncated)?;
         if header[0] >> 4 != 4 {
             return Err(Malformed::Ipv4BadVersion);
         }
         let header_len = usize::from(header[0] & 0x0f) * 4;
-        let options_len = header_len
-            .checked_sub(Self::LEN)
-            .ok_or(Malformed::Ipv4BadHeaderLength)?;
-        let (options, rest) = rest
-            .split_at_checked(options_len)
-            .ok_or(Malformed::Ipv4HeaderTruncated)?;
+        let options_len = header_len.checked_sub(Self::LEN).ok_or(Malformed::Ipv4BadHeaderLength)?;
+        let (options, rest) = rest.split_at_checked(options_len).ok_or(Malformed::Ipv4HeaderTruncated)?;
         let view = Self { header, options };
         match usize::from(view.total_len()) < header_len {
             true => Err(Malformed::Ipv4TotalLengthTooShort),
@@ -77,9 +69,7 @@ impl<'a> Ipv4<'a> {
         if self.more_fragments() && !payload_len.is_multiple_of(8) {
             return Err(Malformed::Ipv4FragmentUnaligned);
         }
-        if usize::from(self.fragment_offset()) + payload_len + self.header_len()
-            > usize::from(u16::MAX)
-        {
+        if usize::from(self.fragment_offset()) + payload_len + self.header_len() > usize::from(u16::MAX) {
             return Err(Malformed::Ipv4FragmentOverrun);
         }
         if self.fragment_offset() == 8 && self.protocol() == IpProtocol::TCP {
@@ -220,10 +210,7 @@ impl<'a> Ipv4<'a> {
     /// [`Malformed::Ipv4BadChecksum`].
     #[inline]
     pub fn verify_checksum(&self) -> Result<(), Malformed> {
-        match checksum::sum(self.header)
-            .plus(checksum::sum(self.options))
-            .is_valid()
-        {
+        match checksum::sum(self.header).plus(checksum::sum(self.options)).is_valid() {
             true => Ok(()),
             false => Err(Malformed::Ipv4BadChecksum),
         }
@@ -307,12 +294,7 @@ pub struct Ipv4Header {
 impl Ipv4Header {
     /// A header without options, not a fragment, TTL 64.
     #[must_use]
-    pub const fn new(
-        source: Ipv4Addr,
-        destination: Ipv4Addr,
-        protocol: IpProtocol,
-        payload_len: u16,
-    ) -> Self {
+    pub const fn new(source: Ipv4Addr, destination: Ipv4Addr, protocol: IpProtocol, payload_len: u16) -> Self {
         Self {
             dscp: 0,
             ecn: 0,
@@ -349,12 +331,8 @@ impl Ipv4Header {
         header[1] = (self.dscp << 2) | (self.ecn & 3);
         put16::<2, _>(header, self.payload_len.saturating_add(header_len as u16));
         put16::<4, _>(header, self.identification);
-        let flags = if self.dont_fragment { DONT_FRAGMENT } else { 0 }
-            | if self.more_fragments {
-                MORE_FRAGMENTS
-            } else {
-                0
-            };
+        let flags =
+            if self.dont_fragment { DONT_FRAGMENT } else { 0 } | if self.more_fragments { MORE_FRAGMENTS } else { 0 };
         put16::<6, _>(header, flags | (self.fragment_offset >> 3));
         header[8] = self.ttl;
         header[9] = self.protocol.0;
@@ -373,8 +351,8 @@ mod tests {
 
     /// An SSH packet's header, its checksum worked out by hand.
     const HEADER: [u8; 20] = [
-        0x45, 0x00, 0x00, 0x14, 0x1c, 0x46, 0x40, 0x00, 0x40, 0x06, 0xb2, 0x0e, 0xac, 0x10, 0x0a,
-        0x63, 0xac, 0x10, 0x0a, 0x0c,
+        0x45, 0x00, 0x00, 0x14, 0x1c, 0x46, 0x40, 0x00, 0x40, 0x06, 0xb2, 0x0e, 0xac, 0x10, 0x0a, 0x63, 0xac, 0x10,
+        0x0a, 0x0c,
     ];
 
     fn changed(at: usize, byte: u8) -> Result<(), Malformed> {
@@ -385,10 +363,7 @@ mod tests {
 
     #[test]
     fn each_lie_about_lengths_has_its_name() {
-        assert_eq!(
-            Ipv4::parse(&HEADER[..19]).map(drop),
-            Err(Malformed::Ipv4HeaderTruncated)
-        );
+        assert_eq!(Ipv4::parse(&HEADER[..19]).map(drop), Err(Malformed::Ipv4HeaderTruncated));
         assert_eq!(changed(0, 0x65), Err(Malformed::Ipv4BadVersion));
         assert_eq!(changed(0, 0x44), Err(Malformed::Ipv4BadHeaderLength));
         assert_eq!(changed(0, 0x46), Err(Malformed::Ipv4HeaderTruncated));
@@ -412,20 +387,12 @@ mod tests {
         assert_eq!(emitted, HEADER);
         let mut wrong = HEADER;
         wrong[8] = 63;
-        assert_eq!(
-            Ipv4::parse(&wrong).unwrap().0.verify_checksum(),
-            Err(Malformed::Ipv4BadChecksum)
-        );
+        assert_eq!(Ipv4::parse(&wrong).unwrap().0.verify_checksum(), Err(Malformed::Ipv4BadChecksum));
     }
 
     fn fragment(offset: u16, more: bool, len: u16) -> Result<(), Malformed> {
         let mut packet = [0; 128];
-        let mut header = Ipv4Header::new(
-            Ipv4Addr::LOCALHOST,
-            Ipv4Addr::LOCALHOST,
-            IpProtocol::TCP,
-            len,
-        );
+        let mut header = Ipv4Header::new(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, IpProtocol::TCP, len);
         header.more_fragments = more;
         header.fragment_offset = offset;
         header.emit(&mut packet).unwrap();
@@ -437,25 +404,15 @@ mod tests {
         assert_eq!(fragment(1480, false, 5), Ok(()));
         assert_eq!(fragment(0, true, 64), Ok(()));
         assert_eq!(fragment(0, true, 65), Err(Malformed::Ipv4FragmentUnaligned));
-        assert_eq!(
-            fragment(65528, false, 8),
-            Err(Malformed::Ipv4FragmentOverrun)
-        );
+        assert_eq!(fragment(65528, false, 8), Err(Malformed::Ipv4FragmentOverrun));
         assert_eq!(fragment(8, false, 8), Err(Malformed::Ipv4FragmentHidesTcp));
     }
 
     #[test]
     fn options_are_walked_to_the_first_error() {
-        let walk =
-            |options: &'static [u8]| Ipv4Options { rest: options }.collect::<std::vec::Vec<_>>();
-        let alert = Ok(Ipv4Option {
-            kind: 148,
-            data: &[0, 0],
-        });
-        assert_eq!(
-            walk(&[1, 148, 4, 0, 0, 0, 9, 9]),
-            [Ok(Ipv4Option { kind: 1, data: &[] }), alert]
-        );
+        let walk = |options: &'static [u8]| Ipv4Options { rest: options }.collect::<std::vec::Vec<_>>();
+        let alert = Ok(Ipv4Option { kind: 148, data: &[0, 0] });
+        assert_eq!(walk(&[1, 148, 4, 0, 0, 0, 9, 9]), [Ok(Ipv4Option { kind: 1, data: &[] }), alert]);
         assert_eq!(walk(&[148, 5, 0, 0]), [Err(Malformed::Ipv4BadOption)]);
         assert_eq!(walk(&[148, 1, 0, 0]), [Err(Malformed::Ipv4BadOption)]);
     }

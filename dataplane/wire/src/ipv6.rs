@@ -29,9 +29,7 @@ impl<'a> Ipv6<'a> {
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
         let (view, rest) = Self::parse_header(bytes)?;
-        let payload = rest
-            .get(..usize::from(view.payload_len()))
-            .ok_or(Malformed::Ipv6PayloadLengthTooLong)?;
+        let payload = rest.get(..usize::from(view.payload_len())).ok_or(Malformed::Ipv6PayloadLengthTooLong)?;
         if payload.is_empty() && view.next_header() == IpProtocol::HOP_BY_HOP {
             return Err(Malformed::Ipv6Jumbogram);
         }
@@ -44,17 +42,12 @@ impl<'a> Ipv6<'a> {
     /// [`Malformed::Ipv6HeaderTruncated`], [`Malformed::Ipv6BadVersion`].
     pub fn parse_quoted(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
         let (view, rest) = Self::parse_header(bytes)?;
-        Ok((
-            view,
-            rest.get(..usize::from(view.payload_len())).unwrap_or(rest),
-        ))
+        Ok((view, rest.get(..usize::from(view.payload_len())).unwrap_or(rest)))
     }
 
     #[inline]
     fn parse_header(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
-        let (header, rest) = bytes
-            .split_first_chunk::<{ Ipv6::LEN }>()
-            .ok_or(Malformed::Ipv6HeaderTruncated)?;
+        let (header, rest) = bytes.split_first_chunk::<{ Ipv6::LEN }>().ok_or(Malformed::Ipv6HeaderTruncated)?;
         match header[0] >> 4 {
             6 => Ok((Self { header }, rest)),
             _ => Err(Malformed::Ipv6BadVersion),
@@ -163,12 +156,7 @@ impl<'a> Upper<'a> {
     /// [`Malformed::Ipv6ExtensionBadLength`], and those about fragments.
     #[inline]
     pub fn parse(next: IpProtocol, payload: &'a [u8]) -> Result<Self, Malformed> {
-        let upper = Self {
-            protocol: next,
-            extensions_len: 0,
-            fragment: None,
-            payload,
-        };
+        let upper = Self { protocol: next, extensions_len: 0, fragment: None, payload };
         match next.is_extension() {
             true => upper.walk(),
             false => Ok(upper),
@@ -192,10 +180,7 @@ impl<'a> Upper<'a> {
 
     /// Steps over one extension header.
     fn step(&mut self) -> Result<(), Malformed> {
-        let start = self
-            .payload
-            .first_chunk::<8>()
-            .ok_or(Malformed::Ipv6ExtensionTruncated)?;
+        let start = self.payload.first_chunk::<8>().ok_or(Malformed::Ipv6ExtensionTruncated)?;
         let [next, len, ..] = *start;
         let len = match self.protocol {
             IpProtocol::FRAGMENT => Ipv6Fragment::LEN,
@@ -205,10 +190,7 @@ impl<'a> Upper<'a> {
             IpProtocol::AUTHENTICATION => usize::from(len) * 4 + 8,
             _ => usize::from(len) * 8 + 8,
         };
-        let rest = self
-            .payload
-            .get(len..)
-            .ok_or(Malformed::Ipv6ExtensionTruncated)?;
+        let rest = self.payload.get(len..).ok_or(Malformed::Ipv6ExtensionTruncated)?;
         if self.protocol == IpProtocol::FRAGMENT {
             if self.fragment.is_some() {
                 return Err(Malformed::Ipv6RepeatedFragment);
@@ -321,21 +303,8 @@ pub struct Ipv6Header {
 impl Ipv6Header {
     /// A header with hop limit 64, no traffic class and no flow label.
     #[must_use]
-    pub const fn new(
-        source: Ipv6Addr,
-        destination: Ipv6Addr,
-        next_header: IpProtocol,
-        payload_len: u16,
-    ) -> Self {
-        Self {
-            traffic_class: 0,
-            flow_label: 0,
-            payload_len,
-            next_header,
-            hop_limit: 64,
-            source,
-            destination,
-        }
+    pub const fn new(source: Ipv6Addr, destination: Ipv6Addr, next_header: IpProtocol, payload_len: u16) -> Self {
+        Self { traffic_class: 0, flow_label: 0, payload_len, next_header, hop_limit: 64, source, destination }
     }
 
     /// Writes the header and returns its length.
@@ -345,10 +314,7 @@ impl Ipv6Header {
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, NoRoom> {
         let header = room::<{ Ipv6::LEN }>(buffer)?;
         let class = u32::from(self.traffic_class) << 20;
-        put32::<0, _>(
-            header,
-            0x6000_0000 | class | (self.flow_label & 0x000f_ffff),
-        );
+        put32::<0, _>(header, 0x6000_0000 | class | (self.flow_label & 0x000f_ffff));
         put16::<4, _>(header, self.payload_len);
         put::<6, 2, _>(header, [self.next_header.0, self.hop_limit]);
         put::<8, 16, _>(header, self.source.octets());
@@ -373,10 +339,7 @@ mod tests {
         payload.extend([17, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
         payload.extend([1, 2, 3]);
         let upper = Upper::parse(IpProtocol::HOP_BY_HOP, &payload).unwrap();
-        assert_eq!(
-            (upper.protocol, upper.extensions_len),
-            (IpProtocol::UDP, 28)
-        );
+        assert_eq!((upper.protocol, upper.extensions_len), (IpProtocol::UDP, 28));
         assert_eq!((upper.payload, upper.fragment), (&[1, 2, 3][..], None));
     }
 
@@ -384,50 +347,25 @@ mod tests {
     fn chains_that_lie_are_refused_by_name() {
         let walk = |next, bytes: &[u8]| Upper::parse(next, bytes).map(drop);
         let late = [extension(0), extension(59)].concat();
-        assert_eq!(
-            walk(IpProtocol::DESTINATION_OPTIONS, &late),
-            Err(Malformed::Ipv6HopByHopNotFirst)
-        );
-        assert_eq!(
-            walk(IpProtocol::ROUTING, &[59, 1, 0, 0, 0, 0, 0, 0]),
-            Err(Malformed::Ipv6ExtensionTruncated)
-        );
-        assert_eq!(
-            walk(IpProtocol::ROUTING, &[59, 0]),
-            Err(Malformed::Ipv6ExtensionTruncated)
-        );
-        assert_eq!(
-            walk(IpProtocol::AUTHENTICATION, &[59; 8].map(|_| 0)),
-            Err(Malformed::Ipv6ExtensionBadLength)
-        );
+        assert_eq!(walk(IpProtocol::DESTINATION_OPTIONS, &late), Err(Malformed::Ipv6HopByHopNotFirst));
+        assert_eq!(walk(IpProtocol::ROUTING, &[59, 1, 0, 0, 0, 0, 0, 0]), Err(Malformed::Ipv6ExtensionTruncated));
+        assert_eq!(walk(IpProtocol::ROUTING, &[59, 0]), Err(Malformed::Ipv6ExtensionTruncated));
+        assert_eq!(walk(IpProtocol::AUTHENTICATION, &[59; 8].map(|_| 0)), Err(Malformed::Ipv6ExtensionBadLength));
         let twice = [[44, 0, 0, 1, 0, 0, 0, 9], [17, 0, 0, 1, 0, 0, 0, 9]].concat();
-        assert_eq!(
-            walk(IpProtocol::FRAGMENT, &twice),
-            Err(Malformed::Ipv6RepeatedFragment)
-        );
+        assert_eq!(walk(IpProtocol::FRAGMENT, &twice), Err(Malformed::Ipv6RepeatedFragment));
     }
 
     #[test]
     fn eight_extensions_are_walked_and_nine_are_not() {
         let chain = |len: usize| [extension(60).repeat(len - 1), extension(17).to_vec()].concat();
-        let walk = |len| {
-            Upper::parse(IpProtocol::DESTINATION_OPTIONS, &chain(len)).map(|upper| upper.protocol)
-        };
+        let walk = |len| Upper::parse(IpProtocol::DESTINATION_OPTIONS, &chain(len)).map(|upper| upper.protocol);
         assert_eq!(walk(MAX_EXTENSIONS), Ok(IpProtocol::UDP));
-        assert_eq!(
-            walk(MAX_EXTENSIONS + 1),
-            Err(Malformed::Ipv6TooManyExtensions)
-        );
+        assert_eq!(walk(MAX_EXTENSIONS + 1), Err(Malformed::Ipv6TooManyExtensions));
     }
 
     fn fragment(offset: u16, more: bool, len: usize) -> Result<bool, Malformed> {
         let mut payload = [0; 128];
-        let header = Ipv6Fragment {
-            next_header: IpProtocol::TCP,
-            offset,
-            more,
-            identification: 7,
-        };
+        let header = Ipv6Fragment { next_header: IpProtocol::TCP, offset, more, identification: 7 };
         header.emit(&mut payload).unwrap();
         let upper = Upper::parse(IpProtocol::FRAGMENT, &payload[..8 + len])?;
         assert_eq!(upper.fragment, Some(header));
@@ -436,30 +374,18 @@ mod tests {
 
     #[test]
     fn fragments_are_told_from_whole_packets_and_from_lies() {
-        assert_eq!(
-            fragment(0, false, 5),
-            Ok(false),
-            "an atomic fragment is whole"
-        );
+        assert_eq!(fragment(0, false, 5), Ok(false), "an atomic fragment is whole");
         assert_eq!(fragment(0, true, 64), Ok(true));
         assert_eq!(fragment(1448, false, 5), Ok(true));
         assert_eq!(fragment(0, true, 63), Err(Malformed::Ipv6FragmentUnaligned));
-        assert_eq!(
-            fragment(65528, false, 8),
-            Err(Malformed::Ipv6FragmentOverrun)
-        );
+        assert_eq!(fragment(65528, false, 8), Err(Malformed::Ipv6FragmentOverrun));
         assert_eq!(fragment(8, false, 8), Err(Malformed::Ipv6FragmentHidesTcp));
     }
 
     #[test]
     fn header_lies_are_refused_by_name() {
         let mut packet = [0; 40];
-        let header = Ipv6Header::new(
-            Ipv6Addr::LOCALHOST,
-            Ipv6Addr::LOCALHOST,
-            IpProtocol::NO_NEXT,
-            0,
-        );
+        let header = Ipv6Header::new(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, IpProtocol::NO_NEXT, 0);
         header.emit(&mut packet).unwrap();
         assert_eq!(Ipv6::parse(&packet).unwrap().0.header(), header);
         let changed = |at: usize, byte: u8| {
@@ -470,9 +396,6 @@ mod tests {
         assert_eq!(changed(0, 0x40), Err(Malformed::Ipv6BadVersion));
         assert_eq!(changed(5, 1), Err(Malformed::Ipv6PayloadLengthTooLong));
         assert_eq!(changed(6, 0), Err(Malformed::Ipv6Jumbogram));
-        assert_eq!(
-            Ipv6::parse(&packet[..39]),
-            Err(Malformed::Ipv6HeaderTruncated)
-        );
+        assert_eq!(Ipv6::parse(&packet[..39]), Err(Malformed::Ipv6HeaderTruncated));
     }
 }

@@ -76,11 +76,7 @@ impl<'a> NeighbourDiscovery<'a> {
     ///
     /// # Errors
     /// Any `Malformed::Nd…`.
-    pub fn parse(
-        hop_limit: u8,
-        icmp: Icmpv6<'_>,
-        body: &'a [u8],
-    ) -> Result<Option<Self>, Malformed> {
+    pub fn parse(hop_limit: u8, icmp: Icmpv6<'_>, body: &'a [u8]) -> Result<Option<Self>, Malformed> {
         if !icmp.kind().is_neighbour_discovery() {
             return Ok(None);
         }
@@ -107,9 +103,7 @@ impl<'a> NeighbourDiscovery<'a> {
     }
 
     fn router_advertisement(rest: [u8; 4], body: &'a [u8]) -> Result<Self, Malformed> {
-        let (times, options) = body
-            .split_first_chunk::<8>()
-            .ok_or(Malformed::NdTruncated)?;
+        let (times, options) = body.split_first_chunk::<8>().ok_or(Malformed::NdTruncated)?;
         let [hop_limit, flags, ..] = rest;
         let advertisement = RouterAdvertisement {
             hop_limit,
@@ -119,16 +113,11 @@ impl<'a> NeighbourDiscovery<'a> {
             reachable_time: be32::<0, _>(times),
             retransmit_time: be32::<4, _>(times),
         };
-        Ok(Self::RouterAdvertisement(
-            advertisement,
-            NdOptions { rest: options },
-        ))
+        Ok(Self::RouterAdvertisement(advertisement, NdOptions { rest: options }))
     }
 
     fn redirect(body: &'a [u8]) -> Result<Self, Malformed> {
-        let (addresses, options) = body
-            .split_first_chunk::<32>()
-            .ok_or(Malformed::NdTruncated)?;
+        let (addresses, options) = body.split_first_chunk::<32>().ok_or(Malformed::NdTruncated)?;
         let redirect = Redirect {
             target: Ipv6Addr::from_octets(bytes::<0, 16, _>(addresses)),
             destination: Ipv6Addr::from_octets(bytes::<16, 16, _>(addresses)),
@@ -153,9 +142,7 @@ impl<'a> NeighbourDiscovery<'a> {
 }
 
 fn target(body: &[u8]) -> Result<(Ipv6Addr, NdOptions<'_>), Malformed> {
-    let (target, rest) = body
-        .split_first_chunk::<16>()
-        .ok_or(Malformed::NdTruncated)?;
+    let (target, rest) = body.split_first_chunk::<16>().ok_or(Malformed::NdTruncated)?;
     let target = Ipv6Addr::from_octets(*target);
     match target.is_multicast() {
         true => Err(Malformed::NdMulticastTarget),
@@ -193,12 +180,7 @@ impl Advertisement {
 
     const fn from_parts(rest: [u8; 4], target: Ipv6Addr) -> Self {
         let [flags, ..] = rest;
-        Self {
-            router: flags & 0x80 != 0,
-            solicited: flags & 0x40 != 0,
-            overrides: flags & 0x20 != 0,
-            target,
-        }
+        Self { router: flags & 0x80 != 0, solicited: flags & 0x40 != 0, overrides: flags & 0x20 != 0, target }
     }
 
     /// Writes the message with its ICMPv6 header, checksum zero; returns its length.
@@ -207,22 +189,8 @@ impl Advertisement {
     /// [`NoRoom`] when the buffer is shorter than [`Advertisement::LEN`].
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, NoRoom> {
         let message = room::<{ Self::LEN }>(buffer)?;
-        let flags = u8::from(self.router) << 7
-            | u8::from(self.solicited) << 6
-            | u8::from(self.overrides) << 5;
-        put::<0, 8, _>(
-            message,
-            [
-                Icmpv6Type::NEIGHBOUR_ADVERTISEMENT.0,
-                0,
-                0,
-                0,
-                flags,
-                0,
-                0,
-                0,
-            ],
-        );
+        let flags = u8::from(self.router) << 7 | u8::from(self.solicited) << 6 | u8::from(self.overrides) << 5;
+        put::<0, 8, _>(message, [Icmpv6Type::NEIGHBOUR_ADVERTISEMENT.0, 0, 0, 0, flags, 0, 0, 0]);
         put::<8, 16, _>(message, self.target.octets());
         Ok(Self::LEN)
     }
@@ -239,17 +207,7 @@ impl RouterAdvertisement {
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, NoRoom> {
         let message = room::<{ Self::LEN }>(buffer)?;
         let flags = u8::from(self.managed) << 7 | u8::from(self.other) << 6;
-        put::<0, 6, _>(
-            message,
-            [
-                Icmpv6Type::ROUTER_ADVERTISEMENT.0,
-                0,
-                0,
-                0,
-                self.hop_limit,
-                flags,
-            ],
-        );
+        put::<0, 6, _>(message, [Icmpv6Type::ROUTER_ADVERTISEMENT.0, 0, 0, 0, self.hop_limit, flags]);
         put16::<6, _>(message, self.lifetime);
         put32::<8, _>(message, self.reachable_time);
         put32::<12, _>(message, self.retransmit_time);
@@ -355,19 +313,12 @@ mod tests {
     #[test]
     fn a_solicitation_with_the_sender_s_address_reads_as_sent() {
         let message = solicitation([1, 1, 2, 0, 0, 0, 0, 9]);
-        let Some(NeighbourDiscovery::Solicitation(asked, options)) = parse(255, &message).unwrap()
-        else {
+        let Some(NeighbourDiscovery::Solicitation(asked, options)) = parse(255, &message).unwrap() else {
             panic!("not a solicitation");
         };
         assert_eq!(asked.target, TARGET);
-        assert_eq!(
-            options.collect::<Vec<_>>(),
-            [Ok(NdOption::SourceMac(MacAddr([2, 0, 0, 0, 0, 9])))]
-        );
-        assert_eq!(
-            solicited_node(TARGET),
-            Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff12, 0x3456)
-        );
+        assert_eq!(options.collect::<Vec<_>>(), [Ok(NdOption::SourceMac(MacAddr([2, 0, 0, 0, 0, 9])))]);
+        assert_eq!(solicited_node(TARGET), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff12, 0x3456));
     }
 
     #[test]
@@ -385,22 +336,13 @@ mod tests {
         assert_eq!(changed(8, 0xff), Err(Malformed::NdMulticastTarget));
         assert_eq!(changed(25, 0), Err(Malformed::NdBadOption));
         assert_eq!(changed(25, 2), Err(Malformed::NdBadOption));
-        assert_eq!(
-            parse(1, &[128, 0, 0, 0, 0, 0, 0, 0]),
-            Ok(None),
-            "an echo may come from afar"
-        );
+        assert_eq!(parse(1, &[128, 0, 0, 0, 0, 0, 0, 0]), Ok(None), "an echo may come from afar");
     }
 
     #[test]
     fn advertisements_round_trip() {
         let mut message = [0; 32];
-        let said = Advertisement {
-            router: true,
-            solicited: false,
-            overrides: true,
-            target: TARGET,
-        };
+        let said = Advertisement { router: true, solicited: false, overrides: true, target: TARGET };
         said.emit(&mut message).unwrap();
         let option = NdOption::TargetMac(MacAddr::BROADCAST);
         option.emit(&mut message[24..]).unwrap();
@@ -421,9 +363,7 @@ mod tests {
         mtu.emit(&mut message[len..]).unwrap();
         let heard = parse(255, &message[..len + 8]).unwrap().unwrap();
         assert_eq!(heard.options().collect::<Vec<_>>(), [Ok(mtu)]);
-        assert!(
-            matches!(heard, NeighbourDiscovery::RouterAdvertisement(heard, _) if heard == said)
-        );
+        assert!(matches!(heard, NeighbourDiscovery::RouterAdvertisement(heard, _) if heard == said));
     }
 
     #[test]
@@ -431,13 +371,8 @@ mod tests {
         let mut message = [0; 40];
         message[0] = Icmpv6Type::REDIRECT.0;
         message[8..24].copy_from_slice(&TARGET.octets());
-        let redirect = Redirect {
-            target: TARGET,
-            destination: Ipv6Addr::UNSPECIFIED,
-        };
-        assert!(
-            matches!(parse(255, &message), Ok(Some(NeighbourDiscovery::Redirect(heard, _))) if heard == redirect)
-        );
+        let redirect = Redirect { target: TARGET, destination: Ipv6Addr::UNSPECIFIED };
+        assert!(matches!(parse(255, &message), Ok(Some(NeighbourDiscovery::Redirect(heard, _))) if heard == redirect));
         assert_eq!(parse(255, &message[..39]), Err(Malformed::NdTruncated));
     }
 }

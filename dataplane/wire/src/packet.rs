@@ -94,54 +94,29 @@ impl<'a> Packet<'a> {
             EtherType::IPV4 => {
                 let (ipv4, rest) = Ipv4::parse(rest)?;
                 let (transport, len, payload) = Transport::over_ipv4(ipv4, rest)?;
-                (
-                    Network::Ipv4(ipv4),
-                    ipv4.header_len(),
-                    transport,
-                    len,
-                    payload.len(),
-                )
+                (Network::Ipv4(ipv4), ipv4.header_len(), transport, len, payload.len())
             }
             EtherType::IPV6 => {
                 let (ipv6, rest) = Ipv6::parse(rest)?;
                 let upper = ipv6.upper(rest)?;
                 let (transport, len, payload) = Transport::over_ipv6(upper)?;
                 let network_len = Ipv6::LEN + upper.extensions_len;
-                (
-                    Network::Ipv6(ipv6, upper),
-                    network_len,
-                    transport,
-                    len,
-                    payload.len(),
-                )
+                (Network::Ipv6(ipv6, upper), network_len, transport, len, payload.len())
             }
             _ => (Network::Other, 0, Transport::None, 0, rest.len()),
         };
         let transport_at = network_at + network_len;
         let start = transport_at + transport_len;
         let payload = start..start + payload_len;
-        Ok(Self {
-            ethernet,
-            tags,
-            ethertype,
-            network,
-            transport,
-            network_at,
-            transport_at,
-            payload,
-        })
+        Ok(Self { ethernet, tags, ethertype, network, transport, network_at, transport_at, payload })
     }
 
     /// Source and destination address, for IP.
     #[must_use]
     pub const fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
         match self.network {
-            Network::Ipv4(ipv4) => {
-                Some((IpAddr::V4(ipv4.source()), IpAddr::V4(ipv4.destination())))
-            }
-            Network::Ipv6(ipv6, _) => {
-                Some((IpAddr::V6(ipv6.source()), IpAddr::V6(ipv6.destination())))
-            }
+            Network::Ipv4(ipv4) => Some((IpAddr::V4(ipv4.source()), IpAddr::V4(ipv4.destination()))),
+            Network::Ipv6(ipv6, _) => Some((IpAddr::V6(ipv6.source()), IpAddr::V6(ipv6.destination()))),
             Network::Arp(_) | Network::Other => None,
         }
     }
@@ -188,11 +163,7 @@ impl<'a> Transport<'a> {
         }
     }
 
-    fn over_either(
-        protocol: IpProtocol,
-        is_fragment: bool,
-        bytes: &'a [u8],
-    ) -> Result<Carried<'a>, Malformed> {
+    fn over_either(protocol: IpProtocol, is_fragment: bool, bytes: &'a [u8]) -> Result<Carried<'a>, Malformed> {
         Ok(match protocol {
             IpProtocol::TCP => {
                 let (tcp, payload) = Tcp::parse(bytes)?;

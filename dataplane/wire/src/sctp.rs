@@ -161,25 +161,9 @@ mod tests {
     #[test]
     fn chunks_are_walked_with_and_without_their_last_padding() {
         let cookie_and_abort = [10, 0, 0, 5, 0xaa, 0, 0, 0, 6, 1, 0, 6, 1, 2];
-        let chunks: Vec<_> = SctpChunks::new(&cookie_and_abort)
-            .map(Result::unwrap)
-            .collect();
-        assert_eq!(
-            chunks[0],
-            SctpChunk {
-                kind: 10,
-                flags: 0,
-                value: &[0xaa]
-            }
-        );
-        assert_eq!(
-            chunks[1],
-            SctpChunk {
-                kind: SctpChunk::ABORT,
-                flags: 1,
-                value: &[1, 2]
-            }
-        );
+        let chunks: Vec<_> = SctpChunks::new(&cookie_and_abort).map(Result::unwrap).collect();
+        assert_eq!(chunks[0], SctpChunk { kind: 10, flags: 0, value: &[0xaa] });
+        assert_eq!(chunks[1], SctpChunk { kind: SctpChunk::ABORT, flags: 1, value: &[1, 2] });
         assert_eq!(chunks.len(), 2);
     }
 

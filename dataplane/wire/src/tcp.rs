@@ -80,16 +80,10 @@ impl<'a> Tcp<'a> {
     /// [`Malformed::TcpHeaderTruncated`], [`Malformed::TcpBadDataOffset`].
     #[inline]
     pub fn parse(segment: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
-        let (header, rest) = segment
-            .split_first_chunk::<{ Tcp::LEN }>()
-            .ok_or(Malformed::TcpHeaderTruncated)?;
+        let (header, rest) = segment.split_first_chunk::<{ Tcp::LEN }>().ok_or(Malformed::TcpHeaderTruncated)?;
         let header_len = usize::from(header[12] >> 4) * 4;
-        let options_len = header_len
-            .checked_sub(Self::LEN)
-            .ok_or(Malformed::TcpBadDataOffset)?;
-        let (options, payload) = rest
-            .split_at_checked(options_len)
-            .ok_or(Malformed::TcpHeaderTruncated)?;
+        let options_len = header_len.checked_sub(Self::LEN).ok_or(Malformed::TcpBadDataOffset)?;
+        let (options, payload) = rest.split_at_checked(options_len).ok_or(Malformed::TcpHeaderTruncated)?;
         Ok((Self { header, options }, payload))
     }
 
@@ -227,15 +221,12 @@ impl<'a> Iterator for TcpOptions<'a> {
         };
         Some(Ok(match (kind, data) {
             (1, _) => TcpOption::NoOperation,
-            (MAXIMUM_SEGMENT_SIZE, &[high, low]) => {
-                TcpOption::MaximumSegmentSize(u16::from_be_bytes([high, low]))
-            }
+            (MAXIMUM_SEGMENT_SIZE, &[high, low]) => TcpOption::MaximumSegmentSize(u16::from_be_bytes([high, low])),
             (3, &[shift]) => TcpOption::WindowScale(shift),
             (4, []) => TcpOption::SackPermitted,
-            (8, &[a, b, c, d, e, f, g, h]) => TcpOption::Timestamps(
-                u32::from_be_bytes([a, b, c, d]),
-                u32::from_be_bytes([e, f, g, h]),
-            ),
+            (8, &[a, b, c, d, e, f, g, h]) => {
+                TcpOption::Timestamps(u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+            }
             _ => TcpOption::Other(kind, data),
         }))
     }
@@ -266,11 +257,7 @@ pub fn clamp_maximum_segment_size(segment: &mut [u8], most: u16) -> Result<bool,
         let at = header_len - rest.len() - 2;
         let place = |word: [u8; 2]| {
             let sum = Sum::of_word(u16::from_be_bytes(word));
-            if at % 2 == 1 {
-                sum.at_odd_offset()
-            } else {
-                sum
-            }
+            if at % 2 == 1 { sum.at_odd_offset() } else { sum }
         };
         let checksum = checksum::update(checksum, place([high, low]), place(most.to_be_bytes()));
         write16(segment, at, most);
@@ -349,18 +336,14 @@ mod tests {
 
     /// A SYN as Linux sends it: MSS 1460, SACK permitted, timestamps, no operation, window scale 7.
     const LINUX_SYN: [u8; 40] = [
-        0x9c, 0x40, 0x00, 0x50, 0x11, 0x22, 0x33, 0x44, 0, 0, 0, 0, 0xa0, 0x02, 0xfa, 0xf0, 0, 0,
-        0, 0, // header
+        0x9c, 0x40, 0x00, 0x50, 0x11, 0x22, 0x33, 0x44, 0, 0, 0, 0, 0xa0, 0x02, 0xfa, 0xf0, 0, 0, 0, 0, // header
         2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7,
     ];
 
     #[test]
     fn a_linux_syn_reads_as_sent() {
         let (tcp, payload) = Tcp::parse(&LINUX_SYN).unwrap();
-        assert_eq!(
-            (tcp.source_port(), tcp.destination_port(), payload.len()),
-            (40_000, 80, 0)
-        );
+        assert_eq!((tcp.source_port(), tcp.destination_port(), payload.len()), (40_000, 80, 0));
         assert_eq!(std::format!("{:?}", tcp.flags()), "[S]");
         let options: Vec<_> = tcp.options().map(Result::unwrap).collect();
         assert_eq!(
@@ -377,30 +360,15 @@ mod tests {
 
     #[test]
     fn each_lie_about_lengths_has_its_name() {
-        assert_eq!(
-            Tcp::parse(&LINUX_SYN[..19]).map(drop),
-            Err(Malformed::TcpHeaderTruncated)
-        );
-        assert_eq!(
-            Tcp::parse(&LINUX_SYN[..39]).map(drop),
-            Err(Malformed::TcpHeaderTruncated)
-        );
+        assert_eq!(Tcp::parse(&LINUX_SYN[..19]).map(drop), Err(Malformed::TcpHeaderTruncated));
+        assert_eq!(Tcp::parse(&LINUX_SYN[..39]).map(drop), Err(Malformed::TcpHeaderTruncated));
         let mut short = LINUX_SYN;
         short[12] = 0x40;
-        assert_eq!(
-            Tcp::parse(&short).map(drop),
-            Err(Malformed::TcpBadDataOffset)
-        );
+        assert_eq!(Tcp::parse(&short).map(drop), Err(Malformed::TcpBadDataOffset));
         let mut option = LINUX_SYN;
         option[21] = 0;
-        assert_eq!(
-            Tcp::parse(&option).unwrap().0.options().last(),
-            Some(Err(Malformed::TcpBadOption))
-        );
-        assert_eq!(
-            clamp_maximum_segment_size(&mut option, 1),
-            Err(Malformed::TcpBadOption)
-        );
+        assert_eq!(Tcp::parse(&option).unwrap().0.options().last(), Some(Err(Malformed::TcpBadOption)));
+        assert_eq!(clamp_maximum_segment_size(&mut option, 1), Err(Malformed::TcpBadOption));
     }
 
     #[test]
@@ -418,16 +386,9 @@ mod tests {
             assert_eq!(clamp_maximum_segment_size(&mut syn, 1410), Ok(true));
             assert_eq!(checksum::verify_tcp(Sum::ZERO, &syn), Ok(()));
             let (tcp, _) = Tcp::parse(&syn).unwrap();
-            assert!(
-                tcp.options()
-                    .any(|option| option == Ok(TcpOption::MaximumSegmentSize(1410)))
-            );
+            assert!(tcp.options().any(|option| option == Ok(TcpOption::MaximumSegmentSize(1410))));
             syn[13] = TcpFlags::ACK.0;
-            assert_eq!(
-                clamp_maximum_segment_size(&mut syn, 500),
-                Ok(false),
-                "no SYN, no clamp"
-            );
+            assert_eq!(clamp_maximum_segment_size(&mut syn, 500), Ok(false), "no SYN, no clamp");
         }
     }
 }

@@ -21,9 +21,7 @@ impl<'a> Udp<'a> {
     #[inline]
     pub fn parse(datagram: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
         let (view, rest) = Self::parse_first_fragment(datagram)?;
-        let payload = rest
-            .get(..view.payload_len())
-            .ok_or(Malformed::UdpLengthTooLong)?;
+        let payload = rest.get(..view.payload_len()).ok_or(Malformed::UdpLengthTooLong)?;
         Ok((view, payload))
     }
 
@@ -33,9 +31,7 @@ impl<'a> Udp<'a> {
     /// [`Malformed::UdpHeaderTruncated`], [`Malformed::UdpLengthTooShort`].
     #[inline]
     pub fn parse_first_fragment(datagram: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
-        let (header, rest) = datagram
-            .split_first_chunk()
-            .ok_or(Malformed::UdpHeaderTruncated)?;
+        let (header, rest) = datagram.split_first_chunk().ok_or(Malformed::UdpHeaderTruncated)?;
         let view = Self { header };
         match usize::from(view.len()) < Self::LEN {
             true => Err(Malformed::UdpLengthTooShort),
@@ -60,10 +56,7 @@ impl<'a> Udp<'a> {
     /// Length of header and payload, in bytes; at least eight.
     #[inline]
     #[must_use]
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "a datagram has at least its header"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "a datagram has at least its header")]
     pub const fn len(&self) -> u16 {
         be16::<4, _>(self.header)
     }
@@ -138,9 +131,6 @@ mod tests {
         assert_eq!(Udp::parse(&with_len(7)), Err(Malformed::UdpLengthTooShort));
         assert_eq!(Udp::parse(&with_len(11)), Err(Malformed::UdpLengthTooLong));
         assert!(Udp::parse_first_fragment(&with_len(11)).is_ok());
-        assert_eq!(
-            Udp::parse(&datagram[..7]),
-            Err(Malformed::UdpHeaderTruncated)
-        );
+        assert_eq!(Udp::parse(&datagram[..7]), Err(Malformed::UdpHeaderTruncated));
     }
 }

@@ -30,18 +30,11 @@ impl VlanTag {
     /// # Errors
     /// [`Malformed::VlanTagTruncated`].
     #[inline]
-    pub const fn parse(
-        protocol: EtherType,
-        bytes: &[u8],
-    ) -> Result<(Self, EtherType, &[u8]), Malformed> {
+    pub const fn parse(protocol: EtherType, bytes: &[u8]) -> Result<(Self, EtherType, &[u8]), Malformed> {
         match bytes.split_first_chunk::<4>() {
             Some((tag, payload)) => {
                 let control = be16::<0, _>(tag);
-                Ok((
-                    Self::from_control(protocol, control),
-                    EtherType(be16::<2, _>(tag)),
-                    payload,
-                ))
+                Ok((Self::from_control(protocol, control), EtherType(be16::<2, _>(tag)), payload))
             }
             None => Err(Malformed::VlanTagTruncated),
         }
@@ -51,12 +44,7 @@ impl VlanTag {
     #[inline]
     #[must_use]
     pub const fn from_control(protocol: EtherType, control: u16) -> Self {
-        Self {
-            protocol,
-            priority: (control >> 13) as u8,
-            drop_eligible: control & 0x1000 != 0,
-            id: control & 0x0fff,
-        }
+        Self { protocol, priority: (control >> 13) as u8, drop_eligible: control & 0x1000 != 0, id: control & 0x0fff }
     }
 
     /// The control word; only the low 3 bits of the priority and 12 of the identifier fit.
@@ -94,33 +82,16 @@ impl VlanTags {
     /// # Errors
     /// [`Malformed::VlanTagTruncated`], [`Malformed::TooManyVlanTags`].
     #[inline]
-    pub const fn parse(
-        ethertype: EtherType,
-        bytes: &[u8],
-    ) -> Result<(Self, EtherType, &[u8]), Malformed> {
+    pub const fn parse(ethertype: EtherType, bytes: &[u8]) -> Result<(Self, EtherType, &[u8]), Malformed> {
         if !ethertype.is_vlan() {
-            return Ok((
-                Self {
-                    outer: None,
-                    inner: None,
-                },
-                ethertype,
-                bytes,
-            ));
+            return Ok((Self { outer: None, inner: None }, ethertype, bytes));
         }
         let (outer, ethertype, bytes) = match VlanTag::parse(ethertype, bytes) {
             Ok(parsed) => parsed,
             Err(malformed) => return Err(malformed),
         };
         if !ethertype.is_vlan() {
-            return Ok((
-                Self {
-                    outer: Some(outer),
-                    inner: None,
-                },
-                ethertype,
-                bytes,
-            ));
+            return Ok((Self { outer: Some(outer), inner: None }, ethertype, bytes));
         }
         let (inner, ethertype, bytes) = match VlanTag::parse(ethertype, bytes) {
             Ok(parsed) => parsed,
@@ -129,14 +100,7 @@ impl VlanTags {
         if ethertype.is_vlan() {
             return Err(Malformed::TooManyVlanTags);
         }
-        Ok((
-            Self {
-                outer: Some(outer),
-                inner: Some(inner),
-            },
-            ethertype,
-            bytes,
-        ))
+        Ok((Self { outer: Some(outer), inner: Some(inner) }, ethertype, bytes))
     }
 
     /// How many there are.
@@ -159,10 +123,7 @@ mod tests {
     #[test]
     fn a_control_word_round_trips() {
         for control in 0..=u16::MAX {
-            assert_eq!(
-                VlanTag::from_control(EtherType::VLAN, control).control(),
-                control
-            );
+            assert_eq!(VlanTag::from_control(EtherType::VLAN, control).control(), control);
         }
     }
 
@@ -170,22 +131,10 @@ mod tests {
     fn two_tags_are_walked_and_a_third_is_refused() {
         let bytes = [0x20, 0x64, 0x81, 0x00, 0x00, 0x07, 0x08, 0x00, 0xab];
         let (tags, next, rest) = VlanTags::parse(EtherType::PROVIDER_VLAN, &bytes).unwrap();
-        assert_eq!(
-            tags.iter().map(|tag| tag.id).collect::<std::vec::Vec<_>>(),
-            [100, 7]
-        );
-        assert_eq!(
-            (tags.count(), next, rest),
-            (2, EtherType::IPV4, &[0xab][..])
-        );
+        assert_eq!(tags.iter().map(|tag| tag.id).collect::<std::vec::Vec<_>>(), [100, 7]);
+        assert_eq!((tags.count(), next, rest), (2, EtherType::IPV4, &[0xab][..]));
         let looped = [0, 1, 0x81, 0, 0, 1, 0x81, 0, 0, 1, 0x81, 0];
-        assert_eq!(
-            VlanTags::parse(EtherType::VLAN, &looped),
-            Err(Malformed::TooManyVlanTags)
-        );
-        assert_eq!(
-            VlanTags::parse(EtherType::VLAN, &bytes[..7]),
-            Err(Malformed::VlanTagTruncated)
-        );
+        assert_eq!(VlanTags::parse(EtherType::VLAN, &looped), Err(Malformed::TooManyVlanTags));
+        assert_eq!(VlanTags::parse(EtherType::VLAN, &bytes[..7]), Err(Malformed::VlanTagTruncated));
     }
 }

@@ -47,9 +47,7 @@ impl<'a> Vxlan<'a> {
     /// The header as a value.
     #[must_use]
     pub const fn header(&self) -> VxlanHeader {
-        VxlanHeader {
-            network: self.network(),
-        }
+        VxlanHeader { network: self.network() }
     }
 }
 
@@ -86,13 +84,7 @@ mod tests {
         let mut emitted = [0xff; 8];
         vxlan.header().emit(&mut emitted).unwrap();
         assert_eq!(emitted, [8, 0, 0, 0, 0x12, 0x34, 0x56, 0]);
-        assert_eq!(
-            Vxlan::parse(&[0xf7, 0, 0, 0, 0, 0, 1, 0]),
-            Err(Malformed::VxlanNoNetwork)
-        );
-        assert_eq!(
-            Vxlan::parse(&datagram[..7]),
-            Err(Malformed::VxlanHeaderTruncated)
-        );
+        assert_eq!(Vxlan::parse(&[0xf7, 0, 0, 0, 0, 0, 1, 0]), Err(Malformed::VxlanNoNetwork));
+        assert_eq!(Vxlan::parse(&datagram[..7]), Err(Malformed::VxlanHeaderTruncated));
     }
 }

@@ -1,8 +1,8 @@
 //! Checksums against an oracle that adds 16-bit words one by one, as RFC 1071 words it.
 
 use podlane_wire::checksum::{
-    Sum, is_unfinished, pseudo_v4, pseudo_v6, sum, sum_parts, update, update_udp, update16,
-    update32, verify_tcp, verify_udp_v4,
+    Sum, is_unfinished, pseudo_v4, pseudo_v6, sum, sum_parts, update, update_udp, update16, update32, verify_tcp,
+    verify_udp_v4,
 };
 use podlane_wire::{IpProtocol, Malformed};
 use proptest::collection::vec;

@@ -2,10 +2,10 @@
 
 use podlane_wire::ndp::{Advertisement, RouterAdvertisement, Solicitation};
 use podlane_wire::{
-    Arp, ArpHeader, ArpOperation, EtherType, Ethernet, EthernetHeader, Icmpv4, Icmpv4Header,
-    Icmpv4Type, Icmpv6, Icmpv6Header, Icmpv6Type, IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Fragment,
-    Ipv6Header, MacAddr, Malformed, NdOption, NeighbourDiscovery, NoRoom, OptionBytes, Sctp,
-    SctpHeader, Tcp, TcpFlags, TcpHeader, Udp, UdpHeader, Upper, VlanTag, Vxlan, VxlanHeader,
+    Arp, ArpHeader, ArpOperation, EtherType, Ethernet, EthernetHeader, Icmpv4, Icmpv4Header, Icmpv4Type, Icmpv6,
+    Icmpv6Header, Icmpv6Type, IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Fragment, Ipv6Header, MacAddr, Malformed,
+    NdOption, NeighbourDiscovery, NoRoom, OptionBytes, Sctp, SctpHeader, Tcp, TcpFlags, TcpHeader, Udp, UdpHeader,
+    Upper, VlanTag, Vxlan, VxlanHeader,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,13 +18,7 @@ fn written(emit: impl Fn(&mut [u8]) -> Result<usize, NoRoom>) -> Vec<u8> {
     let len = emit(&mut buffer).expect("no header is longer than 60 bytes");
     assert!(buffer[len..].iter().all(|byte| *byte == UNTOUCHED));
     let mut short = [UNTOUCHED; 80];
-    assert_eq!(
-        emit(&mut short[..len - 1]),
-        Err(NoRoom {
-            needed: len,
-            given: len - 1
-        })
-    );
+    assert_eq!(emit(&mut short[..len - 1]), Err(NoRoom { needed: len, given: len - 1 }));
     assert_eq!(short, [UNTOUCHED; 80]);
     buffer[..len].to_vec()
 }

@@ -6,8 +6,7 @@ mod oracle;
 use podlane_wire::checksum::{verify_icmpv6, verify_tcp, verify_udp_v4, verify_udp_v6};
 use podlane_wire::tcp::TcpOption;
 use podlane_wire::{
-    EtherType, Icmpv4, IpProtocol, Ipv4, NdOption, NeighbourDiscovery, Network, Packet, Transport,
-    Udp, Vxlan,
+    EtherType, Icmpv4, IpProtocol, Ipv4, NdOption, NeighbourDiscovery, Network, Packet, Transport, Udp, Vxlan,
 };
 
 /// A SYN from 10.0.0.1:40000 to 10.0.0.2:80 as Linux makes it.
@@ -65,14 +64,7 @@ fn a_syn_is_read_in_full_and_its_checksums_are_right() {
     let (Network::Ipv4(ipv4), Transport::Tcp(tcp)) = (packet.network, packet.transport) else {
         panic!("not TCP over IPv4: {packet:?}");
     };
-    assert_eq!(
-        (
-            packet.network_at,
-            packet.transport_at,
-            packet.payload.clone()
-        ),
-        (14, 34, 74..74)
-    );
+    assert_eq!((packet.network_at, packet.transport_at, packet.payload.clone()), (14, 34, 74..74));
     assert_eq!(ipv4.verify_checksum(), Ok(()));
     assert_eq!(verify_tcp(ipv4.pseudo(40), &TCP_SYN[34..]), Ok(()));
     assert_eq!(tcp.options().last(), Some(Ok(TcpOption::WindowScale(7))));
@@ -83,14 +75,10 @@ fn a_syn_is_read_in_full_and_its_checksums_are_right() {
 fn a_neighbour_solicitation_is_read_in_full_and_its_checksum_is_right() {
     oracle::check(&SOLICITATION);
     let packet = Packet::parse(&SOLICITATION).unwrap();
-    let (Network::Ipv6(ipv6, upper), Transport::Icmpv6(icmp)) = (packet.network, packet.transport)
-    else {
+    let (Network::Ipv6(ipv6, upper), Transport::Icmpv6(icmp)) = (packet.network, packet.transport) else {
         panic!("not ICMPv6: {packet:?}");
     };
-    assert_eq!(
-        verify_icmpv6(ipv6.pseudo(IpProtocol::ICMPV6, 32), upper.payload),
-        Ok(())
-    );
+    assert_eq!(verify_icmpv6(ipv6.pseudo(IpProtocol::ICMPV6, 32), upper.payload), Ok(()));
     let body = &SOLICITATION[packet.payload];
     let Ok(Some(NeighbourDiscovery::Solicitation(asked, options))) =
         NeighbourDiscovery::parse(ipv6.hop_limit(), icmp, body)
@@ -98,39 +86,23 @@ fn a_neighbour_solicitation_is_read_in_full_and_its_checksum_is_right() {
         panic!("not a solicitation: {icmp:?}");
     };
     assert_eq!(asked.target, ipv6.destination());
-    assert_eq!(
-        options.collect::<Vec<_>>(),
-        [Ok(NdOption::SourceMac(packet.ethernet.source()))]
-    );
+    assert_eq!(options.collect::<Vec<_>>(), [Ok(NdOption::SourceMac(packet.ethernet.source()))]);
 }
 
 #[test]
 fn two_tags_are_read_and_a_third_is_not() {
     oracle::check(&QINQ_UDP);
     let packet = Packet::parse(&QINQ_UDP).unwrap();
-    let tags: Vec<_> = packet
-        .tags
-        .iter()
-        .map(|tag| (tag.protocol, tag.id))
-        .collect();
-    assert_eq!(
-        tags,
-        [(EtherType::PROVIDER_VLAN, 7), (EtherType::VLAN, 100)]
-    );
+    let tags: Vec<_> = packet.tags.iter().map(|tag| (tag.protocol, tag.id)).collect();
+    assert_eq!(tags, [(EtherType::PROVIDER_VLAN, 7), (EtherType::VLAN, 100)]);
     let Network::Ipv6(ipv6, upper) = packet.network else {
         panic!("not IPv6: {packet:?}");
     };
-    assert_eq!(
-        verify_udp_v6(ipv6.pseudo(IpProtocol::UDP, 12), upper.payload),
-        Ok(())
-    );
+    assert_eq!(verify_udp_v6(ipv6.pseudo(IpProtocol::UDP, 12), upper.payload), Ok(()));
     assert_eq!(&QINQ_UDP[packet.payload], b"pods");
     let mut looped = QINQ_UDP.to_vec();
     looped.splice(12..12, [0x88, 0xa8, 0, 1]);
-    assert_eq!(
-        Packet::parse(&looped),
-        Err(podlane_wire::Malformed::TooManyVlanTags)
-    );
+    assert_eq!(Packet::parse(&looped), Err(podlane_wire::Malformed::TooManyVlanTags));
 }
 
 #[test]
@@ -140,10 +112,7 @@ fn a_frame_inside_vxlan_is_found() {
     let (Network::Ipv4(ipv4), Transport::Udp(udp)) = (packet.network, packet.transport) else {
         panic!("not UDP over IPv4: {packet:?}");
     };
-    assert_eq!(
-        verify_udp_v4(ipv4.pseudo(udp.len()), &VXLAN_ARP[34..]),
-        Ok(())
-    );
+    assert_eq!(verify_udp_v4(ipv4.pseudo(udp.len()), &VXLAN_ARP[34..]), Ok(()));
     let (vxlan, inner) = Vxlan::parse(&VXLAN_ARP[packet.payload]).unwrap();
     assert_eq!(vxlan.network(), 100);
     let inner = Packet::parse(inner).unwrap();
@@ -159,10 +128,7 @@ fn a_packet_quoted_in_an_error_is_read_as_far_as_it_goes() {
     assert_eq!(icmp.next_hop_mtu(), 1450);
     let (ipv4, quoted) = Ipv4::parse_quoted(quoted).unwrap();
     let (udp, rest) = Udp::parse_first_fragment(quoted).unwrap();
-    assert_eq!(
-        (ipv4.protocol(), udp.destination_port(), rest.len()),
-        (IpProtocol::UDP, Vxlan::PORT, 0)
-    );
+    assert_eq!((ipv4.protocol(), udp.destination_port(), rest.len()), (IpProtocol::UDP, Vxlan::PORT, 0));
 }
 
 #[test]
@@ -171,17 +137,11 @@ fn fragments_have_no_ports_but_the_first() {
     frame[20] = 0x20; // more fragments
     frame[17] = 0x4c; // of 56 bytes, a multiple of eight
     oracle::check(&frame);
-    assert!(
-        Packet::parse(&frame)
-            .is_ok_and(|packet| packet.is_fragment() && packet.transport.ports().is_some())
-    );
+    assert!(Packet::parse(&frame).is_ok_and(|packet| packet.is_fragment() && packet.transport.ports().is_some()));
     frame[21] = 0x02;
     oracle::check(&frame);
     let packet = Packet::parse(&frame).unwrap();
-    assert_eq!(
-        (packet.transport, packet.payload),
-        (Transport::LaterFragment(IpProtocol::UDP), 34..90)
-    );
+    assert_eq!((packet.transport, packet.payload), (Transport::LaterFragment(IpProtocol::UDP), 34..90));
 }
 
 /// The fuzzer's seeds are one good frame of each kind; a seed that no parser accepts teaches it nothing.
@@ -193,11 +153,7 @@ fn every_seed_is_a_good_frame() {
         let path = seed.unwrap().path();
         let frame = std::fs::read(&path).unwrap();
         oracle::check(&frame);
-        assert!(
-            Packet::parse(&frame).is_ok(),
-            "{path:?}: {:?}",
-            Packet::parse(&frame)
-        );
+        assert!(Packet::parse(&frame).is_ok(), "{path:?}: {:?}", Packet::parse(&frame));
         count += 1;
     }
     assert_eq!(count, 17);

@@ -32,11 +32,7 @@ struct Loaded {
 impl Loaded {
     fn or_skip(test: &str) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
-            writeln!(
-                std::io::stderr(),
-                "skipped: {test}: loading a program needs root"
-            )
-            .unwrap();
+            writeln!(std::io::stderr(), "skipped: {test}: loading a program needs root").unwrap();
             return None;
         }
         let mut object = Object::load(Program::Uplink, "test", None).unwrap();
@@ -45,42 +41,20 @@ impl Loaded {
         let domain = socket2::Domain::from(libc::AF_XDP);
         let socket = socket2::Socket::new(domain, socket2::Type::RAW, None).unwrap();
         sockets.set(0, socket.as_fd(), 0).unwrap();
-        Some(Self {
-            object,
-            maps,
-            sockets,
-            socket: Some(socket),
-        })
+        Some(Self { object, maps, sockets, socket: Some(socket) })
     }
 
     /// Loaded, and claiming VXLAN to both addresses.
     fn claiming(test: &str) -> Option<Self> {
         let mut loaded = Self::or_skip(test)?;
         let vteps = [VTEP4.into(), VTEP6.into()];
-        loaded
-            .maps
-            .set(&Claim {
-                vteps: &vteps,
-                vxlan_port: VXLAN,
-                whole: false,
-            })
-            .unwrap();
+        loaded.maps.set(&Claim { vteps: &vteps, vxlan_port: VXLAN, whole: false }).unwrap();
         Some(loaded)
     }
 
     fn claims(&mut self, frame: &[u8]) -> bool {
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            ..TestRunOptions::new()
-        };
-        match self
-            .object
-            .xdp()
-            .unwrap()
-            .test_run(options)
-            .unwrap()
-            .return_value
-        {
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+        match self.object.xdp().unwrap().test_run(options).unwrap().return_value {
             XDP_REDIRECT => true,
             XDP_PASS => false,
             other => panic!("verdict {other}"),
@@ -107,15 +81,7 @@ struct Frame {
 impl Default for Frame {
     fn default() -> Self {
         let tags = Vec::new();
-        Self {
-            tags,
-            to: VTEP4.into(),
-            words: 5,
-            fragment: 0,
-            protocol: 17,
-            port: VXLAN,
-            cut: 0,
-        }
+        Self { tags, to: VTEP4.into(), words: 5, fragment: 0, protocol: 17, port: VXLAN, cut: 0 }
     }
 }
 
@@ -165,13 +131,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
     let prefixed = IpAddr::from(Ipv6Addr::new(0xc000, 0x207, 0, 0, 0, 0, 0, 0));
     (
         prop::collection::vec(prop::sample::select(vec![0x8100, 0x88a8]), 0..4),
-        prop::sample::select(vec![
-            VTEP4.into(),
-            VTEP6.into(),
-            near_vtep4,
-            mapped,
-            prefixed,
-        ]),
+        prop::sample::select(vec![VTEP4.into(), VTEP6.into(), near_vtep4, mapped, prefixed]),
         prop_oneof![4 => 5_u8..16, 1 => 0_u8..5],
         prop::sample::select(vec![0, 0, 0x4000, 0x8000, 0x2000, 1, 0x1fff]),
         prop::sample::select(vec![17, 17, 17, 6, 1, 0, 43, 44, 60]),
@@ -197,70 +157,23 @@ fn vxlan_to_our_addresses_is_claimed_and_nothing_else() {
     };
     let ours = [
         Frame::default(),
-        Frame {
-            to: VTEP6.into(),
-            ..Frame::default()
-        },
-        Frame {
-            tags: vec![0x8100],
-            ..Frame::default()
-        },
-        Frame {
-            tags: vec![0x88a8, 0x8100],
-            to: VTEP6.into(),
-            ..Frame::default()
-        },
-        Frame {
-            words: 15,
-            ..Frame::default()
-        },
-        Frame {
-            fragment: 0x4000,
-            ..Frame::default()
-        }, // don't fragment
+        Frame { to: VTEP6.into(), ..Frame::default() },
+        Frame { tags: vec![0x8100], ..Frame::default() },
+        Frame { tags: vec![0x88a8, 0x8100], to: VTEP6.into(), ..Frame::default() },
+        Frame { words: 15, ..Frame::default() },
+        Frame { fragment: 0x4000, ..Frame::default() }, // don't fragment
     ];
     let not_ours = [
-        Frame {
-            tags: vec![0x8100; 3],
-            ..Frame::default()
-        },
-        Frame {
-            to: Ipv4Addr::new(192, 0, 2, 8).into(),
-            ..Frame::default()
-        },
-        Frame {
-            to: VTEP4.to_ipv6_mapped().into(),
-            ..Frame::default()
-        },
-        Frame {
-            words: 4,
-            ..Frame::default()
-        },
-        Frame {
-            fragment: 0x2000,
-            ..Frame::default()
-        }, // the first fragment
-        Frame {
-            fragment: 185,
-            ..Frame::default()
-        }, // the last one
-        Frame {
-            protocol: 6,
-            ..Frame::default()
-        },
-        Frame {
-            protocol: 44,
-            to: VTEP6.into(),
-            ..Frame::default()
-        },
-        Frame {
-            port: 8472,
-            ..Frame::default()
-        },
-        Frame {
-            cut: 1,
-            ..Frame::default()
-        },
+        Frame { tags: vec![0x8100; 3], ..Frame::default() },
+        Frame { to: Ipv4Addr::new(192, 0, 2, 8).into(), ..Frame::default() },
+        Frame { to: VTEP4.to_ipv6_mapped().into(), ..Frame::default() },
+        Frame { words: 4, ..Frame::default() },
+        Frame { fragment: 0x2000, ..Frame::default() }, // the first fragment
+        Frame { fragment: 185, ..Frame::default() },    // the last one
+        Frame { protocol: 6, ..Frame::default() },
+        Frame { protocol: 44, to: VTEP6.into(), ..Frame::default() },
+        Frame { port: 8472, ..Frame::default() },
+        Frame { cut: 1, ..Frame::default() },
     ];
     for frame in &ours {
         assert!(loaded.claims(&frame.bytes()), "{frame:?}");
@@ -269,10 +182,7 @@ fn vxlan_to_our_addresses_is_claimed_and_nothing_else() {
         assert!(!loaded.claims(&frame.bytes()), "{frame:?}");
     }
     let (claimed, passed) = (ours.len() as u64, not_ours.len() as u64);
-    assert_eq!(
-        loaded.maps.counters().unwrap(),
-        UplinkCounters { claimed, passed }
-    );
+    assert_eq!(loaded.maps.counters().unwrap(), UplinkCounters { claimed, passed });
 }
 
 #[test]
@@ -282,11 +192,7 @@ fn a_frame_is_claimed_exactly_when_what_it_was_made_of_is_ours() {
         return;
     };
     let loaded = std::cell::RefCell::new(loaded);
-    let config = ProptestConfig {
-        cases: 2000,
-        failure_persistence: None,
-        ..Default::default()
-    };
+    let config = ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() };
     proptest!(config, |(frame in any_frame())| {
         let claimed = loaded.borrow_mut().claims(&frame.bytes());
         prop_assert_eq!(claimed, frame.is_ours(), "{:?}", frame);
@@ -299,20 +205,10 @@ fn a_program_claims_nothing_until_it_is_told() {
     let Some(mut loaded) = Loaded::or_skip(test) else {
         return;
     };
-    let to_port_zero = Frame {
-        port: 0,
-        ..Frame::default()
-    };
+    let to_port_zero = Frame { port: 0, ..Frame::default() };
     assert!(!loaded.claims(&Frame::default().bytes()));
     // Port 0 is no claim, even where the address is ours.
-    loaded
-        .maps
-        .set(&Claim {
-            vteps: &[VTEP4.into()],
-            vxlan_port: 0,
-            whole: false,
-        })
-        .unwrap();
+    loaded.maps.set(&Claim { vteps: &[VTEP4.into()], vxlan_port: 0, whole: false }).unwrap();
     assert!(!loaded.claims(&to_port_zero.bytes()));
 }
 
@@ -324,23 +220,11 @@ fn a_whole_uplink_claims_every_frame_and_gives_them_back() {
     };
     let arp = [&[0xff; 12][..], &[8, 6], &[0; 28]].concat();
     let runt = [0; 14];
-    loaded
-        .maps
-        .set(&Claim {
-            whole: true,
-            ..Claim::default()
-        })
-        .unwrap();
+    loaded.maps.set(&Claim { whole: true, ..Claim::default() }).unwrap();
     assert!(loaded.claims(&arp) && loaded.claims(&runt));
     loaded.maps.set(&Claim::default()).unwrap();
     assert!(!loaded.claims(&arp) && !loaded.claims(&runt));
-    assert_eq!(
-        loaded.maps.counters().unwrap(),
-        UplinkCounters {
-            claimed: 2,
-            passed: 2
-        }
-    );
+    assert_eq!(loaded.maps.counters().unwrap(), UplinkCounters { claimed: 2, passed: 2 });
 }
 
 #[test]
@@ -352,13 +236,7 @@ fn what_is_ours_is_passed_and_counted_so_while_no_socket_is_there() {
     assert!(loaded.claims(&Frame::default().bytes()));
     loaded.socket = None;
     assert!(!loaded.claims(&Frame::default().bytes()));
-    assert_eq!(
-        loaded.maps.counters().unwrap(),
-        UplinkCounters {
-            claimed: 1,
-            passed: 1
-        }
-    );
+    assert_eq!(loaded.maps.counters().unwrap(), UplinkCounters { claimed: 1, passed: 1 });
     assert_eq!(loaded.sockets.len(), crate::MAX_QUEUES);
 }
 
@@ -372,44 +250,14 @@ fn a_claim_changes_while_the_program_runs_and_the_map_may_be_full_twice() {
     for third in [2, 3] {
         let vteps: Vec<IpAddr> = (0..=255).map(|last| to(third, last).into()).collect();
         assert_eq!(vteps.len(), MAX_VTEPS);
-        loaded
-            .maps
-            .set(&Claim {
-                vteps: &vteps,
-                vxlan_port: VXLAN,
-                whole: false,
-            })
-            .unwrap();
+        loaded.maps.set(&Claim { vteps: &vteps, vxlan_port: VXLAN, whole: false }).unwrap();
         for (other, claimed) in [(third, true), (5 - third, false)] {
-            let frame = Frame {
-                to: to(other, 7).into(),
-                ..Frame::default()
-            };
+            let frame = Frame { to: to(other, 7).into(), ..Frame::default() };
             assert_eq!(loaded.claims(&frame.bytes()), claimed, "{frame:?}");
         }
     }
-    loaded
-        .maps
-        .set(&Claim {
-            vteps: &[VTEP6.into()],
-            vxlan_port: 8472,
-            whole: false,
-        })
-        .unwrap();
-    let moved = Frame {
-        to: VTEP6.into(),
-        port: 8472,
-        ..Frame::default()
-    };
+    loaded.maps.set(&Claim { vteps: &[VTEP6.into()], vxlan_port: 8472, whole: false }).unwrap();
+    let moved = Frame { to: VTEP6.into(), port: 8472, ..Frame::default() };
     assert!(loaded.claims(&moved.bytes()));
-    assert!(
-        !loaded.claims(
-            &Frame {
-                to: to(3, 7).into(),
-                port: 8472,
-                ..Frame::default()
-            }
-            .bytes()
-        )
-    );
+    assert!(!loaded.claims(&Frame { to: to(3, 7).into(), port: 8472, ..Frame::default() }.bytes()));
 }

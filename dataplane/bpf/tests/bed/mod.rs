@@ -46,10 +46,7 @@ pub(crate) struct Veth {
 
 impl Default for Veth {
     fn default() -> Self {
-        Self {
-            mtu: 1500,
-            far_queues: 1,
-        }
+        Self { mtu: 1500, far_queues: 1 }
     }
 }
 
@@ -68,9 +65,7 @@ impl Bed {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
             File::open("/proc/thread-self/ns/net").unwrap()
         });
-        Some(Self {
-            far: far.join().unwrap(),
-        })
+        Some(Self { far: far.join().unwrap() })
     }
 
     /// Enters new namespaces with the veth up and a BPF file system mounted.
@@ -83,11 +78,7 @@ impl Bed {
 
     /// Makes a veth, both ends up, the far end in the far namespace.
     pub(crate) fn add_veth(&self, near: &str, veth: &Veth) {
-        let far = if near == NEAR {
-            FAR.to_owned()
-        } else {
-            format!("{near}-far")
-        };
+        let far = if near == NEAR { FAR.to_owned() } else { format!("{near}-far") };
         let peer = [
             ifinfo(0, 0),
             attribute(libc::IFLA_IFNAME, far.as_bytes()),
@@ -96,10 +87,7 @@ impl Bed {
             attribute(libc::IFLA_NET_NS_FD, &self.far.as_raw_fd().to_ne_bytes()),
         ];
         let data = attribute(VETH_INFO_PEER, &peer.concat());
-        let info = [
-            attribute(libc::IFLA_INFO_KIND, b"veth"),
-            attribute(libc::IFLA_INFO_DATA, &data),
-        ];
+        let info = [attribute(libc::IFLA_INFO_KIND, b"veth"), attribute(libc::IFLA_INFO_DATA, &data)];
         let link = [
             ifinfo(0, 0),
             attribute(libc::IFLA_IFNAME, near.as_bytes()),
@@ -135,20 +123,14 @@ impl Bed {
         // so that no frame of a test waits for an ARP reply that a program swallowed. The port is
         // one that no test claims.
         let first = self.open_wire(WIRE_PORT + 1);
-        assert!(
-            (0..20).any(|_| !first.loses(1)),
-            "the veth does not come up"
-        );
+        assert!((0..20).any(|_| !first.loses(1)), "the veth does not come up");
         self.open_wire(WIRE_PORT)
     }
 
     fn open_wire(&self, port: u16) -> Wire {
         let open = |address| UdpSocket::bind(SocketAddrV4::new(address, port)).unwrap();
         let near = open(NEAR_ADDRESS);
-        Wire {
-            near,
-            far: self.in_far(|| open(FAR_ADDRESS)),
-        }
+        Wire { near, far: self.in_far(|| open(FAR_ADDRESS)) }
     }
 }
 
@@ -174,9 +156,7 @@ impl Wire {
         self.far.send_to(&vec![0; bytes], to).unwrap();
         self.near.set_read_timeout(Some(within)).unwrap();
         let mut buffer = vec![0; bytes + 1];
-        self.near
-            .recv(&mut buffer)
-            .is_ok_and(|received| received == bytes)
+        self.near.recv(&mut buffer).is_ok_and(|received| received == bytes)
     }
 }
 
@@ -202,13 +182,7 @@ pub(crate) fn index(name: &str) -> u32 {
 
 /// A request for a device of the near namespace.
 pub(crate) fn request<'a>(name: &'a str, program: Program, pin: Option<&'a Path>) -> Request<'a> {
-    Request {
-        ifindex: index(name),
-        name,
-        program,
-        pin,
-        mode: AskMode::Auto,
-    }
+    Request { ifindex: index(name), name, program, pin, mode: AskMode::Auto }
 }
 
 /// Attaches the pod program, which has to work.
@@ -219,9 +193,7 @@ pub(crate) fn attach(name: &str, pin: Option<&Path>) -> Attachment {
 /// An AF_XDP socket, bound to nothing: enough for a slot of the socket map.
 pub(crate) fn xdp_socket() -> OwnedFd {
     let domain = socket2::Domain::from(libc::AF_XDP);
-    socket2::Socket::new(domain, socket2::Type::RAW, None)
-        .unwrap()
-        .into()
+    socket2::Socket::new(domain, socket2::Type::RAW, None).unwrap().into()
 }
 
 pub(crate) fn delete(name: &str) {
@@ -229,11 +201,7 @@ pub(crate) fn delete(name: &str) {
 }
 
 fn up(name: &str) {
-    netlink(
-        libc::RTM_NEWLINK,
-        0,
-        &ifinfo(index(name), libc::IFF_UP as u32),
-    );
+    netlink(libc::RTM_NEWLINK, 0, &ifinfo(index(name), libc::IFF_UP as u32));
 }
 
 fn add_address(name: &str, address: Ipv4Addr) {
@@ -247,10 +215,7 @@ fn add_address(name: &str, address: Ipv4Addr) {
 
 /// `struct ifinfomsg`; flags are both set and marked as changed.
 fn ifinfo(index: u32, flags: u32) -> Vec<u8> {
-    [0, index, flags, flags]
-        .into_iter()
-        .flat_map(u32::to_ne_bytes)
-        .collect()
+    [0, index, flags, flags].into_iter().flat_map(u32::to_ne_bytes).collect()
 }
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {

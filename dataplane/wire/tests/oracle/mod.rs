@@ -7,8 +7,8 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use podlane_wire::ipv4::Ipv4Option;
 use podlane_wire::sctp::SctpChunks;
 use podlane_wire::{
-    Arp, EtherType, Icmpv4, Icmpv6, IpProtocol, Ipv4, Ipv6, Malformed, NeighbourDiscovery, Network,
-    NoRoom, Packet, Sctp, Tcp, Transport, Udp, Upper, VlanTags, Vxlan, tcp,
+    Arp, EtherType, Icmpv4, Icmpv6, IpProtocol, Ipv4, Ipv6, Malformed, NeighbourDiscovery, Network, NoRoom, Packet,
+    Sctp, Tcp, Transport, Udp, Upper, VlanTags, Vxlan, tcp,
 };
 
 /// Holds `frame` to the property.
@@ -25,10 +25,7 @@ pub(crate) fn check(frame: &[u8]) {
             is_written_back(&ours, frame);
             assert!(laxer(&ours), "only we accept {ours:?}; {theirs}");
         }
-        (Err(ours), Ok(theirs)) => assert!(
-            stricter(ours, &theirs),
-            "only we refuse, {ours:?}: {theirs:?}"
-        ),
+        (Err(ours), Ok(theirs)) => assert!(stricter(ours, &theirs), "only we refuse, {ours:?}: {theirs:?}"),
         (Err(_), Err(_)) => {}
     }
 }
@@ -36,20 +33,11 @@ pub(crate) fn check(frame: &[u8]) {
 /// Every parser and every walk must end without a panic on any bytes, whatever stands before them.
 fn feed_every_parser(bytes: &[u8]) {
     if let Ok((ipv4, _)) = Ipv4::parse(bytes) {
-        let walked: usize = ipv4
-            .options()
-            .flatten()
-            .map(|Ipv4Option { data, .. }| data.len() + 1)
-            .sum();
+        let walked: usize = ipv4.options().flatten().map(|Ipv4Option { data, .. }| data.len() + 1).sum();
         assert!(walked <= ipv4.option_bytes().len());
         let _ = ipv4.verify_checksum();
     }
-    let _ = (
-        Ipv4::parse_quoted(bytes),
-        Ipv6::parse_quoted(bytes),
-        Arp::parse(bytes),
-        Vxlan::parse(bytes),
-    );
+    let _ = (Ipv4::parse_quoted(bytes), Ipv6::parse_quoted(bytes), Arp::parse(bytes), Vxlan::parse(bytes));
     for ethertype in [EtherType::VLAN, EtherType::PROVIDER_VLAN] {
         let _ = VlanTags::parse(ethertype, bytes);
     }
@@ -77,9 +65,7 @@ fn feed_every_parser(bytes: &[u8]) {
 
 fn lies_inside(packet: &Packet<'_>, frame: &[u8]) {
     assert!(14 <= packet.network_at && packet.network_at <= packet.transport_at);
-    assert!(
-        packet.transport_at <= packet.payload.start && packet.payload.start <= packet.payload.end
-    );
+    assert!(packet.transport_at <= packet.payload.start && packet.payload.start <= packet.payload.end);
     assert!(packet.payload.end <= frame.len());
 }
 
@@ -101,10 +87,7 @@ fn is_written_back(packet: &Packet<'_>, frame: &[u8]) {
         // The reserved flag is not kept, and a wrong checksum is written as the right one.
         Network::Ipv4(ipv4) if frame[at + 6] & 0x80 == 0 => same(frame, at, |to| {
             let written = ipv4.header().emit(to);
-            assert_eq!(
-                Ipv4::parse_quoted(to).map(|(view, _)| view.verify_checksum()),
-                Ok(Ok(()))
-            );
+            assert_eq!(Ipv4::parse_quoted(to).map(|(view, _)| view.verify_checksum()), Ok(Ok(())));
             to[10..12].copy_from_slice(&ipv4.checksum().to_be_bytes());
             written
         }),
@@ -134,15 +117,10 @@ fn stricter(reason: Malformed, theirs: &SlicedPacket<'_>) -> bool {
         M::Ipv6RepeatedFragment | M::Ipv6TooManyExtensions | M::Ipv6Jumbogram => true,
         // It does not know SCTP, nor walk past mobility, HIP and Shim6 headers.
         M::SctpHeaderTruncated => true,
-        M::Ipv6ExtensionTruncated | M::Ipv6ExtensionBadLength | M::Ipv6HopByHopNotFirst => {
-            walks_less(theirs)
-        }
+        M::Ipv6ExtensionTruncated | M::Ipv6ExtensionBadLength | M::Ipv6HopByHopNotFirst => walks_less(theirs),
         // It looks into no fragment, takes an IPv6 payload length of zero for "to the end", and a UDP length too.
         M::UdpLengthTooShort => udp_len(theirs).is_none_or(|len| len == 0),
-        M::TcpHeaderTruncated
-        | M::TcpBadDataOffset
-        | M::UdpHeaderTruncated
-        | M::UdpLengthTooLong => {
+        M::TcpHeaderTruncated | M::TcpBadDataOffset | M::UdpHeaderTruncated | M::UdpLengthTooLong => {
             theirs.is_ip_payload_fragmented() || has_no_length(theirs) || walks_less(theirs)
         }
         M::Icmpv4HeaderTruncated | M::Icmpv6HeaderTruncated => {
@@ -164,10 +142,7 @@ fn has_no_length(theirs: &SlicedPacket<'_>) -> bool {
 }
 
 fn walks_less(theirs: &SlicedPacket<'_>) -> bool {
-    has_no_length(theirs)
-        || theirs
-            .ip_payload()
-            .is_some_and(|payload| [135, 139, 140].contains(&payload.ip_number.0))
+    has_no_length(theirs) || theirs.ip_payload().is_some_and(|payload| [135, 139, 140].contains(&payload.ip_number.0))
 }
 
 /// Whether we take on purpose what `etherparse` refuses.
@@ -179,9 +154,7 @@ fn laxer(ours: &Packet<'_>) -> bool {
         (Network::Ipv6(..), Transport::LaterFragment(_)) => true,
         (Network::Ipv6(ipv6, _), _) if ipv6.payload_len() == 0 => true,
         // It reads the authentication header over IPv4, IGMP, and either ICMP over either IP.
-        (_, Transport::LaterFragment(protocol) | Transport::Other(protocol)) => {
-            [1, 2, 51, 58].contains(&protocol.0)
-        }
+        (_, Transport::LaterFragment(protocol) | Transport::Other(protocol)) => [1, 2, 51, 58].contains(&protocol.0),
         // It holds a timestamp message to its length.
         (_, Transport::Icmpv4(icmp)) => [13, 14].contains(&icmp.kind().0),
         // It walks on behind an authentication or mobility header that stops it.
@@ -211,27 +184,15 @@ fn agree(ours: &Packet<'_>, theirs: &SlicedPacket<'_>, frame: &[u8]) {
         (Network::Ipv4(ipv4), Some(NetSlice::Ipv4(same))) => {
             let same = same.header();
             let header_is_odd = frame[ours.network_at + 6] & 0x80 != 0 || ipv4.checksum() == 0xffff;
-            assert_eq!(
-                (ipv4.source(), ipv4.destination()),
-                (same.source_addr(), same.destination_addr())
-            );
+            assert_eq!((ipv4.source(), ipv4.destination()), (same.source_addr(), same.destination_addr()));
             assert_eq!(
                 (ipv4.ttl(), ipv4.protocol().0, ipv4.total_len()),
                 (same.ttl(), same.protocol().0, same.total_len())
             );
-            assert_eq!(
-                (ipv4.dscp(), ipv4.ecn()),
-                (same.dcp().value(), same.ecn().value())
-            );
-            assert_eq!(
-                (ipv4.dont_fragment(), ipv4.more_fragments()),
-                (same.dont_fragment(), same.more_fragments())
-            );
+            assert_eq!((ipv4.dscp(), ipv4.ecn()), (same.dcp().value(), same.ecn().value()));
+            assert_eq!((ipv4.dont_fragment(), ipv4.more_fragments()), (same.dont_fragment(), same.more_fragments()));
             assert_eq!(ipv4.fragment_offset(), same.fragments_offset().value() * 8);
-            assert_eq!(
-                (ipv4.identification(), ipv4.option_bytes()),
-                (same.identification(), same.options())
-            );
+            assert_eq!((ipv4.identification(), ipv4.option_bytes()), (same.identification(), same.options()));
             // It loses the reserved flag, and takes 0xffff for a wrong checksum where zero would be right.
             if !header_is_odd {
                 let right = same.to_header().calc_header_checksum();
@@ -240,14 +201,8 @@ fn agree(ours: &Packet<'_>, theirs: &SlicedPacket<'_>, frame: &[u8]) {
         }
         (Network::Ipv6(ipv6, upper), Some(NetSlice::Ipv6(same))) => {
             let header = same.header();
-            assert_eq!(
-                (ipv6.source(), ipv6.destination()),
-                (header.source_addr(), header.destination_addr())
-            );
-            assert_eq!(
-                (ipv6.hop_limit(), ipv6.payload_len()),
-                (header.hop_limit(), header.payload_length())
-            );
+            assert_eq!((ipv6.source(), ipv6.destination()), (header.source_addr(), header.destination_addr()));
+            assert_eq!((ipv6.hop_limit(), ipv6.payload_len()), (header.hop_limit(), header.payload_length()));
             assert_eq!(
                 (ipv6.traffic_class(), ipv6.flow_label()),
                 (header.traffic_class(), header.flow_label().value())
@@ -264,41 +219,20 @@ fn agree_on_transport(ours: &Packet<'_>, theirs: &SlicedPacket<'_>, frame: &[u8]
     let payload = &frame[ours.payload.clone()];
     match (ours.transport, &theirs.transport) {
         (Transport::Tcp(tcp), Some(TransportSlice::Tcp(same))) => {
-            assert_eq!(
-                (tcp.source_port(), tcp.destination_port()),
-                (same.source_port(), same.destination_port())
-            );
-            assert_eq!(
-                (tcp.sequence(), tcp.acknowledgement()),
-                (same.sequence_number(), same.acknowledgment_number())
-            );
+            assert_eq!((tcp.source_port(), tcp.destination_port()), (same.source_port(), same.destination_port()));
+            assert_eq!((tcp.sequence(), tcp.acknowledgement()), (same.sequence_number(), same.acknowledgment_number()));
             assert_eq!(
                 (tcp.window(), tcp.checksum(), tcp.urgent()),
                 (same.window_size(), same.checksum(), same.urgent_pointer())
             );
-            assert_eq!(
-                (tcp.flags().0 & 2 != 0, tcp.flags().0 & 16 != 0),
-                (same.syn(), same.ack())
-            );
+            assert_eq!((tcp.flags().0 & 2 != 0, tcp.flags().0 & 16 != 0), (same.syn(), same.ack()));
             assert_eq!(tcp.option_bytes(), same.options());
-            assert!(
-                core::ptr::eq(payload, same.payload()),
-                "the payloads differ"
-            );
+            assert!(core::ptr::eq(payload, same.payload()), "the payloads differ");
         }
         (Transport::Udp(udp), Some(TransportSlice::Udp(same))) => {
-            assert_eq!(
-                (udp.source_port(), udp.destination_port()),
-                (same.source_port(), same.destination_port())
-            );
-            assert_eq!(
-                (udp.len(), udp.checksum()),
-                (same.length(), same.checksum())
-            );
-            assert!(
-                core::ptr::eq(payload, same.payload()),
-                "the payloads differ"
-            );
+            assert_eq!((udp.source_port(), udp.destination_port()), (same.source_port(), same.destination_port()));
+            assert_eq!((udp.len(), udp.checksum()), (same.length(), same.checksum()));
+            assert!(core::ptr::eq(payload, same.payload()), "the payloads differ");
         }
         (Transport::Icmpv4(icmp), Some(TransportSlice::Icmpv4(same))) => {
             assert_eq!(
@@ -316,11 +250,7 @@ fn agree_on_transport(ours: &Packet<'_>, theirs: &SlicedPacket<'_>, frame: &[u8]
         }
         // It looks into no fragment, nor past the extension headers it does not know, nor does it know SCTP.
         (Transport::Sctp(_) | Transport::LaterFragment(_) | Transport::None, _) => {}
-        (_, None) => assert!(
-            ours.is_fragment()
-                || walks_less(theirs)
-                || matches!(ours.transport, Transport::Other(_))
-        ),
+        (_, None) => assert!(ours.is_fragment() || walks_less(theirs) || matches!(ours.transport, Transport::Other(_))),
         (Transport::Other(protocol), Some(_)) => {
             assert!([1, 2, 51, 58].contains(&protocol.0) || has_no_length(theirs));
         }
