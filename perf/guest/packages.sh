@@ -30,9 +30,10 @@ side_apt() {
     shift
     mkdir -p "$state/lists/partial" "$state/archives/partial"
     printf "deb [signed-by=$keyring] $(mirror) %s main\n" "${suites[@]}" >"$state/sources.list"
-    apt-get -qq -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=- -o Dir::Etc::preferencesparts=- \
+    apt-get -qq -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
         -o Dir::State::lists="$state/lists" -o Dir::Cache::archives="$state/archives" -o Dir::Cache::pkgcache= \
-        -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
+        -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root -o Acquire::Languages=none \
+        -o APT::Update::Error-Mode=any "$@"
 }
 
 have_programs() {
@@ -105,9 +106,9 @@ fetch_kernel() {
 # What linux-image-amd64 of the lists depends on.
 kernel_release() {
     local release
-    release=$(apt-cache -o Dir::Etc::sourcelist="$1/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$1/lists" \
+    release=$(apt-cache -o Dir::Etc::sourcelist="$1/sources.list" -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists="$1/lists" \
         -o Dir::State::status="$1/status" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
-        show --no-all-versions linux-image-amd64 | grep -oE 'linux-image-[0-9][^ ]*' | head -n 1)
-    [ -n "$release" ] || { echo "its lists name no linux-image-amd64"; return 1; }
+        show --no-all-versions linux-image-amd64 2>/dev/null | grep -oE 'linux-image-[0-9][^ ]*' | head -n 1) || true
+    [ -n "$release" ] || { echo "its lists name no linux-image-amd64" >&2; return 1; }
     echo "${release#linux-image-}"
 }
