@@ -15,6 +15,9 @@ use thiserror::Error;
 /// command itself; this is for a machine that gives the worker no core.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
+/// A port's ends, with the workers they are for.
+pub type Ends = Vec<(WorkerId, Box<dyn Port>)>;
+
 /// A worker did not do as asked.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("worker {worker} does not answer; its core is taken by something else, or the worker has ended (see the log)")]
@@ -88,7 +91,7 @@ impl Workers {
     ///
     /// # Errors
     /// A worker has ended.
-    pub fn attach(&self, id: PortId, ends: Vec<(WorkerId, Box<dyn Port>)>) -> Result<(), Silent> {
+    pub fn attach(&self, id: PortId, ends: Ends) -> Result<(), Silent> {
         // Workers without an end of their own send by the first one that has.
         let first = ends.first().map(|(worker, _)| *worker);
         let mut ends = ends;
@@ -110,8 +113,16 @@ impl Workers {
     pub fn detach(&self, id: PortId) -> Result<(), Silent> {
         // First all stop sending to it, then it is closed.
         let ends = self.ask_all(|back| Command::Detach(id, back))?;
-        for (worker, end) in self.numbers().zip(ends) {
-            let Some(end) = end else { continue };
+        let ends = self.numbers().zip(ends).filter_map(|(worker, end)| Some((worker, end?)));
+        self.close(ends.collect())
+    }
+
+    /// Closes ends that no worker serves.
+    ///
+    /// # Errors
+    /// A worker does not answer; its end is lost with it.
+    pub fn close(&self, ends: Ends) -> Result<(), Silent> {
+        for (worker, end) in ends {
             let mut pool = self.ask(worker, |back| Command::Lend(0, back))?;
             end.close(&mut pool);
             self.tell(worker, Command::Absorb(pool))?;

@@ -34,7 +34,7 @@ use podlane_rings::{FrameSize, HugePages, Umem, UmemConfig, UmemError};
 use thiserror::Error;
 
 pub use board::{Board, Facts, Fate};
-pub use crew::{PATIENCE, Silent, Workers};
+pub use crew::{Ends, PATIENCE, Silent, Workers};
 
 use crate::compile::Numbers;
 use crate::desired::{Desired, FrameBytes};
@@ -116,6 +116,7 @@ impl Engine {
             been_up: Default::default(),
             retry: Default::default(),
             generation: 0,
+            behind: false,
         };
         let reconciler = std::thread::Builder::new()
             .name("podlane-recon".into())

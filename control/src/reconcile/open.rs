@@ -16,7 +16,7 @@ use podlane_rings::AskMode;
 use thiserror::Error;
 
 use super::board::Fate;
-use super::crew::{Silent, Workers};
+use super::crew::{Ends, Silent, Workers};
 use super::room::{ShortFrames, safe_mode};
 use super::world::{Found, Missing, Spot, World};
 use crate::compile::Attached;
@@ -89,7 +89,7 @@ pub(super) struct Opened {
     /// What outlives its workers' ends.
     pub(super) device: Option<OpenDevice>,
     /// The workers' ends.
-    pub(super) ends: Vec<(WorkerId, Box<dyn Port>)>,
+    pub(super) ends: Ends,
     /// What compile needs to know.
     pub(super) attached: Attached,
     /// What to show.

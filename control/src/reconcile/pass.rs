@@ -14,8 +14,8 @@ use podlane_dataplane::worker::command::Event;
 use super::board::{Board, Fate};
 use super::chain;
 use super::cores::Cores;
-use super::crew::Workers;
-use super::open::{OpenDevice, OpenError, Opener, spans_frames};
+use super::crew::{Ends, Workers};
+use super::open::{OpenDevice, OpenError, Opened, Opener, spans_frames};
 use super::pins::Pins;
 use super::world::{Missing, World};
 use crate::compile::{Attached, Numbers, compile};
@@ -39,6 +39,8 @@ const HANDS: usize = 16;
 /// A port that is up.
 pub(super) struct Up {
     device: Option<OpenDevice>,
+    /// Until its tables are in force; then the workers have them.
+    ends: Ends,
     attached: Attached,
     fate: Fate,
 }
@@ -66,6 +68,8 @@ pub(super) struct Reconciler {
     pub(super) been_up: BTreeSet<Name>,
     pub(super) retry: BTreeMap<Name, Retry>,
     pub(super) generation: u32,
+    /// Whether what is open is not in force yet, because a worker did not answer.
+    pub(super) behind: bool,
 }
 
 impl Reconciler {
@@ -97,7 +101,7 @@ impl Reconciler {
     }
 
     fn pass(&mut self) {
-        let mut changed = false;
+        let mut changed = self.behind;
         while let Ok(event) = self.happened.try_recv() {
             changed |= self.heed(event);
         }
@@ -222,15 +226,11 @@ impl Reconciler {
             pins: self.pins.as_ref().map(Pins::directory),
             world: &self.world,
         };
-        let attached = opener.open(port).and_then(|opened| {
-            self.workers.attach(self.numbers.port(name), opened.ends)?;
-            Ok(Up { device: opened.device, attached: opened.attached, fate: opened.fate })
-        });
-        match attached {
-            Ok(up) => {
-                let adopted = up.device.as_ref().is_some_and(|device| device.half.adopted());
-                tracing::info!(port = %name, mtu = up.attached.mtu, adopted, "port attached");
-                self.up.insert(name.clone(), up);
+        match opener.open(port) {
+            Ok(Opened { device, ends, attached, fate }) => {
+                let adopted = device.as_ref().is_some_and(|device| device.half.adopted());
+                tracing::info!(port = %name, mtu = attached.mtu, adopted, "port attached");
+                self.up.insert(name.clone(), Up { device, ends, attached, fate });
                 self.been_up.insert(name.clone());
                 self.retry.remove(name);
                 true
@@ -265,17 +265,18 @@ impl Reconciler {
 
     fn take_away(&mut self, name: &Name) {
         if let Some(up) = self.up.remove(name) {
-            self.dismantle(name, up);
+            dismantle(&self.workers, &self.numbers, name, up);
         }
     }
 
     /// Takes all ports away, many at once: each costs the kernel two grace periods, which pass for all of them together.
     fn take_all_away(&mut self) {
         let left = Mutex::new(std::mem::take(&mut self.up).into_iter());
+        let (workers, numbers) = (&self.workers, &*self.numbers);
         let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
             while let Some((name, up)) = next() {
-                self.dismantle(&name, up);
+                dismantle(workers, numbers, &name, up);
             }
         };
         thread::scope(|scope| {
@@ -287,18 +288,18 @@ impl Reconciler {
         });
     }
 
-    fn dismantle(&self, name: &Name, up: Up) {
-        if let Err(error) = self.workers.detach(self.numbers.port(name)) {
-            tracing::error!(port = %name, %error, "port not detached cleanly");
-        }
-        if let Some(device) = up.device
-            && let Err(error) = device.half.close()
-        {
-            tracing::warn!(port = %name, %error, "device not left cleanly");
+    /// Gives the workers the ends of ports that are in their tables.
+    fn hand_out(&mut self) {
+        for (name, up) in self.up.iter_mut().filter(|(_, up)| !up.ends.is_empty()) {
+            let ends = std::mem::take(&mut up.ends);
+            if let Err(error) = self.workers.attach(self.numbers.port(name), ends) {
+                tracing::error!(port = %name, %error, "port not attached");
+            }
         }
     }
 
-    /// Compiles and puts in force what is desired and attached now. Only then is a port up.
+    /// Compiles and puts in force what is desired and open now, and only then gives new ports to the workers: what comes in by
+    /// a port that is in no table yet would be dropped.
     fn publish(&mut self) {
         self.generation += 1;
         let attached = self.up.iter().map(|(name, up)| (name.clone(), up.attached)).collect();
@@ -306,6 +307,10 @@ impl Reconciler {
         let outcome = compile(&self.desired, &self.numbers, &attached, generation)
             .map_err(|error| error.to_string())
             .and_then(|tables| self.workers.publish(&Arc::new(tables)).map_err(|error| error.to_string()));
+        self.behind = outcome.is_err();
+        if outcome.is_ok() {
+            self.hand_out();
+        }
         self.board.write(|facts| match outcome {
             Ok(()) => {
                 facts.generation = self.generation;
@@ -317,5 +322,21 @@ impl Reconciler {
                 facts.warnings.insert("tables".to_owned(), error);
             }
         });
+    }
+}
+
+/// Takes a port from the workers, closes it and leaves its device.
+fn dismantle(workers: &Workers, numbers: &Numbers, name: &Name, up: Up) {
+    let closed = match up.ends.is_empty() {
+        true => workers.detach(numbers.port(name)),
+        false => workers.close(up.ends),
+    };
+    if let Err(error) = closed {
+        tracing::error!(port = %name, %error, "port not detached cleanly");
+    }
+    if let Some(device) = up.device
+        && let Err(error) = device.half.close()
+    {
+        tracing::warn!(port = %name, %error, "device not left cleanly");
     }
 }

@@ -37,7 +37,7 @@ fn two_hundred_pods_come_up_talk_and_go() {
     node.configure_with(&format!("cores = [{}]\n", Node::core()), &format!("{BLUE}{}", ports(200)));
     let daemon = node.start();
     // 1 to 2 s on an idle machine; the bound is for a busy one.
-    say("200 ports up", daemon.wait_all_up(Duration::from_secs(40)));
+    say("200 ports up", daemon.wait_all_up(Duration::from_secs(60)));
     for (at, pod) in (2u8..).zip(&pods) {
         let neighbour = if at == 201 { 2 } else { at + 1 };
         assert!(ping(&pod.netns, [10, 1, 0, neighbour], SOON), "{at} does not reach {neighbour}");
