@@ -15,10 +15,7 @@ use std::os::fd::BorrowedFd;
 use podlane_rings::FramePool;
 use thiserror::Error;
 
-use crate::{
-    burst::{Burst, OutQueue},
-    ids::PortId,
-};
+use crate::burst::{Burst, OutQueue};
 
 /// One worker's end of a port.
 ///
@@ -175,14 +172,6 @@ pub enum PortError {
         device: String,
         /// The namespace's path.
         netns: String,
-        /// What the kernel says.
-        source: std::io::Error,
-    },
-    /// The worker cannot be woken by this port.
-    #[error("port {port}: cannot wait for its socket: {source}; raise the limit on open files (ulimit -n)")]
-    Wake {
-        /// The port.
-        port: PortId,
         /// What the kernel says.
         source: std::io::Error,
     },

@@ -32,7 +32,8 @@ use thiserror::Error;
 use crate::{
     burst::{Burst, Line},
     flow::{Basis, FlowWriter, Insertion},
-    ids::{Generation, WorkerId},
+    ids::{Generation, PortId, WorkerId},
+    port::{Port, PortError},
     stage::{
         apply::{self, Pass},
         classify::classify,
@@ -44,7 +45,7 @@ use crate::{
     worker::{
         command::{Command, Event, Pace, PortReport, Report},
         handoff::{Bell, Peers},
-        idle::{LONGEST, Poll, SPIN, STALL, STALLED, Sleeper},
+        idle::{LONGEST, Poll, SPIN, STALL, STALLED},
         upkeep::Upkeep,
     },
 };
@@ -98,7 +99,7 @@ pub struct Worker {
     burst: Burst,
     commands: Receiver<Command>,
     events: Sender<Event>,
-    sleeper: Sleeper,
+    bell: Bell,
     pace: Pace,
     upkeep: Upkeep,
     started: Instant,
@@ -200,7 +201,7 @@ impl Worker {
                 burst: Burst::new(),
                 commands,
                 events: events.clone(),
-                sleeper: Sleeper::new(bell).map_err(resources(id))?,
+                bell,
                 pace: Pace::default(),
                 upkeep: Upkeep::default(),
                 started,
@@ -246,7 +247,7 @@ impl Worker {
                     // Nobody waits for them: then they are freed here, once, after all.
                     let _ = back.send(former);
                 }
-                Command::Attach(id, port) => self.attach(id, port),
+                Command::Attach(id, port) => self.exits.attach(id, port),
                 Command::AttachRemote(id, worker) => self.exits.attach_remote(id, worker),
                 Command::Detach(id, back) => self.detach(id, &back),
                 Command::Lend(frames, back) => {
@@ -365,20 +366,8 @@ impl Worker {
         self.line.missing = 0;
     }
 
-    fn attach(&mut self, id: crate::ids::PortId, port: Box<dyn crate::port::Port>) {
-        if let Err(error) = self.sleeper.watch(&port.wake_fds()) {
-            let error = crate::port::PortError::Wake { port: id, source: error };
-            report_death(&self.events, self.id, id, error);
-        }
-        self.exits.attach(id, port);
-    }
-
-    fn detach(&mut self, id: crate::ids::PortId, back: &Sender<Option<Box<dyn crate::port::Port>>>) {
-        let port = self.exits.detach(id);
-        if let Some(port) = &port {
-            self.sleeper.forget(&port.wake_fds());
-        }
-        if let Err(unwanted) = back.send(port)
+    fn detach(&mut self, id: PortId, back: &Sender<Option<Box<dyn Port>>>) {
+        if let Err(unwanted) = back.send(self.exits.detach(id))
             && let Some(port) = unwanted.0
         {
             port.close(&mut self.exits.pool);
@@ -388,7 +377,7 @@ impl Worker {
     fn rest(&mut self, longest: Duration) {
         self.pace.sleeps += 1;
         let (commands, peers) = (&self.commands, &self.exits.peers);
-        self.sleeper.sleep(longest, || !commands.is_empty() || peers.has_work());
+        idle::sleep(&self.bell, &self.exits.slots, longest, || !commands.is_empty() || peers.has_work());
     }
 
     /// The end: ports close, and frames lent to other workers come home while they still turn.
@@ -420,7 +409,7 @@ impl Worker {
     }
 }
 
-fn report_death(events: &Sender<Event>, worker: WorkerId, port: crate::ids::PortId, error: crate::port::PortError) {
+fn report_death(events: &Sender<Event>, worker: WorkerId, port: PortId, error: PortError) {
     // Without a control side there is no one to tell; the port stays dead.
     let _ = events.try_send(Event::PortDied { worker, port, error });
 }

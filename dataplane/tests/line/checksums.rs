@@ -166,10 +166,10 @@ fn a_udp_checksum_of_zero_is_sent_as_all_ones() {
     let mut bed = TestBed::new(plan());
     for v6 in [false, true] {
         // Two bytes of payload that bring the sum to zero: found by trying all.
-        let zero = (0..=u16::MAX).find_map(|word| {
+        let zero = (0..=u16::MAX).find(|word| {
             let packet = transport(IpProtocol::UDP, (A, NEAR), v6, &word.to_be_bytes(), Field::Finished);
             let Transport::Udp(udp) = Packet::parse(&packet).unwrap().transport else { panic!("UDP") };
-            (udp.checksum() == 0xffff).then_some(word)
+            udp.checksum() == 0xffff
         });
         let payload = zero.expect("one of all words").to_be_bytes();
         let packet = |field| transport(IpProtocol::UDP, (A, NEAR), v6, &payload, field);

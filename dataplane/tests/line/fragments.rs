@@ -68,7 +68,7 @@ fn are_fragments(fragments: &[Vec<u8>], mtu: usize, offender: &[u8]) {
     let whole = network(offender);
     for (number, frame) in fragments.iter().enumerate() {
         let v4 = network(frame);
-        let packet = Packet::parse(frame).unwrap();
+        let packet = Packet::parse(frame).expect("a fragment parses");
         assert_eq!((packet.ethernet.source(), packet.ethernet.destination()), (gateway(1).mac, B.mac));
         assert!(usize::from(v4.total_len()) <= mtu);
         assert_eq!(frame.len(), 14 + usize::from(v4.total_len()), "nothing behind the packet");

@@ -19,9 +19,10 @@ const C: Host = host(1, 2);
 const STRANGER: Host = host(1, 77);
 
 fn dies(bed: &mut TestBed, port: PortId, packet: Vec<u8>, reason: DropReason) {
-    bed.receive(port, packet.clone());
+    let shown = format!("{packet:x?}");
+    bed.receive(port, packet);
     bed.turn();
-    assert_eq!(bed.moved(), [received(port, 1), dropped(reason, 1)], "{packet:x?}");
+    assert_eq!(bed.moved(), [received(port, 1), dropped(reason, 1)], "{shown}");
 }
 
 #[test]

@@ -198,7 +198,7 @@ fn an_unresolved_next_hop_is_asked_for_and_the_next_packet_passes() {
     let asked = [made(2), received(RED, 1), sent(BLUE, 1), sent(GREEN, 1), dropped(DropReason::NeighbourUnresolved, 1)];
     assert_eq!(bed.moved(), asked);
     let question = arp_request(gateway(1), C.v4);
-    assert_eq!(bed.sent_by(GREEN), [question.clone()]);
+    assert_eq!(bed.sent_by(GREEN), std::slice::from_ref(&question));
     assert_eq!(bed.sent_by(BLUE), [question]);
     // A reply has no answer: it ends at the gateway, by name.
     bed.receive(GREEN, arp_reply(C, gateway(1)));
