@@ -8,11 +8,11 @@ use podlane_bpf::{Claim, Program, port_pin};
 use podlane_dataplane::WorkerId;
 use podlane_dataplane::port::Port;
 use podlane_dataplane::port::PortError;
-use podlane_dataplane::port::af_xdp::{Device, DeviceConfig};
+use podlane_dataplane::port::af_xdp::{AfXdpPort, Device, DeviceConfig};
 use podlane_dataplane::port::fault::{FaultConfig, FaultPort};
 use podlane_dataplane::port::replay::{Pace, ReplayConfig, ReplayPort};
 use podlane_host::{HostError, Link, Links, Netns, NetnsError};
-use podlane_rings::AskMode;
+use podlane_rings::{AskMode, FramePool};
 use thiserror::Error;
 
 use super::board::Fate;
@@ -142,12 +142,9 @@ impl Opener<'_> {
             Some(netns) => netns.run(|| Device::open(&config, &mut pools)),
             None => Ok(Device::open(&config, &mut pools)),
         };
+        let claimed = opened.map_err(OpenError::from).and_then(|opened| Ok(claim(opened?, device.role, &mut pools)?));
         self.workers.give_back(pools);
-        let (mut device_half, ends) = opened??;
-        if device.role == Role::Uplink {
-            // The uplink is given whole: our own L2 is on the wire. VXLAN to us is claimed with its first VTEP.
-            device_half.claim(&Claim { whole: true, ..Claim::default() })?;
-        }
+        let (device_half, ends) = claimed?;
         let xdp = match device_half.attach_mode() {
             podlane_bpf::AttachMode::Native => XdpMode::Native,
             podlane_bpf::AttachMode::Generic => XdpMode::Generic,
@@ -253,6 +250,28 @@ fn list(addresses: &[IpAddr]) -> String {
 /// Whether the longest packet of a device does not fit into one frame.
 pub(super) fn spans_frames(mtu: u32, frame: FrameBytes) -> bool {
     mtu + LINK_HEADER + HEADROOM > frame.get()
+}
+
+/// Has an uplink that is given whole take our own L2 as well. VXLAN to us is claimed with its first VTEP.
+fn claim(
+    (mut half, ends): (Device, Vec<(WorkerId, AfXdpPort)>),
+    role: Role,
+    pools: &mut [FramePool],
+) -> Result<(Device, Vec<(WorkerId, AfXdpPort)>), PortError> {
+    if role == Role::Pod {
+        return Ok((half, ends));
+    }
+    match half.claim(&Claim { whole: true, ..Claim::default() }) {
+        Ok(()) => Ok((half, ends)),
+        Err(error) => {
+            for (worker, end) in ends {
+                Box::new(end).close(&mut pools[worker.index()]);
+            }
+            // The first error is the one to tell.
+            let _ = half.close();
+            Err(error)
+        }
+    }
 }
 
 /// Where an instance's pins are.
