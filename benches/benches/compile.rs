@@ -38,7 +38,7 @@ fn main() {
 
 /// Networks of one VRF, each of them a /20 with a gateway, and pods that state one address each.
 fn desired(networks: usize, ports: usize) -> Desired {
-    let mut text = String::from("[workers]\ncores = [0]\n");
+    let mut text = String::from("[workers]\ncores = [0]\nframes = 524288\n");
     for network in 0..networks {
         let subnet = 10 << 24 | (network as u32) << 12;
         let gateway = core::net::Ipv4Addr::from_bits(subnet | 1);
