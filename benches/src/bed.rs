@@ -232,3 +232,32 @@ impl Bed {
         self.worker.obey();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packets_of_every_case_cross_as_hits() {
+        let cases =
+            [Case::Bridge, Case::BridgeIpv6, Case::FromPod, Case::Route, Case::RouteIpv6, Case::PopTag, Case::PushTag];
+        for case in cases {
+            // It looks at the whole ledger itself.
+            let bed = Bed::warm(case, 256);
+            assert_eq!((bed.report().counters.misses, bed.report().flows), (256, 256), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn a_fresh_bed_misses_again_after_each_sweep() {
+        let mut bed = Bed::fresh(Case::Bridge);
+        for round in 2..4 {
+            bed.turns(4);
+            assert_eq!(bed.report().flows, 4 * BURST);
+            bed.sweep();
+            let counters = bed.report().counters;
+            assert_eq!(counters.misses, (FRESH + (round - 1) * 4 * BURST) as u64);
+            assert_eq!((counters.hits, bed.report().flows), (0, 0));
+        }
+    }
+}

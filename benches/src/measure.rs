@@ -29,23 +29,20 @@ const CHUNK: u64 = 128;
 pub struct Samples(RefCell<Vec<f64>>);
 
 impl Samples {
-    /// Has so many bursts done, a few at a time, notes how long each few took, and returns how long all did.
+    /// Has so many bursts done, rounded up to whole samples, notes what each sample took, and returns how long that many
+    /// bursts took.
     pub fn take(&self, bursts: u64, mut work: impl FnMut(u64)) -> Duration {
-        let (mut took, mut left) = (Duration::ZERO, bursts);
-        while left > 0 {
-            let next = left.min(CHUNK);
+        let samples = bursts.div_ceil(CHUNK);
+        let mut took = Duration::ZERO;
+        for _ in 0..samples {
             let start = Instant::now();
-            work(next);
-            let chunk = start.elapsed();
-            // Fewer would count the clock's own time, and the first of all the cold caches.
-            if next == CHUNK {
-                let packets = (next * BURST as u64) as f64;
-                self.0.borrow_mut().push(chunk.as_nanos() as f64 / packets);
-            }
-            took += chunk;
-            left -= next;
+            work(CHUNK);
+            let sample = start.elapsed();
+            let packets = (CHUNK * BURST as u64) as f64;
+            self.0.borrow_mut().push(sample.as_nanos() as f64 / packets);
+            took += sample;
         }
-        took
+        took.mul_f64(bursts as f64 / (samples * CHUNK).max(1) as f64)
     }
 
     /// The sample that this share of all samples is below; 0 if there are none.

@@ -132,3 +132,17 @@ impl Random {
         ((self.draw() as u128 * bound as u128) >> 64) as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_flows_have_the_same_ports_and_none_has_port_0() {
+        let flows = flows(100_000);
+        assert_eq!(flows.iter().collect::<HashSet<_>>().len(), 100_000);
+        assert!(flows.iter().all(|[a, b, c, d]| [*a, *b] != [0, 0] && [*c, *d] != [0, 0]));
+    }
+}
