@@ -119,6 +119,8 @@ impl Default for Line {
 /// Frames waiting to leave by one port: what the port's ring did not take stays here, up to a bound.
 pub struct OutQueue {
     frames: VecDeque<Frame>,
+    /// Of all frames, as of the last count and what came since.
+    bytes: u64,
     bound: usize,
 }
 
@@ -126,20 +128,29 @@ impl OutQueue {
     /// A queue of at most `bound` packets.
     #[must_use]
     pub fn new(bound: usize) -> Self {
-        Self { frames: VecDeque::with_capacity(bound), bound }
+        Self { frames: VecDeque::with_capacity(bound), bytes: 0, bound }
     }
 
-    /// Adds a packet, or gives it back when the queue is full.
+    /// Adds a packet of `length` bytes, or gives it back when the queue is full.
     ///
     /// # Errors
     /// The frame itself: the caller drops it by name.
     #[inline]
-    pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
-        if self.frames.len() >= self.bound {
+    pub fn push(&mut self, frame: Frame, length: usize) -> Result<(), Frame> {
+        if self.room() == 0 {
             return Err(frame);
         }
         self.frames.push_back(frame);
+        self.bytes += length as u64;
         Ok(())
+    }
+
+    /// Adds packets of `bytes` together, of which there are no more than [`Self::room`].
+    #[inline]
+    pub fn extend(&mut self, frames: impl ExactSizeIterator<Item = Frame>, bytes: u64) {
+        debug_assert!(frames.len() <= self.room(), "more packets than the queue has room for");
+        self.frames.extend(frames);
+        self.bytes += bytes;
     }
 
     /// How many more packets it takes.
@@ -155,11 +166,21 @@ impl OutQueue {
         &mut self.frames
     }
 
-    /// What waits: packets and all their bytes.
+    /// What waits: packets and all their bytes. [`Self::recount`] first, if a port has taken some.
+    #[inline]
     #[must_use]
-    pub fn waiting(&self, umem: &Umem) -> Tally {
-        let length = |frame: &Frame| if frame.is_chained() { umem.packet_len(frame) } else { frame.len() };
-        Tally { packets: self.frames.len() as u64, bytes: self.frames.iter().map(|frame| length(frame) as u64).sum() }
+    pub fn waiting(&self) -> Tally {
+        Tally { packets: self.frames.len() as u64, bytes: self.bytes }
+    }
+
+    /// Counts the bytes anew: nothing to do where the port took all, which it nearly always does.
+    #[inline]
+    pub fn recount(&mut self, umem: &Umem) {
+        self.bytes = if self.frames.is_empty() {
+            0
+        } else {
+            self.frames.iter().map(|frame| length_of(frame, umem) as u64).sum()
+        };
     }
 
     /// How many packets wait.
@@ -175,4 +196,11 @@ impl OutQueue {
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
+}
+
+/// The bytes of a packet, all its segments together.
+#[inline]
+#[must_use]
+pub fn length_of(frame: &Frame, umem: &Umem) -> usize {
+    if frame.is_chained() { umem.packet_len(frame) } else { frame.len() }
 }

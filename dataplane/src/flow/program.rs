@@ -177,6 +177,17 @@ impl Program {
         word_mac(self.words[2])
     }
 
+    /// Both MAC addresses as they stand in a frame: the next hop's, then the source, for [`Op::Route`].
+    #[inline]
+    #[must_use]
+    pub const fn link_addresses(&self) -> [u8; 12] {
+        let [_, next_hop, source] = self.words;
+        let first = next_hop & (1 << 48) - 1 | source << 48;
+        let [a, b, c, d, e, f, g, h] = first.to_le_bytes();
+        let [i, j, k, l] = ((source >> 16) as u32).to_le_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l]
+    }
+
     /// The part of the learned tables this program was resolved from.
     #[inline]
     #[must_use]
@@ -219,6 +230,7 @@ mod tests {
             assert_eq!(program.mtu(), 9000);
             assert_eq!(program.next_hop(), next_hop);
             assert_eq!(program.source(), source);
+            assert_eq!(program.link_addresses(), [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1]);
             assert_eq!(program.shard(), 4095);
         }
     }

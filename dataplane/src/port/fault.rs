@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use podlane_rings::{Frame, FramePool};
 
 use crate::{
-    burst::{BURST, Burst, OutQueue},
+    burst::{BURST, Burst, OutQueue, length_of},
     port::{Port, PortError, PortFacts, PortStatistics},
 };
 
@@ -77,7 +77,8 @@ impl FaultPort {
     /// Stages what came through the wire. Only called when nothing is staged, so it has room.
     fn stage(&mut self, pool: &mut FramePool) {
         for frame in self.outward.passed.drain(..) {
-            if let Err(frame) = self.staged.push(frame) {
+            let length = length_of(&frame, pool.umem());
+            if let Err(frame) = self.staged.push(frame, length) {
                 pool.give(frame);
             }
         }

@@ -1,7 +1,6 @@
 //! apply: programs run. The only executor: a hit and a miss, a drop and a flood all end here.
 
 use podlane_rings::Frame;
-use podlane_wire::MacAddr;
 
 use crate::{
     burst::{BURST, Burst, Layout, Line},
@@ -50,7 +49,8 @@ pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits)
         // Packets with one way out come in runs: they are sent together.
         let end = end_of_run(line, ready, row, rows);
         if end > row {
-            exits.send_run(pass.ingress, line.programs[row].egress(), frames.by_ref().take(end - row));
+            let bytes = line.lengths[row..end].iter().map(|length| u64::from(*length)).sum();
+            exits.send_run(pass.ingress, line.programs[row].egress(), frames.by_ref().take(end - row), bytes);
             row = end;
             continue;
         }
@@ -121,10 +121,7 @@ fn route(mut packet: Packet<'_>, program: &Program, pass: &Pass<'_>, unfinished:
         }
         return gateway::refuse(packet, reason, program.mtu(), pass, exits);
     }
-    let bytes = packet.frame.bytes_mut();
-    let (MacAddr(next_hop), MacAddr(source)) = (program.next_hop(), program.source());
-    bytes[..6].copy_from_slice(&next_hop);
-    bytes[6..12].copy_from_slice(&source);
+    packet.frame.bytes_mut()[..12].copy_from_slice(&program.link_addresses());
     forward(packet, program, pass.ingress, unfinished, exits);
 }
 

@@ -10,7 +10,7 @@
 use podlane_rings::{Frame, Umem};
 
 use crate::{
-    burst::{BURST, Layout, Line},
+    burst::{BURST, Layout, Line, length_of},
     drops::DropReason,
     flow::{Class, FlowKey, FlowTable, Kind, Program, VlanField},
     ids::PortId,
@@ -43,7 +43,7 @@ pub fn classify(line: &mut Line, frames: &[Frame], umem: &Umem, port: PortId, lo
     let mut missing = 0;
     for (row, frame) in frames.iter().enumerate() {
         let bytes = frame.bytes();
-        let length = if frame.is_chained() { umem.packet_len(frame) } else { bytes.len() };
+        let length = length_of(frame, umem);
         line.lengths[row] = length as u32;
         line.bytes += length as u64;
         let common =

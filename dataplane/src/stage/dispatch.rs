@@ -3,7 +3,7 @@
 use podlane_rings::{Frame, FramePool};
 
 use crate::{
-    burst::OutQueue,
+    burst::{OutQueue, length_of},
     counters::Counters,
     drops::DropReason,
     ids::{MAX_PORTS, PortId, WorkerId},
@@ -139,7 +139,8 @@ impl Exits {
         match self.exit(egress) {
             Exit::Here { slot, .. } => {
                 let attached = &mut self.slots[usize::from(slot)];
-                if let Err(frame) = attached.queue.push(frame) {
+                let length = length_of(&frame, self.pool.umem());
+                if let Err(frame) = attached.queue.push(frame, length) {
                     return self.drop(ingress, frame, DropReason::EgressFull);
                 }
                 if !attached.marked {
@@ -151,14 +152,21 @@ impl Exits {
         }
     }
 
-    /// Sends a run of packets out of `egress`, in order: as [`Self::send`] for each, but the way is looked up once.
+    /// Sends a run of packets of `bytes` together out of `egress`, in order: as [`Self::send`] for each, but the way is looked up
+    /// once.
     #[inline]
-    pub fn send_run(&mut self, ingress: PortId, egress: PortId, frames: impl ExactSizeIterator<Item = Frame>) {
+    pub fn send_run(
+        &mut self,
+        ingress: PortId,
+        egress: PortId,
+        frames: impl ExactSizeIterator<Item = Frame>,
+        bytes: u64,
+    ) {
         if let Exit::Here { slot, .. } = self.exit(egress)
             && let Some(attached) = self.slots.get_mut(usize::from(slot))
             && attached.queue.room() >= frames.len()
         {
-            attached.queue.frames().extend(frames);
+            attached.queue.extend(frames, bytes);
             if !attached.marked {
                 self.mark(usize::from(slot));
             }
@@ -195,9 +203,10 @@ impl Exits {
         for turn in 0..self.busy.len() {
             let slot = self.busy[turn];
             let Some(attached) = self.slots.get_mut(usize::from(slot)) else { continue };
-            let before = attached.queue.waiting(self.pool.umem());
+            let before = attached.queue.waiting();
             attached.port.transmit(&mut self.pool, &mut attached.queue);
-            let after = attached.queue.waiting(self.pool.umem());
+            attached.queue.recount(self.pool.umem());
+            let after = attached.queue.waiting();
             let sent = &mut self.counters.port(attached.id).sent;
             sent.add(before.packets - after.packets, before.bytes - after.bytes);
             if let Err(error) = attached.port.settle(&mut self.pool) {

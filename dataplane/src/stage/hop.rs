@@ -1,10 +1,10 @@
 //! One hop of a routed packet: what a router checks and counts (RFC 1812, 5.2.2 and 5.3.1; RFC 8200, 3).
 
-use podlane_wire::checksum::{self, Sum};
+use podlane_wire::checksum;
 
 use crate::{
     drops::DropReason,
-    flow::{Class, Program, key::mac_word},
+    flow::{Class, Program, key::load},
     stage::apply::Packet,
 };
 
@@ -12,22 +12,18 @@ use crate::{
 /// if not, nothing was written, and the long way says why.
 #[inline]
 pub(super) fn rewrite(bytes: &mut [u8], program: &Program) -> bool {
-    let Some((ethernet, rest)) = bytes.split_first_chunk_mut::<14>() else { return false };
-    let Some(header) = rest.first_chunk_mut::<20>() else { return false };
-    let counted = match u32::from_be_bytes([ethernet[12], ethernet[13], header[0], 0]) {
-        0x0800_4500 => count_ipv4(header),
-        // The version and half of the traffic class share a byte.
-        0x86dd_6000..=0x86dd_6fff if header[7] > 1 => {
-            header[7] -= 1;
-            true
-        }
-        _ => false,
+    let Some(head) = bytes.first_chunk_mut::<34>() else { return false };
+    let kind = u32::from_be_bytes([head[12], head[13], head[14], head[15]]);
+    let counted = if kind & 0xffff_ff00 == 0x0800_4500 {
+        head.last_chunk_mut::<20>().is_some_and(count_ipv4)
+    } else if kind & 0xffff_f000 == 0x86dd_6000 && head[21] > 1 {
+        head[21] -= 1;
+        true
+    } else {
+        false
     };
     if counted {
-        let (next_hop, source) = (mac_word(program.next_hop()), mac_word(program.source()));
-        let [a, b, c, d, e, f, g, h] = (next_hop | source << 48).to_le_bytes();
-        let [i, j, k, l] = ((source >> 16) as u32).to_le_bytes();
-        *ethernet = [a, b, c, d, e, f, g, h, i, j, k, l, ethernet[12], ethernet[13]];
+        head[..12].copy_from_slice(&program.link_addresses());
     }
     counted
 }
@@ -35,19 +31,19 @@ pub(super) fn rewrite(bytes: &mut [u8], program: &Program) -> bool {
 /// Counts the hop in an IPv4 header without options whose checksum is right.
 #[inline]
 fn count_ipv4(header: &mut [u8; 20]) -> bool {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = *header;
-    let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-    let second = u64::from_ne_bytes([i, j, k, l, m, n, o, p]);
-    let third = u64::from(u32::from_ne_bytes([q, r, s, t]));
-    let sum = Sum::from_raw(first).plus(Sum::from_raw(second)).plus(Sum::from_raw(third));
-    if header[8] <= 1 || !sum.is_valid() {
+    // The third load overlaps the second; its upper half is what is left.
+    let (first, second, third) = (load(header, 0), load(header, 8), load(header, 12) >> 32);
+    let sum = (first & 0xffff_ffff) + (first >> 32) + (second & 0xffff_ffff) + (second >> 32) + third;
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    let valid = (sum & 0xffff) + (sum >> 16) == 0xffff;
+    if header[8] <= 1 || !valid {
         return false;
     }
-    let before = u16::from_be_bytes([header[8], header[9]]);
-    let field = u16::from_be_bytes([header[10], header[11]]);
-    let updated = checksum::update16(field, before, before - 0x0100);
     header[8] -= 1;
-    header[10..12].copy_from_slice(&updated.to_be_bytes());
+    // RFC 1624 for a word that loses 0x0100: the complement gains as much, and 0xffff is written as its equal, zero.
+    let gained = u32::from(u16::from_be_bytes([header[10], header[11]])) + 0x0100;
+    let field = (gained + u32::from(gained >= 0xffff)) as u16;
+    header[10..12].copy_from_slice(&field.to_be_bytes());
     true
 }
 
@@ -86,4 +82,37 @@ pub(super) fn count(packet: &mut Packet<'_>, mtu: u16) -> Result<(), DropReason>
     let updated = checksum::update16(field, before, before - 0x0100);
     header[10..12].copy_from_slice(&updated.to_be_bytes());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The plain way against the arithmetic of the wire crate, for every header and time to live.
+        #[test]
+        fn a_counted_hop_is_what_rfc_1624_says(mut header: [u8; 20], damage in prop::option::of(0usize..20)) {
+            header[10..12].fill(0);
+            let field = checksum::sum(&header).finish();
+            header[10..12].copy_from_slice(&field.to_be_bytes());
+            if let Some(at) = damage {
+                header[at] ^= 0x10;
+            }
+            let before = header;
+            let valid = checksum::sum(&before).is_valid() && before[8] > 1;
+            prop_assert_eq!(count_ipv4(&mut header), valid);
+            if !valid {
+                prop_assert_eq!(header, before);
+                return Ok(());
+            }
+            let word = u16::from_be_bytes([before[8], before[9]]);
+            let field = u16::from_be_bytes([before[10], before[11]]);
+            let expected = checksum::update16(field, word, word - 0x0100);
+            prop_assert_eq!(header[8], before[8] - 1);
+            prop_assert_eq!(u16::from_be_bytes([header[10], header[11]]), expected);
+            prop_assert!(checksum::sum(&header).is_valid());
+        }
+    }
 }

@@ -13,8 +13,8 @@ use std::{
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use podlane_dataplane::{
-    PortId, VrfId, WorkerId,
-    counters::Counters,
+    DropReason, PortId, VrfId, WorkerId,
+    counters::{Counters, PortCounters},
     flow::{FlowTable, HashSeed},
     port::{
         Port,
@@ -263,6 +263,11 @@ pub(crate) fn ledger(reports: &[Report]) -> Counters {
     let mut total = Counters::default();
     reports.iter().for_each(|report| total.merge(&report.counters));
     total
+}
+
+/// What died, and of what.
+pub(crate) fn deaths(reports: &[Report]) -> Vec<(DropReason, u64)> {
+    ledger(reports).ports.iter().flat_map(PortCounters::reasons).collect()
 }
 
 fn frames_are_accounted_for(report: &Report) -> bool {

@@ -146,7 +146,8 @@ pub(crate) fn a_full_ring_leaves_the_rest_queued(subject: &dyn Subject) {
             specimen.port.transmit(&mut specimen.pool, &mut queue);
             assert_eq!(queue.len(), packets.len() - room, "a ring that is full took more");
             let bytes: usize = packets[room..].iter().map(Vec::len).sum();
-            assert_eq!(queue.waiting(specimen.pool.umem()).bytes, bytes as u64);
+            queue.recount(specimen.pool.umem());
+            assert_eq!(queue.waiting().bytes, bytes as u64);
         }
         None => assert!(queue.is_empty()),
     }
@@ -224,7 +225,8 @@ pub(crate) fn its_facts_are_honest(subject: &dyn Subject) {
             frame.request_checksum(34, 6).unwrap();
         }
         let mut queue = OutQueue::new(1);
-        queue.push(frame).unwrap();
+        let length = frame.len();
+        queue.push(frame, length).unwrap();
         specimen.send_all(&mut queue);
         assert_eq!(specimen.far.hears(), heard, "a checksum was asked for: {asks}");
     }
@@ -288,7 +290,8 @@ impl Specimen {
         let mut queue = OutQueue::new(packets.len());
         for packet in packets {
             let frame = self.pool.write_packet(packet).unwrap();
-            queue.push(frame).unwrap();
+            let length = frame.len();
+            queue.push(frame, length).unwrap();
         }
         queue
     }

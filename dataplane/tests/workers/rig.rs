@@ -101,7 +101,10 @@ impl Port for Socketlike {
 
     fn health(&mut self) -> Result<(), PortError> {
         let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("a thread knows what it cost");
-        self.costs.lock().expect("no test panics with it").push((Instant::now(), usage.user_time() + usage.system_time()));
+        self.costs
+            .lock()
+            .expect("no test panics with it")
+            .push((Instant::now(), usage.user_time() + usage.system_time()));
         Ok(())
     }
 

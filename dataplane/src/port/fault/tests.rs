@@ -44,7 +44,8 @@ impl Bench {
         let mut queue = OutQueue::new(usize::from(PACKETS));
         for number in 0..PACKETS {
             let frame = self.pool.write_packet(&[number; 60]).unwrap();
-            queue.push(frame).unwrap();
+            let length = frame.len();
+            queue.push(frame, length).unwrap();
         }
         let mut calls = 0;
         while calls == 0 || !queue.is_empty() || self.port.outstanding() {
@@ -149,7 +150,8 @@ fn a_checksum_is_finished_before_a_byte_is_spoilt_and_not_after() {
     let (mut good, spoilt) = (asking(), asking());
     bench.pool.umem().finish_checksum(&mut good);
     let mut queue = OutQueue::new(1);
-    queue.push(spoilt).unwrap();
+    let length = spoilt.len();
+    queue.push(spoilt, length).unwrap();
     bench.port.transmit(&mut bench.pool, &mut queue);
     let sent = bench.wire.receive().remove(0);
     assert_eq!(sent.iter().zip(good.bytes()).filter(|(spoilt, good)| spoilt != good).count(), 1);
@@ -189,7 +191,8 @@ proptest! {
         let (mut burst, mut queue) = (Burst::new(), OutQueue::new(200));
         bench.port.receive(&mut bench.pool, &mut burst);
         for frame in burst.drain() {
-            queue.push(frame).unwrap();
+            let length = frame.len();
+            queue.push(frame, length).unwrap();
         }
         bench.port.transmit(&mut bench.pool, &mut queue);
         prop_assert!(bench.wire.receive().len() <= room);

@@ -259,7 +259,8 @@ fn a_packet_waits_for_its_frame_and_a_long_one_that_finds_too_few_is_counted() {
 fn fill(queue: &mut OutQueue, pool: &mut FramePool, number: usize) {
     for _ in 0..number {
         let frame = pool.write_packet(&[9; 1500]).unwrap();
-        queue.push(frame).unwrap();
+        let length = frame.len();
+        queue.push(frame, length).unwrap();
     }
 }
 
