@@ -265,7 +265,7 @@ pub(crate) fn ledger(reports: &[Report]) -> Counters {
     total
 }
 
-/// What died, and of what.
+/// How many died of what. Pods join multicast groups while ports are still being attached: those to a port that is yet to come die.
 pub(crate) fn deaths(reports: &[Report]) -> Vec<(DropReason, u64)> {
     ledger(reports).ports.iter().flat_map(PortCounters::reasons).collect()
 }

@@ -11,11 +11,9 @@ use podlane_host::lab::skip;
 
 use crate::{
     bed::{Bed, Family, SOON, Setup, port},
-    talk::{connect, echo, pattern, receive_pieces, send_pieces, udp},
+    talk::{connect, echo, pattern, receive_all, send_while, udp, whole},
 };
 
-/// Bytes of the stream that outlasts five comings and goings.
-const STREAM: usize = 32 << 20;
 const THREE_PODS: Setup = Setup { queues: &[1, 1, 1], workers: 1, mtu: 1500, metadata: true, routed: false };
 
 #[test]
@@ -25,16 +23,21 @@ fn a_stream_goes_on_while_another_port_comes_and_goes() {
     }
     let mut bed = Bed::new(THREE_PODS);
     let (near, far) = connect(&bed, (0, 1), Family::V4).unwrap();
-    let sender = thread::spawn(move || send_pieces(near, STREAM));
-    let receiver = thread::spawn(move || receive_pieces(far, STREAM));
-    for _ in 0..5 {
-        bed.detach(2);
-        bed.attach(2);
-        echo(&bed, (2, 1), Family::V4, &[100]).unwrap();
-    }
-    assert!(!receiver.is_finished(), "the stream was too short to see any of it");
-    sender.join().unwrap().unwrap();
-    receiver.join().unwrap().unwrap();
+    let over = AtomicBool::new(false);
+    let until = Instant::now() + 3 * SOON;
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| send_while(near, |_| !over.load(Ordering::Relaxed) && Instant::now() < until));
+        let receiver = scope.spawn(|| receive_all(far));
+        let third = (0..5).try_for_each(|_| {
+            bed.detach(2);
+            bed.attach(2);
+            echo(&bed, (2, 1), Family::V4, &[100])
+        });
+        over.store(true, Ordering::Relaxed);
+        whole(sender.join().unwrap().unwrap(), receiver.join().unwrap().unwrap()).unwrap();
+        third.unwrap();
+    });
+    assert!(Instant::now() < until, "the stream ended before the last coming");
     bed.close();
 }
 

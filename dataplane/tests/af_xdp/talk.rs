@@ -67,34 +67,44 @@ pub(crate) fn connect(bed: &Bed, (from, to): (usize, usize), family: Family) -> 
     Ok((near, far))
 }
 
-/// Sends so many bytes over a new connection.
+/// Sends so many bytes, or a piece more, over a new connection.
 pub(crate) fn stream(bed: &Bed, ends: (usize, usize), family: Family, bytes: usize) -> io::Result<()> {
     let (near, far) = connect(bed, ends, family)?;
-    let sender = thread::spawn(move || send_pieces(near, bytes));
-    let received = receive_pieces(far, bytes);
-    sender.join().expect("a sender that only sends").and(received)
+    let sender = thread::spawn(move || send_while(near, |sent| sent < bytes));
+    let received = receive_all(far);
+    let sent = sender.join().expect("a sender that only sends")?;
+    whole(sent, received?)
 }
 
-/// Sends so many bytes of the pattern and ends the stream.
-pub(crate) fn send_pieces(mut stream: TcpStream, bytes: usize) -> io::Result<()> {
-    for start in (0..bytes).step_by(PIECE) {
-        stream.write_all(&pattern(start, PIECE.min(bytes - start)))?;
+/// Sends the pattern as long as it shall go on, ends the stream, and returns how many bytes it had.
+pub(crate) fn send_while(mut stream: TcpStream, go_on: impl Fn(usize) -> bool) -> io::Result<usize> {
+    let mut sent = 0;
+    while go_on(sent) {
+        stream.write_all(&pattern(sent, PIECE))?;
+        sent += PIECE;
     }
-    Ok(())
+    Ok(sent)
 }
 
-/// Receives so many bytes of the pattern, and then the stream's end.
-pub(crate) fn receive_pieces(mut stream: TcpStream, bytes: usize) -> io::Result<()> {
-    let mut room = vec![0; PIECE];
-    for start in (0..bytes).step_by(PIECE) {
-        let piece = &mut room[..PIECE.min(bytes - start)];
-        stream.read_exact(piece)?;
-        same(&pattern(start, piece.len()), piece)?;
+/// Receives the pattern until the stream ends, and returns how many bytes it had.
+pub(crate) fn receive_all(mut stream: TcpStream) -> io::Result<usize> {
+    let (mut room, mut received) = (vec![0; PIECE], 0);
+    loop {
+        let length = stream.read(&mut room)?;
+        if length == 0 {
+            return Ok(received);
+        }
+        same(&pattern(received, length), &room[..length])?;
+        received += length;
     }
-    match stream.read(&mut room)? {
-        0 => Ok(()),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the stream goes on after its end")),
+}
+
+/// Whether a stream ended where it was ended.
+pub(crate) fn whole(sent: usize, received: usize) -> io::Result<()> {
+    if sent == received {
+        return Ok(());
     }
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("of {sent} bytes {received} arrived")))
 }
 
 fn same(sent: &[u8], arrived: &[u8]) -> io::Result<()> {
