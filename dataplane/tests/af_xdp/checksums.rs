@@ -27,7 +27,7 @@ fn every_combination(metadata: bool, mtu: u16) {
             for (protocol, outcome) in
                 [("UDP", echo(&bed, (0, 1), family, &sizes)), ("TCP", stream(&bed, (0, 1), family, STREAM))]
             {
-                failures.extend(outcome.err().map(|error| format!("{way} {protocol} over IP{family:?}: {error}")));
+                failures.extend(outcome.err().map(|error| format!("{way} {protocol} over {family}: {error}")));
             }
         }
         for pod in &bed.pods {
