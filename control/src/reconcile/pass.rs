@@ -204,6 +204,14 @@ impl Reconciler {
                 self.retry.insert(name, again);
                 true
             }
+            Event::Unpinned { worker, core } => {
+                let what = format!(
+                    "worker {worker} could not be pinned to core {core}; see what holds it off (cpuset, taskset)"
+                );
+                tracing::warn!("{what}");
+                self.board.write(|facts| drop(facts.warnings.insert(format!("core of worker {worker}"), what)));
+                false
+            }
             Event::WorkerEnded { worker } => {
                 let what =
                     format!("worker {worker} ended by a defect; restart the daemon and report what the log says");

@@ -182,7 +182,7 @@ impl Program {
     #[must_use]
     pub const fn link_addresses(&self) -> [u8; 12] {
         let [_, next_hop, source] = self.words;
-        let first = next_hop & (1 << 48) - 1 | source << 48;
+        let first = (next_hop & ((1 << 48) - 1)) | source << 48;
         let [a, b, c, d, e, f, g, h] = first.to_le_bytes();
         let [i, j, k, l] = ((source >> 16) as u32).to_le_bytes();
         [a, b, c, d, e, f, g, h, i, j, k, l]

@@ -72,7 +72,6 @@ impl FlowWriter {
             entry.packets.store(0, Ordering::Relaxed);
             entry.bytes.store(0, Ordering::Relaxed);
             entry.seen.store(now, Ordering::Relaxed);
-            entry.born.store(now, Ordering::Relaxed);
         });
         let Some(lane) = self.table.claim_lane(hash, number) else {
             entry.write(0, |_| ());

@@ -204,10 +204,8 @@ impl Port for AfXdpPort {
     }
 
     fn transmit(&mut self, pool: &mut FramePool, queue: &mut OutQueue) {
-        for socket in &mut self.sockets {
-            if queue.is_empty() {
-                break;
-            }
+        // By one socket alone: by another one, a flow's packets could overtake each other.
+        if let Some(socket) = self.sockets.first_mut() {
             socket.transmit(pool, queue.frames());
         }
     }
@@ -256,7 +254,7 @@ impl Port for AfXdpPort {
                 rx_dropped: kernel.rx_dropped,
                 rx_ring_full: kernel.rx_ring_full,
                 fill_ring_empty: kernel.fill_ring_empty,
-                tx_invalid: kernel.tx_invalid,
+                tx_invalid: kernel.tx_invalid + kernel.unsendable,
                 refused: kernel.refused,
                 ..PortStatistics::default()
             });

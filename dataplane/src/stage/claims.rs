@@ -70,6 +70,14 @@ impl<'a> Message<'a> {
         solicitation.then(|| self.target())?
     }
 
+    /// Whether it is a router advertisement or a redirect: what RFC 6105 guards a link against.
+    #[must_use]
+    pub(super) fn speaks_as_router(&self) -> bool {
+        const ROUTER_ADVERTISEMENT: u8 = 134;
+        const REDIRECT: u8 = 137;
+        self.class == Class::Nd && matches!(self.body.first(), Some(&(ROUTER_ADVERTISEMENT | REDIRECT)))
+    }
+
     fn target(&self) -> Option<IpAddr> {
         let target = self.body.get(8..24)?.first_chunk::<16>()?;
         Some(Ipv6Addr::from(*target).into())

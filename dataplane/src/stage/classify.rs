@@ -14,7 +14,7 @@ use crate::{
     drops::DropReason,
     flow::{Class, FlowKey, FlowTable, Kind, Program, VlanField},
     ids::PortId,
-    stage::common,
+    stage::plain,
 };
 
 const ETHERNET: usize = 14;
@@ -46,9 +46,8 @@ pub fn classify(line: &mut Line, frames: &[Frame], umem: &Umem, port: PortId, lo
         let length = length_of(frame, umem);
         line.lengths[row] = length as u32;
         line.bytes += length as u64;
-        let common =
-            length <= longest && common::read(port, bytes, length, &mut line.keys[row], &mut line.layouts[row]);
-        if common {
+        let plain = length <= longest && plain::read(port, bytes, length, &mut line.keys[row], &mut line.layouts[row]);
+        if plain {
             line.hashes[row] = table.hash(&line.keys[row]);
             missing |= 1 << row;
             continue;

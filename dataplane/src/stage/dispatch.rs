@@ -108,7 +108,7 @@ impl Exits {
         let slot = self.slots.iter().position(|attached| attached.id == id)?;
         let mut attached = self.slots.swap_remove(slot);
         self.discard(&mut attached);
-        if let Some(moved) = self.slots.get(slot) {
+        if let Some(moved) = self.slots.get(slot).filter(|moved| !moved.dead) {
             let (id, finishes_checksums) = (moved.id, moved.port.facts().finishes_checksums);
             self.set(id, Exit::Here { slot: slot as u16, finishes_checksums });
         }
@@ -116,7 +116,9 @@ impl Exits {
         self.busy.clear();
         for slot in 0..self.slots.len() {
             self.slots[slot].marked = false;
-            self.mark(slot);
+            if !self.slots[slot].dead {
+                self.mark(slot);
+            }
         }
         Some(attached.port)
     }

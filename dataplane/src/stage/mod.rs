@@ -3,11 +3,11 @@
 pub mod apply;
 mod claims;
 pub mod classify;
-mod common;
 pub mod dispatch;
 mod finish;
 mod fragment;
 mod gateway;
 mod hop;
 pub mod lookup;
+mod plain;
 pub mod resolve;

@@ -186,14 +186,18 @@ impl<'a> Resolver<'a> {
     fn guard_address(&self, place: &Place<'_>) -> Result<(), DropReason> {
         let key = self.miss.key;
         if let Some((source, _)) = key.addresses()
-            && !place.port.may_send_from(source)
+            && (!place.port.may_send_from(source) || self.claims_anothers(place, source))
         {
             return Err(DropReason::SpoofedAddress);
         }
         if !matches!(key.kind().class, Class::Arp | Class::Nd) {
             return Ok(());
         }
-        if let Some(claim) = self.message().and_then(|message| message.claim()) {
+        let message = self.message();
+        if place.network.gateway.is_some() && message.is_some_and(|message| message.speaks_as_router()) {
+            return Err(DropReason::RogueRouter);
+        }
+        if let Some(claim) = message.and_then(|message| message.claim()) {
             let forged = !place.port.may_send_from(claim.address)
                 || claim.mac.is_some_and(|mac| place.port.mac.is_some_and(|stated| stated != mac))
                 || self.claims_anothers(place, claim.address);
@@ -272,7 +276,10 @@ impl<'a> Resolver<'a> {
         let member = network.member(egress).ok_or(DropReason::EgressGone)?;
         let tag = member.tag_edit(self.miss.key.vlan());
         let program = Program::route(egress, tag, member.mtu, next_hop, gateway.mac).depending_on(shard(&key));
-        Ok(Resolution { program, epoch, cacheable: true })
+        // The epoch vouches for what was read after it, and the neighbour told which epoch to read. If it moved meanwhile, the
+        // next packet learns where to.
+        let cacheable = self.neighbour(number, network, hop) == Some(next_hop);
+        Ok(Resolution { program, epoch, cacheable })
     }
 
     fn to_group(&self, place: &Place<'_>, gateway: Option<&Gateway>) -> Result<Resolution, DropReason> {

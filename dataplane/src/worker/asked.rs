@@ -35,6 +35,12 @@ impl Default for Asked {
 }
 
 impl Asked {
+    /// Makes room: forgets what has not been wanted for long.
+    pub fn tidy(&self, now: u32) {
+        let old = |_: &[u64; 3], _: u64, seen: u32| now.wrapping_sub(seen) >= FORGOTTEN;
+        self.questions.forget(0..self.questions.slots(), old, |_| ());
+    }
+
     /// A packet wants this next hop, and it is not known.
     pub fn wanted(&self, hop: &[u64; 3], now: u32) -> Advice {
         let (count, last) = match self.questions.lookup(hop) {

@@ -102,6 +102,13 @@ pub enum Event {
         /// Why.
         error: PortError,
     },
+    /// The worker runs, but the kernel did not let it have its core.
+    Unpinned {
+        /// Which.
+        worker: WorkerId,
+        /// The core it should be on.
+        core: usize,
+    },
     /// The worker's thread ended without being told to.
     WorkerEnded {
         /// Which.

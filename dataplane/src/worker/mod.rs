@@ -215,9 +215,12 @@ impl Worker {
 
     /// Turns until told to stop.
     pub fn run(mut self) {
-        let _reported = ReportEnd { events: self.events.clone(), worker: self.id, armed: true };
-        if let Some(core) = self.config.core {
-            core_affinity::set_for_current(core_affinity::CoreId { id: core });
+        let mut report = ReportEnd { events: self.events.clone(), worker: self.id, armed: true };
+        if let Some(core) = self.config.core
+            && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
+        {
+            // Without a control side there is no one to tell, and it works, if slowly.
+            let _ = self.events.try_send(Event::Unpinned { worker: self.id, core });
         }
         let mut last_work = Instant::now();
         while self.obey() {
@@ -235,7 +238,7 @@ impl Worker {
             }
         }
         self.leave();
-        core::mem::forget(_reported);
+        report.armed = false;
     }
 
     /// Carries out what was asked. Returns whether to go on.
@@ -243,6 +246,7 @@ impl Worker {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Tables(tables, back) => {
+                    self.exits.limits.make_room(tables.networks.len());
                     let former = core::mem::replace(&mut self.tables, tables);
                     // Nobody waits for them: then they are freed here, once, after all.
                     let _ = back.send(former);

@@ -45,7 +45,7 @@ impl Worker {
         }
         if now.wrapping_sub(self.upkeep.health) >= HEALTH {
             self.upkeep.health = now;
-            self.look_after_devices();
+            self.look_after_devices(now);
         }
     }
 
@@ -78,7 +78,8 @@ impl Worker {
         self.upkeep.stations = if self.upkeep.stations + count >= slots { 0 } else { self.upkeep.stations + count };
     }
 
-    fn look_after_devices(&mut self) {
+    fn look_after_devices(&mut self, now: u32) {
+        self.exits.limits.asked.tidy(now);
         use nix::sys::resource::{UsageWho, getrusage};
         if let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) {
             self.pace.preempted = usage.involuntary_context_switches().unsigned_abs();
@@ -88,7 +89,11 @@ impl Worker {
             if attached.dead {
                 continue;
             }
-            if let Err(error) = attached.port.health() {
+            // A port whose fill ring ran dry when no frame was free hears nothing that would have it settled.
+            let health = attached.port.health();
+            self.exits.mark(slot);
+            let attached = &self.exits.slots[slot];
+            if let Err(error) = health {
                 super::report_death(&self.events, self.id, attached.id, error);
                 self.exits.kill(slot);
             }

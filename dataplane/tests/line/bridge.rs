@@ -308,3 +308,22 @@ fn what_waits_for_a_port_that_is_taken_away_is_dropped_by_name() {
     bed.turn();
     assert_eq!(bed.moved(), [received(RED, 5), dropped(DropReason::PortRemoved, 5)]);
 }
+
+#[test]
+fn a_full_flow_table_forwards_what_it_cannot_remember_and_counts_it() {
+    let mut bed = TestBed::new(three_stated_ports());
+    let flows: u16 = 2000;
+    for port in 0..flows {
+        let mut packet = udp4(A, B);
+        packet[34..36].copy_from_slice(&port.to_be_bytes());
+        bed.receive(RED, packet);
+        if port % 32 == 31 {
+            bed.turn();
+        }
+    }
+    bed.turn();
+    let counters = bed.counters();
+    assert_eq!((counters.sent(), counters.lost()), (u64::from(flows), 0));
+    assert_eq!(counters.uncached, u64::from(flows) - bed.shared.flows.used() as u64);
+    assert!(counters.uncached > 0, "the table is smaller than the flows");
+}

@@ -137,3 +137,24 @@ fn a_port_whose_table_is_taken_away_closes_at_once() {
     bed.publish(tables);
     dies(&mut bed, BLUE, udp4(B, C), DropReason::PortClosed);
 }
+
+#[test]
+fn an_unstated_port_may_not_send_from_what_another_states_nor_from_the_gateway() {
+    let strange_port = PortId(9);
+    let mut bed = TestBed::new(three_pods().port(strange_port, 1, PortTable::default()));
+    let strange = Host { mac: STRANGER.mac, ..B };
+    dies(&mut bed, strange_port, udp4(strange, C), DropReason::SpoofedAddress);
+    dies(&mut bed, strange_port, udp6(strange, C), DropReason::SpoofedAddress);
+    let as_gateway = Host { mac: STRANGER.mac, ..gateway(1) };
+    dies(&mut bed, strange_port, udp4(as_gateway, C), DropReason::SpoofedAddress);
+}
+
+#[test]
+fn a_pod_may_not_advertise_itself_as_a_router() {
+    let mut bed = TestBed::new(three_pods());
+    for kind in [134, 137] {
+        let mut packet = solicitation(B, C.v6);
+        packet[54] = kind;
+        dies(&mut bed, BLUE, packet, DropReason::RogueRouter);
+    }
+}

@@ -151,7 +151,7 @@ fn a_trunk_with_an_untagged_network_serves_both() {
             1,
         ),
     );
-    let hello = |mac: MacAddr| udp4(A.at(mac), B.at(BROADCAST));
+    let hello = |mac: MacAddr| udp4(B.at(mac), A.at(BROADCAST));
     bed.receive(TRUNK, hello(B.mac));
     bed.turn();
     assert_eq!(bed.moved(), [received(TRUNK, 1), sent(RED, 1)]);

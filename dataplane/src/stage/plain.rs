@@ -16,7 +16,7 @@ const IPV6: u16 = 40;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Reads a common packet of `length` bytes, of which `bytes` are the first segment, into its row. Returns whether it was one.
+/// Reads a plain packet of `length` bytes, of which `bytes` are the first segment, into its row. Returns whether it was one.
 #[inline]
 pub(super) fn read(port: PortId, bytes: &[u8], length: usize, key: &mut FlowKey, layout: &mut Layout) -> bool {
     // The EtherType, and the version and header length of IP behind it.
@@ -97,7 +97,7 @@ mod tests {
     use crate::stage::classify::key_of;
 
     proptest! {
-        /// What the short way takes, the long way takes, and reads the same. Bytes are bent around a common packet, since noise
+        /// What the short way takes, the long way takes, and reads the same. Bytes are bent around a plain packet, since noise
         /// is hardly ever one.
         #[test]
         fn both_ways_read_the_same(
