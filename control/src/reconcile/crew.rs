@@ -1,7 +1,7 @@
 //! The workers as the reconciler speaks to them: ask all, wait a bounded time, go on.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use podlane_dataplane::port::Port;
@@ -50,7 +50,8 @@ impl Workers {
     /// # Errors
     /// A worker does not answer; the others have the new tables.
     pub fn publish(&self, tables: &Arc<Tables>) -> Result<(), Silent> {
-        self.ask_all(|back| Command::Tables(Arc::clone(tables), back)).map(drop)
+        let former = self.ask_all(|back| Command::Tables(Arc::clone(tables), back));
+        former.into_iter().try_for_each(|former| former.map(drop))
     }
 
     /// Copies of all ledgers.
@@ -58,7 +59,7 @@ impl Workers {
     /// # Errors
     /// A worker does not answer.
     pub fn reports(&self) -> Result<Vec<Report>, Silent> {
-        self.ask_all(Command::Report)
+        self.ask_all(Command::Report).into_iter().collect()
     }
 
     /// Borrows up to `frames` frames of each worker.
@@ -90,20 +91,22 @@ impl Workers {
     /// Gives a port's ends to their workers, and tells the others where to send.
     ///
     /// # Errors
-    /// A worker has ended.
+    /// A worker does not answer; the others have their ends.
     pub fn attach(&self, id: PortId, ends: Ends) -> Result<(), Silent> {
         // Workers without an end of their own send by the first one that has.
         let first = ends.first().map(|(worker, _)| *worker);
         let mut ends = ends;
+        let mut outcome = Ok(());
         for worker in self.numbers() {
             let own = ends.iter().position(|(owner, _)| *owner == worker).map(|at| ends.swap_remove(at).1);
-            match (own, first) {
-                (Some(end), _) => self.tell(worker, Command::Attach(id, end))?,
-                (None, Some(first)) => self.tell(worker, Command::AttachRemote(id, first))?,
-                (None, None) => {}
-            }
+            let told = match (own, first) {
+                (Some(end), _) => self.tell(worker, Command::Attach(id, end)),
+                (None, Some(first)) => self.tell(worker, Command::AttachRemote(id, first)),
+                (None, None) => Ok(()),
+            };
+            outcome = outcome.and(told);
         }
-        Ok(())
+        outcome
     }
 
     /// Takes a port away from every worker and closes its ends.
@@ -112,9 +115,16 @@ impl Workers {
     /// A worker does not answer; its end of the port is lost with it.
     pub fn detach(&self, id: PortId) -> Result<(), Silent> {
         // First all stop sending to it, then it is closed.
-        let ends = self.ask_all(|back| Command::Detach(id, back))?;
-        let ends = self.numbers().zip(ends).filter_map(|(worker, end)| Some((worker, end?)));
-        self.close(ends.collect())
+        let mut outcome = Ok(());
+        let mut ends = Ends::new();
+        for (worker, end) in self.numbers().zip(self.ask_all(|back| Command::Detach(id, back))) {
+            match end {
+                Ok(end) => ends.extend(end.map(|end| (worker, end))),
+                Err(silent) => outcome = outcome.and(Err(silent)),
+            }
+        }
+        let closed = self.close(ends);
+        outcome.and(closed)
     }
 
     /// Closes ends that no worker serves.
@@ -122,12 +132,15 @@ impl Workers {
     /// # Errors
     /// A worker does not answer; its end is lost with it.
     pub fn close(&self, ends: Ends) -> Result<(), Silent> {
+        let mut outcome = Ok(());
         for (worker, end) in ends {
-            let mut pool = self.ask(worker, |back| Command::Lend(0, back))?;
-            end.close(&mut pool);
-            self.tell(worker, Command::Absorb(pool))?;
+            let closed = self.ask(worker, |back| Command::Lend(0, back)).and_then(|mut pool| {
+                end.close(&mut pool);
+                self.tell(worker, Command::Absorb(pool))
+            });
+            outcome = outcome.and(closed);
         }
-        Ok(())
+        outcome
     }
 
     fn numbers(&self) -> impl Iterator<Item = WorkerId> + use<> {
@@ -141,21 +154,20 @@ impl Workers {
     fn ask<T>(&self, worker: WorkerId, command: impl FnOnce(Sender<T>) -> Command) -> Result<T, Silent> {
         let (send, back) = bounded(1);
         self.tell(worker, command(send))?;
-        wait(worker, &back)
+        back.recv_timeout(PATIENCE).map_err(|_| Silent { worker })
     }
 
-    /// Asks all at once, then waits for each.
-    fn ask_all<T>(&self, command: impl Fn(Sender<T>) -> Command) -> Result<Vec<T>, Silent> {
-        let mut answers = Vec::new();
-        for worker in self.numbers() {
+    /// Asks all at once, then waits for all together: one that fails keeps nothing from the others.
+    fn ask_all<T>(&self, command: impl Fn(Sender<T>) -> Command) -> Vec<Result<T, Silent>> {
+        let ask = |worker| {
             let (send, back) = bounded(1);
-            self.tell(worker, command(send))?;
-            answers.push((worker, back));
-        }
-        answers.iter().map(|(worker, back)| wait(*worker, back)).collect()
+            (worker, self.tell(worker, command(send)).map(|()| back))
+        };
+        let asked: Vec<_> = self.numbers().map(ask).collect();
+        let deadline = Instant::now() + PATIENCE;
+        let answer = |(worker, back): (WorkerId, Result<Receiver<T>, Silent>)| {
+            back.and_then(|back| back.recv_deadline(deadline).map_err(|_| Silent { worker }))
+        };
+        asked.into_iter().map(answer).collect()
     }
-}
-
-fn wait<T>(worker: WorkerId, back: &Receiver<T>) -> Result<T, Silent> {
-    back.recv_timeout(PATIENCE).map_err(|_| Silent { worker })
 }

@@ -3,9 +3,9 @@
 //! The only way in: one bounded channel a worker, looked at once a turn. What takes long (opening and closing sockets,
 //! freeing tables) is done on the control side, before a command is sent or with what a reply brings back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 
 use podlane_rings::FramePool;
 
@@ -19,6 +19,9 @@ use crate::{
 
 /// Commands that may wait for a worker.
 const DEPTH: usize = 64;
+
+/// How long a full channel is waited for: a worker that takes no command for so long is stuck.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A thing to do between two turns.
 pub enum Command {
@@ -132,17 +135,13 @@ impl Line {
     }
 
     /// Sends a command and wakes the worker. Waits while the channel is full, which a turning worker never lets
-    /// last.
+    /// last, for two seconds at most.
     ///
     /// # Errors
-    /// The command comes back: the worker has ended.
+    /// The command comes back: the worker has ended, or turns no more.
     pub fn send(&self, command: Command) -> Result<(), Box<Command>> {
-        let sent = match self.sender.try_send(command) {
-            Err(TrySendError::Full(command)) => self.sender.send(command).map_err(|error| Box::new(error.0)),
-            Err(TrySendError::Disconnected(command)) => Err(Box::new(command)),
-            Ok(()) => Ok(()),
-        };
+        let sent = self.sender.send_timeout(command, PATIENCE);
         self.bell.ring();
-        sent
+        sent.map_err(|unsent| Box::new(unsent.into_inner()))
     }
 }

@@ -143,7 +143,8 @@ impl Crew {
         Ok(crew)
     }
 
-    /// Ends all workers and waits for them. Ports are closed, frames are home.
+    /// Ends all workers and waits for them, without a bound: their memory may not go before they do, so a worker that is
+    /// stuck holds up the end. Ports are closed, frames are home.
     pub fn stop(&mut self) {
         for line in &self.lines {
             // A worker that has ended needs no telling.
