@@ -7,7 +7,7 @@ use podlane_api::{
     Port, PortLedger, Ports, Refusal, Reply, Request, Status, Traffic, Worker, nearest,
 };
 use podlane_dataplane::counters::{Counters as Numbers, PortCounters, SWITCH};
-use podlane_dataplane::flow::{Class, FlowRecord, Op, TagEdit};
+use podlane_dataplane::flow::{Class, FlowKey, FlowRecord, Op, TagEdit};
 use podlane_dataplane::port::{PortFacts, PortMode, PortStatistics};
 use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::{NetworkId, PortId};
@@ -114,39 +114,46 @@ impl Answers {
         if let Some(name) = query.port.as_deref().filter(|name| !ports.contains_key(*name)) {
             return Err(Refusal::UnknownPort { name: name.to_owned(), nearest: near(name, ports.keys()) });
         }
-        let mut matched = 0;
-        let records = self.engine.shared().flows.records(usize::MAX, |_| true);
+        let numbers = self.engine.numbers();
+        let port = query.port.as_deref().and_then(|name| ports.get_key_value(name)).map(|(name, _)| numbers.port(name));
+        let in_network = |key: &FlowKey| {
+            let is = |wanted| self.network_of(key).is_some_and(|network| network.as_str() == wanted);
+            query.network.as_deref().is_none_or(is)
+        };
+        let by_port = |flow: &FlowRecord| {
+            port.is_none_or(|port| flow.key.port() == port || (carried(flow) && flow.program.egress() == port))
+        };
+        let mut records = self.engine.shared().flows.records(usize::MAX, in_network);
+        records.retain(by_port);
+        let matched = records.len() as u64;
+        // The busiest first: that is what one looks for. A full table holds millions; only what is shown is sorted and named.
+        let packets = |flow: &FlowRecord| core::cmp::Reverse(flow.packets);
+        if query.limit < records.len() {
+            records.select_nth_unstable_by_key(query.limit, packets);
+            records.truncate(query.limit);
+        }
+        records.sort_by_key(packets);
         let now = self.engine.began().elapsed().as_millis() as u32;
-        let wanted = records.iter().map(|record| self.flow(record, now)).filter(|flow| {
-            query.network.as_deref().is_none_or(|name| flow.network == name)
-                && query
-                    .port
-                    .as_deref()
-                    .is_none_or(|name| flow.in_port == name || flow.out_port.as_deref() == Some(name))
-        });
-        let mut flows: Vec<Flow> = wanted.inspect(|_| matched += 1).collect();
-        // The busiest first: that is what one looks for.
-        flows.sort_by_key(|flow| core::cmp::Reverse(flow.packets));
-        flows.truncate(query.limit);
-        Ok(Flows { matched, flows })
+        Ok(Flows { matched, flows: records.iter().map(|record| self.flow(record, now)).collect() })
+    }
+
+    /// The network a flow came in by.
+    fn network_of(&self, key: &FlowKey) -> Option<&Name> {
+        let membership = &self.engine.desired().ports.get(self.engine.numbers().port_name(key.port())?)?.membership;
+        let tagged = key.vlan().id().and_then(desired::VlanId::new).map(|id| membership.tagged.get(&id));
+        tagged.unwrap_or(membership.untagged.as_ref())
     }
 
     fn flow(&self, record: &FlowRecord, now: u32) -> Flow {
         let (key, program) = (&record.key, &record.program);
         let numbers = self.engine.numbers();
-        let in_port = numbers.port_name(key.port());
-        let network = in_port.and_then(|name| self.engine.desired().ports.get(name)).and_then(|port| {
-            let tagged = key.vlan().id().and_then(desired::VlanId::new).map(|id| port.membership.tagged.get(&id));
-            tagged.unwrap_or(port.membership.untagged.as_ref())
-        });
-        let carried = matches!(program.op(), Op::Bridge | Op::Route);
         let addresses = key.addresses();
         let ports = (matches!(key.kind().protocol, 6 | 17 | 132)).then(|| key.ports());
         let name = |name: Option<&Name>| name.map(ToString::to_string).unwrap_or_default();
         Flow {
-            network: name(network),
-            in_port: name(in_port),
-            out_port: carried.then(|| name(numbers.port_name(program.egress()))),
+            network: name(self.network_of(key)),
+            in_port: name(numbers.port_name(key.port())),
+            out_port: carried(record).then(|| name(numbers.port_name(program.egress()))),
             src_mac: MacAddr(key.source_mac().0),
             dst_mac: MacAddr(key.destination_mac().0),
             ethertype: key.kind().ethertype,
@@ -250,6 +257,11 @@ impl Answer for Answers {
             Request::Counters => Reply::Counters(self.counters()?),
         })
     }
+}
+
+/// Whether a flow's packets leave by the port its program names.
+fn carried(flow: &FlowRecord) -> bool {
+    matches!(flow.program.op(), Op::Bridge | Op::Route)
 }
 
 fn merged(reports: &[Report]) -> Numbers {
