@@ -8,13 +8,17 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use podlane_host::{HostError, Link, LinkEvents, Links, Netns, NetnsError, NetnsId};
 use thiserror::Error;
 
 use crate::desired::{self, Attachment, Desired};
+
+/// Between two looks at least: while links come and go by the hundred, each is not worth a listing of all.
+const APART: Duration = Duration::from_millis(20);
 
 /// Why a device cannot be attached to.
 #[derive(Debug, Error)]
@@ -60,6 +64,7 @@ pub(super) struct Found<'w> {
 /// All namespaces of interest, by the path that names them; none is the daemon's own.
 pub(super) struct World {
     places: BTreeMap<Option<PathBuf>, Result<Place, PlaceError>>,
+    looked: Option<Instant>,
 }
 
 /// One namespace, held open.
@@ -90,16 +95,20 @@ impl World {
             Attachment::Device(device) => Some(device.netns.clone()),
             Attachment::Replay(_) => None,
         });
-        Self { places: devices.map(|netns| (netns, Err(PlaceError::Unseen))).collect() }
+        Self { places: devices.map(|netns| (netns, Err(PlaceError::Unseen))).collect(), looked: None }
     }
 
-    /// Brings the picture up to date.
+    /// Brings the picture up to date, after a pause if the last look was just now.
     pub(super) fn look(&mut self) {
+        if let Some(looked) = self.looked {
+            thread::sleep(APART.saturating_sub(looked.elapsed()));
+        }
         for (path, place) in &mut self.places {
             if let Err(error) = refresh(path.as_ref(), place) {
                 *place = Err(error);
             }
         }
+        self.looked = Some(Instant::now());
     }
 
     /// Waits until some namespace announces a change, at most so long. Returns whether one did.
