@@ -46,6 +46,6 @@ pub struct Flow {
     pub bytes: u64,
     /// Milliseconds since its last packet.
     pub idle_ms: u64,
-    /// What is done with its packets: `switch`, `route`, or `drop: ` and the reason's name.
+    /// What is done with its packets: `bridge` or `route to` a MAC address, each with what becomes of the tag.
     pub action: String,
 }

@@ -4,8 +4,9 @@
 //!   Desired --> Engine::start --> workers (closed)
 //!                   |
 //!                   +--> reconciler thread: every link event, port death, or quarter second
-//!                            for each port: absent -> wait | there -> open, attach | died, gone -> detach
+//!                            for each port: absent -> wait | there -> open | died, gone -> detach
 //!                            something changed? -> compile -> publish to every worker -> acknowledged
+//!                            what was opened -> handed to the workers: its tables are in force already
 //! ```
 //!
 //! The reconciler alone opens, closes and publishes. It never holds a worker up: what takes long happens here, and a

@@ -10,15 +10,16 @@ use podlane_api::PortState;
 use podlane_dataplane::Generation;
 use podlane_dataplane::port::PortError;
 use podlane_dataplane::worker::command::Event;
+use thiserror::Error;
 
 use super::board::{Board, Fate};
 use super::chain;
 use super::cores::Cores;
-use super::crew::{Ends, Workers};
+use super::crew::{Ends, Silent, Workers};
 use super::open::{OpenDevice, OpenError, Opened, Opener, spans_frames};
 use super::pins::Pins;
 use super::world::{Missing, World};
-use crate::compile::{Attached, Numbers, compile};
+use crate::compile::{Attached, Numbers, Unsatisfied, compile};
 use crate::desired::{Attachment, Desired, Name};
 
 /// A pass at least this often: paths of network namespaces announce nothing.
@@ -43,6 +44,15 @@ pub(super) struct Up {
     ends: Ends,
     attached: Attached,
     fate: Fate,
+}
+
+/// Why the tables in force are not those that should be.
+#[derive(Debug, Error)]
+enum Unpublished {
+    #[error(transparent)]
+    Compile(#[from] Unsatisfied),
+    #[error(transparent)]
+    Workers(#[from] Silent),
 }
 
 /// When a port that is not up is tried again.
@@ -313,8 +323,8 @@ impl Reconciler {
         let attached = self.up.iter().map(|(name, up)| (name.clone(), up.attached)).collect();
         let generation = Generation(self.generation);
         let outcome = compile(&self.desired, &self.numbers, &attached, generation)
-            .map_err(|error| error.to_string())
-            .and_then(|tables| self.workers.publish(&Arc::new(tables)).map_err(|error| error.to_string()));
+            .map_err(Unpublished::from)
+            .and_then(|tables| Ok(self.workers.publish(&Arc::new(tables))?));
         self.behind = outcome.is_err();
         if outcome.is_ok() {
             self.hand_out();
@@ -327,7 +337,7 @@ impl Reconciler {
             }
             Err(error) => {
                 tracing::error!(%error, "tables not in force");
-                facts.warnings.insert("tables".to_owned(), error);
+                facts.warnings.insert("tables".to_owned(), error.to_string());
             }
         });
     }

@@ -67,7 +67,7 @@ pub struct WorkerConfig {
 /// Why workers cannot start.
 #[derive(Debug, Error)]
 pub enum WorkerError {
-    /// No thread, file descriptor or epoll instance to be had.
+    /// No thread or file descriptor to be had.
     #[error("worker {worker} cannot start: {source}; raise the limits on threads and open files (ulimit -u, -n)")]
     Resources {
         /// Which.
