@@ -2,7 +2,7 @@
 //!
 //! It stands for a device in tests of a whole switch, and shows what a switch did to a capture. The input is read and checked
 //! whole when the port is opened, so a broken file is an error of the configuration and not of a running worker; the
-//! output is written by a thread of its own (see [`recorder`]).
+//! output is written by a thread of its own (see `recorder.rs`).
 
 mod capture;
 mod recorder;
