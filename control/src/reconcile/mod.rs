@@ -110,6 +110,7 @@ impl Engine {
             workers: workers.clone(),
             pins,
             happened,
+            set_aside: Default::default(),
             stopped,
             world: World::of(&desired),
             cores: Cores::of(&desired),

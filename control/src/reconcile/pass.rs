@@ -1,6 +1,6 @@
 //! The reconciler's loop: one pass brings the world as near to what is desired as it can be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -70,6 +70,8 @@ pub(super) struct Reconciler {
     pub(super) workers: Workers,
     pub(super) pins: Option<Pins>,
     pub(super) happened: Receiver<Event>,
+    /// What happened and was set aside while a port was taken away.
+    pub(super) set_aside: VecDeque<Event>,
     pub(super) stopped: Receiver<()>,
     pub(super) world: World,
     pub(super) cores: Cores,
@@ -112,7 +114,7 @@ impl Reconciler {
 
     fn pass(&mut self) {
         let mut changed = self.behind;
-        while let Ok(event) = self.happened.try_recv() {
+        while let Some(event) = self.set_aside.pop_front().or_else(|| self.happened.try_recv().ok()) {
             changed |= self.heed(event);
         }
         self.world.look();
@@ -282,9 +284,13 @@ impl Reconciler {
     }
 
     fn take_away(&mut self, name: &Name) {
-        if let Some(up) = self.up.remove(name) {
-            dismantle(&self.workers, &self.numbers, name, up);
-        }
+        let Some(up) = self.up.remove(name) else { return };
+        dismantle(&self.workers, &self.numbers, name, up);
+        // Its workers have let go of it, so all they had to say of its end has been said. It must not reach the port that comes
+        // after it under the same number.
+        let gone = self.numbers.port(name);
+        self.set_aside.extend(self.happened.try_iter());
+        self.set_aside.retain(|event| !matches!(event, &Event::PortDied { port, .. } if port == gone));
     }
 
     /// Takes all ports away, many at once: each costs the kernel two grace periods, which pass for all of them together.
