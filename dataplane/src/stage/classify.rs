@@ -35,7 +35,7 @@ const SCTP: u8 = 132;
 const EXTENSIONS: usize = 8;
 
 /// Reads the headers of a burst that came in by `port`. `longest` is the longest frame the port takes, bytes.
-#[inline(never)] // registers of its own: inlined into the turn, a third of the loop was spills (bench line)
+#[inline(never)] // registers of its own: inlined into the turn, its loop kept spilling them to the stack
 pub fn classify(line: &mut Line, frames: &[Frame], umem: &Umem, port: PortId, longest: usize, table: &FlowTable) {
     let frames = &frames[..frames.len().min(BURST)];
     line.rows = frames.len();

@@ -11,8 +11,8 @@ use crate::{
     worker::{handoff::Peers, limits::Limits},
 };
 
-/// Frames that may wait for one port: two of its bursts at the default ring size, so that a slow port delays its own
-/// packets and no one else's.
+/// Frames that may wait for one port, beyond what its ring took: so that a slow port delays its own packets and keeps a bounded share of
+/// the worker's frames. Chosen, not measured.
 pub const QUEUE_BOUND: usize = 1024;
 
 /// Where a port's exit is, seen from one worker.
