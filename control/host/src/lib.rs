@@ -1,6 +1,6 @@
-//! Network namespaces, links, addresses, routes, offload switches and link events of the host.
+//! Network namespaces, links, addresses, routes, offload switches and link events of the host, and how deep its cores may sleep.
 //!
-//! Everything goes over netlink and a few system calls, so neither the demo, the daemon nor a test
+//! Everything of the network goes over netlink and a few system calls, so neither the demo, the daemon nor a test
 //! needs a program that a bare host lacks. Calls are synchronous and bounded: the kernel answers
 //! most requests before `send` returns, and where it does not, [`HostError::TimedOut`] says what
 //! was waited for. The one wait that cannot be bounded from here is the kernel's own rtnl lock,
@@ -10,6 +10,7 @@
 //! Netns ──open_in──> Links       make, find, change and delete links; addresses; offloads
 //!       └─open_in──> LinkEvents  which link changed or went
 //! lab::Lab           pods made of all of these, for tests and the demo
+//! WakeLimit          how long one core may take to wake, while it is held
 //! ```
 //!
 //! A socket belongs to the namespace it was opened in for as long as it lives, so a [`Links`] or a
@@ -26,6 +27,7 @@ mod make;
 mod netlink;
 mod netns;
 mod sysctl;
+mod wake_latency;
 
 pub use addresses::LinkAddress;
 pub use error::{HostError, KernelSays};
@@ -36,3 +38,4 @@ pub use links::Links;
 pub use make::{Veth, VethPeer};
 pub use netns::{Netns, NetnsError, NetnsId, Pinned, unpin};
 pub use sysctl::sysctl;
+pub use wake_latency::{WakeLatency, WakeLatencyError, WakeLimit};

@@ -1,7 +1,8 @@
 //! `podlane-perf idle`: what a switch without traffic costs, and how late its first packet is.
 //!
 //! The same worker is measured sleeping and spinning, in turns; the first packet's lateness is what sleeping adds. Sleep
-//! is tried for after each silence, so silences are longer than any spin.
+//! is tried for after each silence, so silences are longer than any spin. The sleeping one is measured twice: with its core
+//! free to halt, and kept awake; and beside it a bare thread, whose wake-up is what no way of sleeping can avoid.
 
 use std::{
     fs,
@@ -13,10 +14,11 @@ use std::{
 
 use hdrhistogram::Histogram;
 use podlane_dataplane::worker::idle::Poll;
+use podlane_host::{WakeLatency, WakeLimit};
 
 use crate::{
     bed::Bed,
-    cores,
+    cores::{self, Cores},
     load::{LoadError, probe::Probe, traffic::Traffic},
     machine::Origin,
     report::Report,
@@ -24,6 +26,7 @@ use crate::{
     series::{Check, Series, Target},
     subject::{
         podlane::{attach_pair, tables},
+        sleeper::Sleeper,
         switch::{FRAMES, Switch},
     },
 };
@@ -35,7 +38,10 @@ const CPU: Target = Target::AtMost(2.0);
 const LATE: Target = Target::AtMost(100.0);
 
 /// The worker's thread, as the crew names it.
-const THREAD: &str = "podlane-w0";
+const WORKER: &str = "podlane-w0";
+
+/// What is told of latencies.
+const QUANTILES: [&str; 3] = ["p50", "p99", "max"];
 
 /// The longest latency that is told apart, nanoseconds: more than the probe waits.
 const LONGEST_NS: u64 = 1_000_000_000;
@@ -52,71 +58,185 @@ pub struct Plan {
     pub silence: Duration,
 }
 
-/// What one round found of one way to poll.
+/// What waits for something to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiter {
+    /// A worker, for a packet.
+    Worker(Poll),
+    /// A bare thread, for an event.
+    Thread,
+}
+
+/// One thing that is measured in turns with the others.
+#[derive(Clone, Copy)]
+struct Way {
+    name: &'static str,
+    waiter: Waiter,
+    /// Whether the switch's core is kept from halting meanwhile.
+    awake: bool,
+}
+
+const ADAPTIVE: Way = Way { name: "adaptive", waiter: Waiter::Worker(Poll::Adaptive), awake: false };
+const KEPT_AWAKE: Way = Way { name: "adaptive, core kept awake", awake: true, ..ADAPTIVE };
+const BUSY: Way = Way { name: "busy", waiter: Waiter::Worker(Poll::Busy), awake: false };
+const THREAD: Way = Way { name: "bare thread", waiter: Waiter::Thread, awake: false };
+const THREAD_KEPT_AWAKE: Way = Way { name: "bare thread, core kept awake", awake: true, ..THREAD };
+
+/// In the order of [`Found`].
+const WAYS: [Way; 5] = [ADAPTIVE, KEPT_AWAKE, BUSY, THREAD, THREAD_KEPT_AWAKE];
+
+/// What one round found of one way.
 struct Round {
-    /// Per cent of a core.
+    /// Per cent of a core, of a worker that sleeps.
     cpu: f64,
-    /// Microseconds, of each first packet: half, 99 in 100, all were faster.
+    /// Microseconds, of each first packet or event: half, 99 in 100, all were faster.
     latency: [f64; 3],
 }
 
-/// Measures an idle worker that sleeps, and one that spins.
+/// The rounds of one way, or why there are none.
+type Rounds = Result<Vec<Round>, String>;
+
+/// The rounds of each way.
+struct Found([Rounds; 5]);
+
+/// Measures an idle worker that sleeps, on a core that may halt and on one kept awake, and one that spins; and beside
+/// them a thread that does nothing but sleep.
 ///
 /// # Errors
 /// [`RunError`]; nothing is left behind.
 pub fn run(terms: &Terms<'_>, plan: Plan) -> Result<Report, RunError> {
     let origin = Origin::here();
-    let mut rounds = [Vec::new(), Vec::new()];
+    // Whether a core can be kept awake here at all. It also lifts what a killed run may have left.
+    let limit = WakeLimit::hold(Cores::of_this_process()?.switch, WakeLatency::AWAKE).and_then(WakeLimit::release);
+    let unable = limit.err().map(|error| error.to_string());
+    let mut found = WAYS.map(|way| unable.clone().filter(|_| way.awake).map_or(Ok(Vec::new()), Err));
     for round in 1..=terms.rounds {
-        for (found, (poll, name)) in rounds.iter_mut().zip([(Poll::Adaptive, "adaptive"), (Poll::Busy, "busy")]) {
-            (terms.progress)(&format!("round {round} of {}: {name} polling", terms.rounds));
-            found.push(measure(&Bed::lay()?, poll, terms, plan)?);
+        for (way, rounds) in WAYS.iter().zip(&mut found) {
+            let Ok(rounds) = rounds else { continue };
+            (terms.progress)(&format!("round {round} of {}: {}", terms.rounds, way.name));
+            rounds.push(measure(way, terms, plan)?);
         }
     }
-    let [adaptive, busy] = &rounds;
-    let cpu = Series::new("CPU of an idle worker, adaptive", "%", adaptive.iter().map(|round| round.cpu).collect());
-    let mut series = vec![cpu.clone()];
-    let mut checks = vec![Check::new(cpu, CPU)];
-    for (at, quantile) in ["p50", "p99", "max"].into_iter().enumerate() {
-        let of = |rounds: &[Round]| rounds.iter().map(|round| round.latency[at]).collect::<Vec<_>>();
-        let (asleep, awake) = (of(adaptive), of(busy));
-        let late = asleep.iter().zip(&awake).map(|(asleep, awake)| asleep - awake).collect();
-        series.push(Series::new(format!("first packet {quantile}, adaptive"), "us", asleep));
-        series.push(Series::new(format!("first packet {quantile}, busy"), "us", awake));
-        checks.push(Check::new(Series::new(format!("late by {quantile}"), "us", late), LATE));
-    }
+    let (series, checks) = Found(found).told();
     let title = "an idle switch, and the first packet after silence, one way, veth to veth";
     Ok(Report { title, origin, rounds: terms.rounds, series, checks })
 }
 
-fn measure(bed: &Bed, poll: Poll, terms: &Terms<'_>, plan: Plan) -> Result<Round, RunError> {
+impl Found {
+    fn told(&self) -> (Vec<Series>, Vec<Check>) {
+        let Self([adaptive, kept, busy, thread, thread_kept]) = self;
+        let (mut series, mut checks) = (Vec::new(), Vec::new());
+        for (way, rounds) in [(ADAPTIVE, adaptive), (KEPT_AWAKE, kept)] {
+            let cpu = gather(format!("CPU of an idle worker, {}", way.name), "%", rounds, |round| round.cpu);
+            series.push(cpu.clone());
+            checks.push(Check::new(cpu, CPU));
+        }
+        let mut late = Vec::new();
+        for (at, quantile) in QUANTILES.into_iter().enumerate() {
+            let of = |what: &str, way: Way, rounds| {
+                gather(format!("{what} {quantile}, {}", way.name), "us", rounds, |round| round.latency[at])
+            };
+            let first = [(ADAPTIVE, adaptive), (KEPT_AWAKE, kept), (BUSY, busy)]
+                .map(|(way, rounds)| of("first packet", way, rounds));
+            let woken =
+                [(THREAD, thread), (THREAD_KEPT_AWAKE, thread_kept)].map(|(way, rounds)| of("wake-up", way, rounds));
+            for (way, asleep) in [(KEPT_AWAKE, &first[1]), (ADAPTIVE, &first[0])] {
+                let later = later(format!("late by {quantile}, {}", way.name), asleep, &first[2]);
+                checks.push(Check::new(later.clone(), LATE));
+                late.push(later);
+            }
+            series.extend(first);
+            series.extend(woken);
+        }
+        // Where the time goes: near 1, what makes the first packet late is waking the core.
+        let (mine, bare) = (&late[1], gather(String::new(), "us", thread, |round| round.latency[0]));
+        series.push(Series::new("late by p50, adaptive / bare thread's wake-up", "", mine.over(&bare)));
+        (series, checks)
+    }
+}
+
+/// One number of each round.
+fn gather(name: String, unit: &'static str, rounds: &Rounds, number: impl Fn(&Round) -> f64) -> Series {
+    match rounds {
+        Ok(rounds) => Series::new(name, unit, rounds.iter().map(number).collect()),
+        Err(why) => Series::skipped(name, unit, why.clone()),
+    }
+}
+
+/// By how much one is later than another, round by round.
+fn later(name: String, asleep: &Series, awake: &Series) -> Series {
+    match &asleep.skipped {
+        Some(why) => Series::skipped(name, asleep.unit, why.clone()),
+        None => {
+            let late = asleep.samples.iter().zip(&awake.samples).map(|(asleep, awake)| asleep - awake);
+            Series::new(name, asleep.unit, late.collect())
+        }
+    }
+}
+
+/// One round of one way. The limit on the core ends with it, however it ends.
+fn measure(way: &Way, terms: &Terms<'_>, plan: Plan) -> Result<Round, RunError> {
+    let core = Cores::of_this_process()?.switch;
+    let limit = way.awake.then(|| WakeLimit::hold(core, WakeLatency::AWAKE)).transpose()?;
+    let round = match way.waiter {
+        Waiter::Worker(poll) => first_packets(&Bed::lay()?, poll, terms, plan),
+        Waiter::Thread => wake_ups(terms, plan),
+    }?;
+    limit.map_or(Ok(()), WakeLimit::release)?;
+    Ok(round)
+}
+
+/// What a worker makes of packets after silence.
+fn first_packets(bed: &Bed, poll: Poll, terms: &Terms<'_>, plan: Plan) -> Result<Round, RunError> {
     let traffic = Traffic::bridged(1);
     let mut switch = Switch::start(bed.cores.switch, poll, NonZero::new(FRAMES).unwrap_or(NonZero::<u32>::MIN))?;
     attach_pair(&mut switch, bed)?;
     switch.publish(tables(traffic))?;
     let mut probe = Probe::open(bed)?;
-    // A thread of its own, so that the pin ends with it.
-    let found = std::thread::scope(|scope| {
-        let probing = scope.spawn(|| {
-            cores::pin(bed.cores.load);
-            let packet = traffic.packet();
-            // The flow is opened; what is measured afterwards is a hit.
-            probe.cross(&packet)?;
-            let cpu = cpu_share(terms)?;
-            let mut histogram = Histogram::<u64>::new_with_max(LONGEST_NS, 3)?;
-            for _ in 0..plan.packets {
-                pause(plan.silence, terms)?;
-                let took = probe.cross(&packet)?.ok_or(LoadError::Silent { patience: Duration::from_millis(500) })?;
-                histogram.saturating_record(took.as_nanos() as u64);
-            }
-            let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-            Ok(Round { cpu, latency: [at(0.5), at(0.99), at(1.0)] })
-        });
-        probing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    let found = on_the_loads_core(bed.cores, || {
+        let packet = traffic.packet();
+        // The flow is opened; what is measured afterwards is a hit.
+        probe.cross(&packet)?;
+        // That a spinning worker uses all of its core need not be measured.
+        let cpu = if poll == Poll::Adaptive { cpu_share(terms)? } else { 100.0 };
+        Ok(Round { cpu, latency: latencies(terms, plan, || Ok(probe.cross(&packet)?))? })
     });
     drop(probe);
     switch.stop()?;
     found
+}
+
+/// What a bare thread makes of events after silence.
+fn wake_ups(terms: &Terms<'_>, plan: Plan) -> Result<Round, RunError> {
+    let cores = Cores::of_this_process()?;
+    let sleeper = Sleeper::start(cores.switch)?;
+    on_the_loads_core(cores, || Ok(Round { cpu: 0.0, latency: latencies(terms, plan, || Ok(sleeper.wake()))? }))
+}
+
+/// Does this on the load's core, in a thread of its own, so that the pin ends with it.
+fn on_the_loads_core<T: Send>(cores: Cores, work: impl FnOnce() -> Result<T, RunError> + Send) -> Result<T, RunError> {
+    std::thread::scope(|scope| {
+        let working = scope.spawn(|| {
+            cores::pin(cores.load);
+            work()
+        });
+        working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// How long each first one took, by [`QUANTILES`], microseconds.
+fn latencies(
+    terms: &Terms<'_>,
+    plan: Plan,
+    mut first: impl FnMut() -> Result<Option<Duration>, RunError>,
+) -> Result<[f64; 3], RunError> {
+    let mut histogram = Histogram::<u64>::new_with_max(LONGEST_NS, 3)?;
+    for _ in 0..plan.packets {
+        pause(plan.silence, terms)?;
+        let took = first()?.ok_or(LoadError::Silent { patience: Duration::from_millis(500) })?;
+        histogram.saturating_record(took.as_nanos() as u64);
+    }
+    Ok([0.5, 0.99, 1.0].map(|quantile| histogram.value_at_quantile(quantile) as f64 / 1e3))
 }
 
 /// Per cent of a core the worker uses while nothing happens.
@@ -137,7 +257,7 @@ fn worker_clock() -> Result<PathBuf, RunError> {
         let task = task.map_err(failed)?.path();
         // A thread may end while it is looked at.
         let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
-        if name.trim_end() == THREAD {
+        if name.trim_end() == WORKER {
             return Ok(task.join("schedstat"));
         }
     }

@@ -60,6 +60,12 @@ pub enum RunError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// There are too few cores.
+    #[error(transparent)]
+    Cores(#[from] crate::cores::CoresError),
+    /// A core cannot be kept awake, or stays so.
+    #[error(transparent)]
+    WakeLatency(#[from] podlane_host::WakeLatencyError),
     /// The limit on open files cannot be raised.
     #[error("{ports} ports need {wanted} open files, and the limit cannot be raised: {source}; raise it (ulimit -n)")]
     Files {

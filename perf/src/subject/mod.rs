@@ -8,6 +8,7 @@ pub mod drain;
 pub mod end;
 pub mod podlane;
 mod poller;
+pub mod sleeper;
 pub mod switch;
 pub mod testpmd;
 
