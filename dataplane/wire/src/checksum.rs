@@ -247,6 +247,17 @@ pub fn verify_icmpv4(message: &[u8]) -> Result<(), Malformed> {
     }
 }
 
+/// Checks a whole IGMP message, which has no pseudo-header.
+///
+/// # Errors
+/// [`Malformed::IgmpBadChecksum`].
+pub fn verify_igmp(message: &[u8]) -> Result<(), Malformed> {
+    match sum(message).is_valid() {
+        true => Ok(()),
+        false => Err(Malformed::IgmpBadChecksum),
+    }
+}
+
 /// Checks a whole ICMPv6 message.
 ///
 /// # Errors

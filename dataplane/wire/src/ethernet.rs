@@ -13,6 +13,8 @@ use core::fmt;
 pub struct EtherType(pub u16);
 
 impl EtherType {
+    /// A whole Ethernet frame, inside a tunnel that can carry others (RFC 1701, RFC 8926).
+    pub const ETHERNET: Self = Self(0x6558);
     /// IPv4 (RFC 894).
     pub const IPV4: Self = Self(0x0800);
     /// ARP (RFC 826).

@@ -1,4 +1,4 @@
-//! ICMPv6 (RFC 4443): echo, errors, and the envelope of neighbour discovery, which has its own file.
+//! ICMPv6 (RFC 4443): echo, errors, and the envelope of neighbour and listener discovery, which have their own files.
 
 use crate::emit::{NoRoom, room};
 use crate::field::{be16, be32, bytes, put, put16};
@@ -22,6 +22,12 @@ impl Icmpv6Type {
     pub const ECHO_REQUEST: Self = Self(128);
     /// Answer to an echo request.
     pub const ECHO_REPLY: Self = Self(129);
+    /// Multicast listener discovery: who listens?
+    pub const LISTENER_QUERY: Self = Self(130);
+    /// Multicast listener discovery: this station does (version 1).
+    pub const LISTENER_REPORT: Self = Self(131);
+    /// Multicast listener discovery: this station does no more (version 1).
+    pub const LISTENER_DONE: Self = Self(132);
     /// Neighbour discovery: is there a router?
     pub const ROUTER_SOLICITATION: Self = Self(133);
     /// Neighbour discovery: here is one.
@@ -32,6 +38,8 @@ impl Icmpv6Type {
     pub const NEIGHBOUR_ADVERTISEMENT: Self = Self(136);
     /// Neighbour discovery: another first hop is better.
     pub const REDIRECT: Self = Self(137);
+    /// Multicast listener discovery: all that this station listens to (version 2).
+    pub const LISTENER_REPORT_V2: Self = Self(143);
 
     /// Whether this is an error: all types below 128 are (RFC 4443, section 2.1).
     #[inline]
@@ -52,6 +60,13 @@ impl Icmpv6Type {
     #[must_use]
     pub const fn is_neighbour_discovery(self) -> bool {
         matches!(self.0, 133..=137)
+    }
+
+    /// Whether this is multicast listener discovery.
+    #[inline]
+    #[must_use]
+    pub const fn is_listener_discovery(self) -> bool {
+        matches!(self.0, 130..=132 | 143)
     }
 }
 

@@ -90,8 +90,23 @@ malformed! {
     NdMulticastTarget = "nd_multicast_target", "A neighbour discovery message is about a multicast address.";
     NdBadOption = "nd_bad_option", "A neighbour discovery option has an impossible length.";
 
+    IgmpTruncated = "igmp_truncated", "The packet ends inside an IGMP message.";
+    IgmpBadQueryLength = "igmp_bad_query_length", "An IGMP query is longer than version 2 makes it and shorter than version 3 does.";
+    IgmpNotAGroup = "igmp_not_a_group", "An IGMP message is about an address that is no multicast group.";
+    IgmpBadRecord = "igmp_bad_record", "An IGMP report ends inside one of its group records.";
+    IgmpBadChecksum = "igmp_bad_checksum", "The IGMP checksum is wrong.";
+    MldTruncated = "mld_truncated", "The packet ends inside a multicast listener discovery message.";
+    MldBadHopLimit = "mld_bad_hop_limit", "A multicast listener discovery message has a hop limit other than 1.";
+    MldBadQueryLength = "mld_bad_query_length", "A multicast listener query is longer than version 1 makes it and shorter than version 2 does.";
+    MldNotAGroup = "mld_not_a_group", "A multicast listener discovery message is about an address that is no multicast group.";
+    MldBadRecord = "mld_bad_record", "A multicast listener report ends inside one of its address records.";
+
     VxlanHeaderTruncated = "vxlan_header_truncated", "The datagram ends inside a VXLAN header.";
     VxlanNoNetwork = "vxlan_no_network", "The VXLAN header does not say that its network identifier is valid.";
+
+    GeneveHeaderTruncated = "geneve_header_truncated", "The datagram ends inside a Geneve header or its options.";
+    GeneveBadVersion = "geneve_bad_version", "The Geneve header has a version other than 0.";
+    GeneveBadOption = "geneve_bad_option", "A Geneve option is longer than the options it stands in.";
 }
 
 impl Malformed {

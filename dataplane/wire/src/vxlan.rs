@@ -44,6 +44,14 @@ impl<'a> Vxlan<'a> {
         be32::<4, _>(self.header) >> 8
     }
 
+    /// Whether anything but the valid flag and the network identifier is set. RFC 7348, section 5 has a receiver ignore
+    /// that; extensions such as group policy and GPE put meaning there, so a receiver that knows none may refuse.
+    #[inline]
+    #[must_use]
+    pub const fn has_reserved_bits(&self) -> bool {
+        be32::<0, _>(self.header) != u32::from_be_bytes([NETWORK_VALID, 0, 0, 0]) || self.header[7] != 0
+    }
+
     /// The header as a value.
     #[must_use]
     pub const fn header(&self) -> VxlanHeader {
@@ -86,5 +94,16 @@ mod tests {
         assert_eq!(emitted, [8, 0, 0, 0, 0x12, 0x34, 0x56, 0]);
         assert_eq!(Vxlan::parse(&[0xf7, 0, 0, 0, 0, 0, 1, 0]), Err(Malformed::VxlanNoNetwork));
         assert_eq!(Vxlan::parse(&datagram[..7]), Err(Malformed::VxlanHeaderTruncated));
+    }
+
+    #[test]
+    fn each_reserved_bit_is_told_and_no_other() {
+        let plain = [8, 0, 0, 0, 0xff, 0xff, 0xff, 0];
+        assert!(Vxlan::parse(&plain).is_ok_and(|(vxlan, _)| !vxlan.has_reserved_bits()));
+        for bit in (0..64).filter(|bit| !(32..56).contains(bit) && *bit != 4) {
+            let mut header = plain;
+            header[bit / 8] |= 0x80 >> (bit % 8);
+            assert!(Vxlan::parse(&header).is_ok_and(|(vxlan, _)| vxlan.has_reserved_bits()), "bit {bit}");
+        }
     }
 }
