@@ -178,7 +178,6 @@ fn failed(core: usize, file: &Path, source: io::Error) -> WakeLatencyError {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test without its files has failed")]
 mod tests {
     use super::*;
 

@@ -13,7 +13,7 @@ use super::table::{At, Entry, Table};
 use super::value::{FilePath, SocketPath, WrittenPrefix};
 use crate::desired::{
     Daemon, DeviceName, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, MacAddr, Mode, Mtu, Name, Poll,
-    Queues, RingSize, VlanId, Xdp,
+    Queues, RingSize, VlanId, WakeLatency, Xdp,
 };
 
 /// The whole file.
@@ -31,6 +31,7 @@ pub(super) struct WorkersTable {
     pub(super) subject: String,
     pub(super) cores: Entry<Vec<At<usize>>>,
     pub(super) poll: Poll,
+    pub(super) wake_latency: Option<WakeLatency>,
     pub(super) frames: At<FrameCount>,
     pub(super) frame_bytes: FrameBytes,
 }
@@ -123,6 +124,7 @@ fn workers(root: &Table<'_>) -> WorkersTable {
         subject: table.subject().to_owned(),
         cores: table.need_list("cores"),
         poll: table.get_or("poll", defaults::POLL).value,
+        wake_latency: table.get("wake_latency_us").into_value(),
         frames: table.get_or("frames", defaults::FRAMES),
         frame_bytes: table.get_or("frame_bytes", defaults::FRAME_BYTES).value,
     };

@@ -11,7 +11,7 @@ use toml::de::{DeInteger, DeValue};
 
 use crate::desired::{
     DeviceName, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Gateway, MacAddr, Mode, Mtu, Name, Poll, Queues,
-    Ratio, RingSize, VlanId, Xdp,
+    Ratio, RingSize, VlanId, WakeLatency, Xdp,
 };
 use podlane_api::{MAX_SOCKET_PATH, PortKind};
 
@@ -122,6 +122,16 @@ impl FromValue for u64 {
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {
         integer(value)
+    }
+}
+
+impl FromValue for WakeLatency {
+    fn must_be() -> Cow<'static, str> {
+        between("a whole number of microseconds", Self::BOUNDS)
+    }
+
+    fn from_value(value: &DeValue<'_>) -> Option<Self> {
+        integer(value).and_then(Self::new)
     }
 }
 

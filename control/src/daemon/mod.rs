@@ -8,6 +8,7 @@
 mod answers;
 mod rights;
 mod server;
+mod wake;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use server::Server;
 
 use crate::desired::Desired;
 use crate::reconcile::{Engine, StartError};
+use wake::WakeLimits;
 
 /// What can answer the questions of a socket.
 pub trait Answer: Send + Sync {
@@ -65,6 +67,8 @@ pub struct Daemon {
     /// None when nobody is to ask over a socket. Before what it answers from, so that it is dropped first.
     server: Option<Server>,
     answers: Arc<Answers>,
+    /// Behind the workers that it is for, so that it is lifted when they have ended.
+    _wake: WakeLimits,
 }
 
 impl Daemon {
@@ -76,6 +80,7 @@ impl Daemon {
         rights::check(&desired)?;
         // The socket next: its lock is what tells two daemons apart before they touch anything else.
         let listener = socket.map(Listener::bind).transpose()?;
+        let wake = WakeLimits::hold(&desired.workers);
         let answers = Arc::new(Answers::new(Engine::start(desired)?));
         let serve = |listener: Listener| {
             let socket = listener.socket().to_owned();
@@ -83,7 +88,7 @@ impl Daemon {
             Server::start(listener, answer).map_err(|source| DaemonError::Server { socket, source })
         };
         let server = listener.map(serve).transpose()?;
-        Ok(Self { server, answers })
+        Ok(Self { server, answers, _wake: wake })
     }
 
     /// The ports, by name.

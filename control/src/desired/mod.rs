@@ -17,6 +17,7 @@ use std::time::Duration;
 pub use name::{DeviceName, Name};
 pub use network::{FloodLimit, Network, Route, Target};
 pub use podlane_api::{Gateway, MacAddr, Poll};
+pub use podlane_host::WakeLatency;
 pub use port::{Attachment, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, VlanId, Xdp};
 pub use prefix::Prefix;
 pub use size::{FlowCapacity, FrameBytes, FrameCount, LEAST_FILL, Mtu, RingSize};
@@ -56,6 +57,8 @@ pub struct Workers {
     pub cores: Vec<usize>,
     /// What a worker does when idle.
     pub poll: Poll,
+    /// How long their cores may take to wake; none leaves that to the kernel.
+    pub wake_latency: Option<WakeLatency>,
     /// Packet buffers of each worker.
     pub frames: FrameCount,
     /// The size of each.

@@ -36,6 +36,31 @@ fn sigterm_leaves_nothing_behind() {
 }
 
 #[test]
+fn the_workers_core_is_kept_awake_until_the_end_and_after_a_kill_until_the_next_end() {
+    let test = "the_workers_core_is_kept_awake_until_the_end";
+    let file = format!("/sys/devices/system/cpu/cpu{}/power/pm_qos_resume_latency_us", Node::core());
+    let limit = || fs::read_to_string(&file).map(|limit| limit.trim().to_owned());
+    if !matches!(limit().as_deref(), Ok("0")) || !Path::new("/sys/devices/system/cpu/cpu0/cpuidle").exists() {
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: {file} is missing or has a limit already, or no cpuidle");
+        return;
+    }
+    let Some(mut node) = Node::new(test) else { return };
+    let _red = node.pod("red", 2);
+    let workers = format!("cores = [{}]\nframes = 8192\nwake_latency_us = 0\n", Node::core());
+    node.configure_with(&workers, &format!("{BLUE}{}", port("red")));
+    let daemon = node.start();
+    assert_eq!(limit().unwrap(), "n/a", "{}", daemon.log());
+    daemon.terminate();
+    assert_eq!(limit().unwrap(), "0");
+
+    node.start().kill();
+    assert_eq!(limit().unwrap(), "n/a");
+    node.start().terminate();
+    assert_eq!(limit().unwrap(), "0");
+    node.assert_clean(&["red"]);
+}
+
+#[test]
 fn sigterm_is_obeyed_before_the_ports_are_up() {
     let Some(mut node) = Node::new("sigterm_is_obeyed_before") else { return };
     let names: Vec<String> = (0..20).map(|at| format!("pod{at}")).collect();

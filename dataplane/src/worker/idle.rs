@@ -1,10 +1,13 @@
 //! What a worker does when there is nothing to do: spin for a while, then sleep until a ring or a bell wakes it.
 //!
-//! Sleeping is one `poll` on every socket and on the worker's bell, so a packet ends it at once: the first packet after idleness is
-//! late by one wake-up (about 30 us across cores in a guest, several times that if the core was halted: perf/results), not by a timer. Refused: napping with a growing timeout, which is
-//! either late or busy; and a standing epoll set, because a socket that somebody waits on takes a lock and looks for
-//! sleepers with every packet it sends: that was 8 % of a busy worker's core (podlane-perf veth). A `poll` puts the worker
-//! on the sockets' lists only while it sleeps.
+//! Sleeping is one `poll` on every socket and on the worker's bell, so a packet ends it at once: the first packet after
+//! idleness is late by one wake-up, not by a timer. What a wake-up costs is the core's affair: little where the core
+//! stayed awake, several times that where it was halted (`podlane-perf idle` measures both, beside a thread that does
+//! nothing but sleep; docs/decisions/0015-wake-latency.md).
+//!
+//! Refused: napping with a growing timeout, which is either late or busy; and a standing epoll set, because a socket that
+//! somebody waits on takes a lock and looks for sleepers with every packet it sends: that was 8 % of a busy worker's
+//! core (podlane-perf veth). A `poll` puts the worker on the sockets' lists only while it sleeps.
 
 use std::{os::fd::AsFd, time::Duration};
 
@@ -23,7 +26,8 @@ pub enum Poll {
     Busy,
 }
 
-/// How long a worker looks for more before it sleeps. Longer than the wake-up of a core that is not halted, so that a request and its reply meet an awake worker.
+/// How long a worker looks for more before it sleeps. Longer than the wake-up of a core that is not halted, so that a
+/// request and its reply meet an awake worker.
 pub const SPIN: Duration = Duration::from_micros(60);
 
 /// The longest sleep: ageing and health checks go on.

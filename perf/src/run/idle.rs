@@ -77,10 +77,10 @@ struct Way {
 }
 
 const ADAPTIVE: Way = Way { name: "adaptive", waiter: Waiter::Worker(Poll::Adaptive), awake: false };
-const KEPT_AWAKE: Way = Way { name: "adaptive, core kept awake", awake: true, ..ADAPTIVE };
+const KEPT_AWAKE: Way = Way { name: "kept awake", awake: true, ..ADAPTIVE };
 const BUSY: Way = Way { name: "busy", waiter: Waiter::Worker(Poll::Busy), awake: false };
 const THREAD: Way = Way { name: "bare thread", waiter: Waiter::Thread, awake: false };
-const THREAD_KEPT_AWAKE: Way = Way { name: "bare thread, core kept awake", awake: true, ..THREAD };
+const THREAD_KEPT_AWAKE: Way = Way { name: "bare thread, kept awake", awake: true, ..THREAD };
 
 /// In the order of [`Found`].
 const WAYS: [Way; 5] = [ADAPTIVE, KEPT_AWAKE, BUSY, THREAD, THREAD_KEPT_AWAKE];

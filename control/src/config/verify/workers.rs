@@ -38,7 +38,13 @@ pub(super) fn verify(
         let mistake = Mistake::TooFewFrames { frames: table.frames.value, ports, needed };
         findings.add(table.frames.at, &table.subject, mistake);
     }
-    Workers { cores, poll: table.poll, frames: table.frames.value, frame_bytes: table.frame_bytes }
+    Workers {
+        cores,
+        poll: table.poll,
+        wake_latency: table.wake_latency,
+        frames: table.frames.value,
+        frame_bytes: table.frame_bytes,
+    }
 }
 
 /// How many ports share a worker's frames, and how many the one with the most queues takes at least. `all` counts as one
