@@ -22,6 +22,12 @@ struct Stated {
     target: Ipv4Addr,
 }
 
+impl Stated {
+    fn is_announcement(&self) -> bool {
+        self.operation == ArpOperation::Request && self.sender.0 == self.target
+    }
+}
+
 fn read(frame: &Frame<'_>) -> Result<Stated, Quiet> {
     let packet = ArpPacket::new_checked(frame.payload()).map_err(|_| Quiet::Malformed)?;
     let ArpRepr::EthernetIpv4 { operation, source_hardware_addr, source_protocol_addr, target_protocol_addr, .. } =
@@ -69,17 +75,36 @@ pub(super) fn learned(frame: &Frame<'_>) -> Option<(IpAddr, MacAddr)> {
     known.then_some((address.into(), MacAddr(mac.0)))
 }
 
+/// The sender's binding, when the packet is there to state it: a reply, or an announcement, which may have the form of
+/// a request (RFC 5227, section 2.3).
+pub(super) fn heard(frame: &Frame<'_>) -> Option<(IpAddr, MacAddr)> {
+    let stated = read(frame).ok()?;
+    let (address, mac) = stated.sender;
+    (stated.operation == ArpOperation::Reply || stated.is_announcement()).then_some((address.into(), MacAddr(mac.0)))
+}
+
+/// Whether a station tells everyone about its own address and asks for nothing.
+pub(super) fn is_announcement(frame: &Frame<'_>) -> bool {
+    read(frame).is_ok_and(|stated| stated.is_announcement())
+}
+
 /// Asks everyone for the address of `target`.
 pub(super) fn request(gateway: &Gateway<'_>, target: Ipv4Addr, out: &mut [u8]) -> Result<Reply, Quiet> {
+    let from = gateway.ipv4_towards(target).ok_or(Quiet::NoAddress)?;
+    let to = EthernetAddress::BROADCAST;
+    ask(Draft { gateway, to, out }, from, target)
+}
+
+/// Asks for the address of `target`; from `0.0.0.0`, a probe.
+pub(super) fn ask(draft: Draft<'_, '_>, from: Ipv4Addr, target: Ipv4Addr) -> Result<Reply, Quiet> {
     let request = ArpRepr::EthernetIpv4 {
         operation: ArpOperation::Request,
-        source_hardware_addr: ethernet(gateway.mac),
-        source_protocol_addr: gateway.ipv4_towards(target).ok_or(Quiet::NoAddress)?,
+        source_hardware_addr: ethernet(draft.gateway.mac),
+        source_protocol_addr: from,
         target_hardware_addr: EthernetAddress([0; 6]),
         target_protocol_addr: target,
     };
-    let to = EthernetAddress::BROADCAST;
-    write(Draft { gateway, to, out }, &request, Kind::Request)
+    write(draft, &request, Kind::Request)
 }
 
 fn write(draft: Draft<'_, '_>, packet: &ArpRepr, kind: Kind) -> Result<Reply, Quiet> {

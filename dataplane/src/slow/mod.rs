@@ -11,11 +11,16 @@
 //! malformed one gets no answer, and nothing here panics.
 
 mod arp;
+mod clamp;
 mod error;
 mod icmp;
 pub mod limit;
+mod membership;
 mod ndp;
 mod packet;
+mod path_mtu;
+mod proxy;
+mod underlay;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,8 +28,13 @@ use podlane_wire::MacAddr;
 use smoltcp::wire::{EthernetProtocol, Icmpv6Message, IpProtocol};
 use thiserror::Error;
 
+pub use clamp::clamp_mss;
 pub use error::Problem;
 use limit::Kind;
+pub use membership::{Snooped, always_flooded, membership};
+pub use path_mtu::{TooBigNews, too_big_news};
+pub use proxy::proxy_answer;
+pub use underlay::{Asker, heard, seek};
 
 /// The switch's own place in one network.
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +177,26 @@ pub enum Quiet {
 /// # Errors
 /// Why nothing was written to `out`.
 pub fn answer(gateway: &Gateway<'_>, frame: &[u8], out: &mut [u8]) -> Result<Reply, Quiet> {
+    answer_as(Role::Router, gateway, frame, out)
+}
+
+/// As [`answer`], for addresses behind which nothing is routed, such as a VTEP's: its neighbour advertisements do not
+/// say that a router speaks, for which others might take it (RFC 4861, section 6.3.4).
+///
+/// # Errors
+/// Why nothing was written to `out`.
+pub fn answer_as_host(own: &Gateway<'_>, frame: &[u8], out: &mut [u8]) -> Result<Reply, Quiet> {
+    answer_as(Role::Host, own, frame, out)
+}
+
+/// What the speaker is to its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Router,
+    Host,
+}
+
+fn answer_as(role: Role, gateway: &Gateway<'_>, frame: &[u8], out: &mut [u8]) -> Result<Reply, Quiet> {
     let frame = packet::frame(frame)?;
     if frame.dst_addr() != packet::ethernet(gateway.mac) && !frame.dst_addr().is_multicast() {
         return Err(Quiet::NotOurs);
@@ -177,7 +207,7 @@ pub fn answer(gateway: &Gateway<'_>, frame: &[u8], out: &mut [u8]) -> Result<Rep
         EthernetProtocol::Ipv6 => {
             let received = packet::ipv6(frame.payload())?;
             if asks_for_neighbour(received.next_header(), received.payload()) {
-                ndp::answer(gateway, &frame, &received, out)
+                ndp::answer((gateway, role), &frame, &received, out)
             } else {
                 icmp::answer_v6(gateway, &frame, &received, out)
             }

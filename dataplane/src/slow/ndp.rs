@@ -1,8 +1,8 @@
 //! Neighbour discovery for IPv6 (RFC 4861, section 7; RFC 4862, section 5.4 for duplicate address detection).
 //!
-//! The gateway solicits, and it advertises when solicited; as a router, it says so in every advertisement. A message
-//! counts only when it passes all checks of sections 7.1.1 and 7.1.2, hop limit 255 first: that is what keeps
-//! neighbour discovery from being forged from beyond the link.
+//! The gateway solicits, and it advertises when solicited; as a router, it says so in every advertisement, and what
+//! speaks for a host does not. A message counts only when it passes all checks of sections 7.1.1 and 7.1.2, hop limit
+//! 255 first: that is what keeps neighbour discovery from being forged from beyond the link.
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -16,7 +16,7 @@ use smoltcp::{
 };
 
 use super::{
-    Gateway, Quiet, Reply,
+    Gateway, Quiet, Reply, Role,
     limit::Kind,
     packet::{self, Draft, Frame, ethernet},
 };
@@ -69,9 +69,9 @@ fn is_sender(frame: &Frame<'_>, stated: RawHardwareAddress) -> bool {
     stated.as_bytes() == frame.src_addr().as_bytes()
 }
 
-/// Answers a solicitation for an address of the gateway (RFC 4861, section 7.2.4).
+/// Answers a solicitation for an address of the gateway (RFC 4861, section 7.2.4), as the router or the host it is.
 pub(super) fn answer(
-    gateway: &Gateway<'_>,
+    (gateway, role): (&Gateway<'_>, Role),
     frame: &Frame<'_>,
     received: &Ipv6Packet<&[u8]>,
     out: &mut [u8],
@@ -84,7 +84,10 @@ pub(super) fn answer(
     if stated.is_some_and(|stated| !is_sender(frame, stated)) {
         return Err(Quiet::Forged);
     }
-    let always = NdiscNeighborFlags::ROUTER | NdiscNeighborFlags::OVERRIDE;
+    let always = match role {
+        Role::Router => NdiscNeighborFlags::ROUTER | NdiscNeighborFlags::OVERRIDE,
+        Role::Host => NdiscNeighborFlags::OVERRIDE,
+    };
     let (to, destination, flags) = if source.is_unspecified() {
         let all = EthernetAddress(MacAddr::of_ipv6_multicast(ALL_NODES).octets());
         (all, ALL_NODES, always)
@@ -99,33 +102,77 @@ pub(super) fn answer(
     Ok(Reply { len, kind: Kind::Neighbour })
 }
 
+/// What a valid advertisement is about, and the link-layer address it states (RFC 4861, section 7.1.2).
+fn advertised<'a>(
+    packet: &Ipv6Packet<&[u8]>,
+    message: &NdiscRepr<'a>,
+) -> Option<(Ipv6Addr, NdiscNeighborFlags, Option<RawHardwareAddress>)> {
+    let &NdiscRepr::NeighborAdvert { flags, target_addr, lladdr } = message else {
+        return None;
+    };
+    // What goes to a group was not solicited.
+    let lies = packet.dst_addr().is_multicast() && flags.contains(NdiscNeighborFlags::SOLICITED);
+    (!lies).then_some((target_addr, flags, lladdr))
+}
+
 /// The binding a solicitation states of its source, or an advertisement of its target.
 pub(super) fn learned(frame: &Frame<'_>) -> Option<(IpAddr, MacAddr)> {
     let packet = packet::ipv6(frame.payload()).ok()?;
-    let (address, stated) = match read(&packet).ok()? {
+    let message = read(&packet).ok()?;
+    let (address, stated) = match message {
         NdiscRepr::NeighborSolicit { .. } => {
             let (_, stated) = solicitation(&packet).ok()?;
             (packet.src_addr(), stated?)
         }
-        NdiscRepr::NeighborAdvert { flags, target_addr, lladdr } => {
-            // RFC 4861, section 7.1.2: what goes to a group was not solicited.
-            if packet.dst_addr().is_multicast() && flags.contains(NdiscNeighborFlags::SOLICITED) {
-                return None;
-            }
-            (target_addr, lladdr?)
+        _ => {
+            let (target, _, stated) = advertised(&packet, &message)?;
+            (target, stated?)
         }
-        _ => return None,
     };
     is_sender(frame, stated).then(|| (address.into(), MacAddr(frame.src_addr().0)))
 }
 
-/// Solicits the address of `target`.
+/// The binding an advertisement states of its target.
+///
+/// An answer to a solicitation sent straight to its target may leave the link-layer address out (RFC 4861, section 4.4;
+/// Linux does): it then confirms that the target is where the frame comes from.
+pub(super) fn heard(frame: &Frame<'_>) -> Option<(IpAddr, MacAddr)> {
+    let packet = packet::ipv6(frame.payload()).ok()?;
+    let (target, flags, stated) = advertised(&packet, &read(&packet).ok()?)?;
+    let sound = match stated {
+        Some(stated) => is_sender(frame, stated),
+        None => flags.contains(NdiscNeighborFlags::SOLICITED),
+    };
+    sound.then(|| (target.into(), MacAddr(frame.src_addr().0)))
+}
+
+/// Solicits the address of `target` from everyone who may have it.
 pub(super) fn request(gateway: &Gateway<'_>, target: Ipv6Addr, out: &mut [u8]) -> Result<Reply, Quiet> {
     let group = solicited_node(target);
     let to = ethernet(MacAddr::of_ipv6_multicast(group));
-    let solicitation = NdiscRepr::NeighborSolicit { target_addr: target, lladdr: Some(ethernet(gateway.mac).into()) };
-    let source = gateway.ipv6_towards(target);
-    let len = write(Draft { gateway, to, out }, (source, group), solicitation)?;
+    solicit(Draft { gateway, to, out }, (gateway.ipv6_towards(target), group), target)
+}
+
+/// Solicits the address of `target` from the link-local address, of the station at `to` if it is given: whether it is
+/// still there (RFC 4861, section 7.3.3).
+pub(super) fn seek(
+    gateway: &Gateway<'_>,
+    target: Ipv6Addr,
+    to: Option<EthernetAddress>,
+    out: &mut [u8],
+) -> Result<Reply, Quiet> {
+    let group = solicited_node(target);
+    let (to, destination) = match to {
+        Some(to) => (to, target),
+        None => (ethernet(MacAddr::of_ipv6_multicast(group)), group),
+    };
+    solicit(Draft { gateway, to, out }, (gateway.link_local, destination), target)
+}
+
+fn solicit(draft: Draft<'_, '_>, way: (Ipv6Addr, Ipv6Addr), target: Ipv6Addr) -> Result<Reply, Quiet> {
+    let own = ethernet(draft.gateway.mac);
+    let solicitation = NdiscRepr::NeighborSolicit { target_addr: target, lladdr: Some(own.into()) };
+    let len = write(draft, way, solicitation)?;
     Ok(Reply { len, kind: Kind::Request })
 }
 
