@@ -71,7 +71,8 @@ impl Stages {
     /// The burst becomes keys.
     #[inline]
     pub fn classify(&mut self) {
-        classify::classify(&mut self.line, &self.frames, self.pool.umem(), ENTRY, PACKET, &self.table);
+        self.line.came_by(ENTRY);
+        classify::classify(&mut self.line, &self.frames, self.pool.umem(), PACKET, &self.table);
     }
 
     /// The keys become programs. Returns how many did.

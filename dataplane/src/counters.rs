@@ -7,7 +7,7 @@
 
 use crate::{
     drops::{DropReason, REASONS},
-    ids::PortId,
+    ids::{PathId, PortId},
 };
 
 /// The switch's own port: the source of what it makes itself.
@@ -64,11 +64,23 @@ impl PortCounters {
     }
 }
 
+/// One path's numbers on one worker: inner packets and their bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PathCounters {
+    /// What came out of it.
+    pub received: Tally,
+    /// What went into it.
+    pub sent: Tally,
+}
+
 /// One worker's ledger.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// By [`PortId`]; grows when a port is attached.
     pub ports: Vec<PortCounters>,
+    /// By [`PathId`]: inner packets out of and into tunnels. They are counted at their uplink too, so they are no part of the
+    /// balance.
+    pub paths: Vec<PathCounters>,
     /// Frames handed to other workers.
     pub handed: u64,
     /// Frames taken over from other workers.
@@ -98,6 +110,21 @@ impl Counters {
         &mut self.ports[index]
     }
 
+    /// Makes room for so many paths.
+    pub fn make_room_for_paths(&mut self, paths: usize) {
+        // One more, for a packet of tables that are gone.
+        if self.paths.len() <= paths {
+            self.paths.resize(paths + 1, PathCounters::default());
+        }
+    }
+
+    /// The numbers of a path.
+    #[inline]
+    pub fn path(&mut self, path: PathId) -> &mut PathCounters {
+        let index = path.index().min(self.paths.len() - 1);
+        &mut self.paths[index]
+    }
+
     /// Counts one death.
     #[inline]
     pub fn dropped(&mut self, port: PortId, reason: DropReason) {
@@ -116,6 +143,13 @@ impl Counters {
         }
         for (mine, theirs) in self.ports.iter_mut().zip(&other.ports) {
             mine.merge(theirs);
+        }
+        if self.paths.len() < other.paths.len() {
+            self.paths.resize(other.paths.len(), PathCounters::default());
+        }
+        for (mine, theirs) in self.paths.iter_mut().zip(&other.paths) {
+            mine.received.add(theirs.received.packets, theirs.received.bytes);
+            mine.sent.add(theirs.sent.packets, theirs.sent.bytes);
         }
         self.handed += other.handed;
         self.taken += other.taken;

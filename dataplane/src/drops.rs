@@ -71,6 +71,24 @@ drop_reasons! {
     HandoffFull, "handoff_full", "The ring to the worker that owns the leaving port is full.";
     NoFrame, "no_frame", "No free frame was left for a copy; give the worker more frames.";
     NoHeadroom, "no_headroom", "No room in front of the packet for a header to be pushed.";
+    TunnelTruncated, "tunnel_truncated", "A packet to a VTEP address ends inside its outer headers, or its lengths contradict each other.";
+    OuterFragment, "outer_fragment", "A tunnelled packet arrived in fragments; the underlay's MTU is smaller than its sender believes.";
+    OuterChecksum, "outer_checksum", "The outer IPv4 header checksum or the outer UDP checksum is wrong.";
+    TunnelFlags, "tunnel_flags", "The tunnel header does not say that its VNI is valid, is of another version, or does not carry Ethernet.";
+    TunnelReserved, "tunnel_reserved", "Reserved bits of the tunnel header are set: an extension that Podlane does not know.";
+    TunnelOption, "tunnel_option", "A Geneve option is critical and not known (RFC 8926, 3.5).";
+    UnknownVtep, "unknown_vtep", "A tunnelled packet came from an address that is no peer of this node.";
+    UnknownVni, "unknown_vni", "A tunnelled packet came from a peer with a VNI that is no network of this node.";
+    TunnelLoop, "tunnel_loop", "A tunnelled packet came from this node's own VTEP address: the underlay has a loop.";
+    InnerRunt, "inner_runt", "The packet in a tunnel is shorter than an Ethernet header.";
+    InnerVlan, "inner_vlan", "The packet in a tunnel carries a VLAN tag (RFC 7348, 6.1).";
+    CongestionMark, "congestion_mark", "The underlay marked congestion on a packet whose sender does not understand it (RFC 6040, 4.2).";
+    SplitHorizon, "split_horizon", "A packet that came out of a tunnel would have gone into a tunnel.";
+    NotTunnelled, "not_tunnelled", "An uplink's frame was neither a tunnel's nor anything the underlay needs.";
+    ForUnderlay, "for_underlay", "ARP, neighbour discovery or ICMP of the underlay: read, and answered where an answer is due.";
+    UnderlayUnresolved, "underlay_unresolved", "No next hop towards the peer's VTEP answers; it was asked for.";
+    ReplicationLimit, "replication_limit", "A copy for a peer was not made: the network's replication limit was reached.";
+    VtepAddress, "vtep_address", "A pod sends from the address of a VTEP.";
     FaultDrop, "fault_drop", "Dropped on purpose by a fault port.";
     PortRemoved, "port_removed", "The port was removed while the frame was queued for it.";
 }

@@ -53,5 +53,38 @@ id! {
     Generation(u32)
 }
 
+id! {
+    /// A way into a tunnel: one peer and one network, by one uplink. An index into [`Underlay::paths`](crate::tables::underlay::Underlay::paths).
+    PathId(u16)
+}
+
+id! {
+    /// A virtual network identifier, 24 bits (RFC 7348, 5; RFC 8926, 3.3).
+    Vni(u32)
+}
+
 /// The most ports one switch can have.
 pub const MAX_PORTS: usize = 4096;
+
+/// The most paths one switch can have: their port numbers are the upper half.
+pub const MAX_PATHS: usize = 0x8000;
+
+impl PathId {
+    const PORTS: u16 = 0x8000;
+
+    /// The logical port: what is behind the path is behind this port, and what came by the path came in by it.
+    #[inline]
+    #[must_use]
+    pub const fn port(self) -> PortId {
+        PortId(Self::PORTS | self.0)
+    }
+}
+
+impl PortId {
+    /// The path a logical port stands for; `None` for a port with rings.
+    #[inline]
+    #[must_use]
+    pub const fn path(self) -> Option<PathId> {
+        if self.0 & PathId::PORTS == 0 { None } else { Some(PathId(self.0 & !PathId::PORTS)) }
+    }
+}

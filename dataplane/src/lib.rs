@@ -21,7 +21,8 @@ pub mod stage;
 pub mod tables;
 #[cfg(any(test, feature = "testbed"))]
 pub mod testbed;
+pub mod tunnel;
 pub mod worker;
 
 pub use drops::DropReason;
-pub use ids::{Generation, NetworkId, PortId, VrfId, WorkerId};
+pub use ids::{Generation, NetworkId, PathId, PortId, Vni, VrfId, WorkerId};

@@ -23,6 +23,7 @@ use crate::{
     tables::{
         Gateway, Member, Network, NextHop, PortTable, Tables, Vrf,
         lpm::{Lpm4, Lpm6, Route},
+        underlay::{Peer, Segment, Underlay, Uplink, Vtep},
     },
     worker::{
         Worker, WorkerConfig,
@@ -144,6 +145,33 @@ impl Plan {
         let member = Member { port, vlan: Some(vlan), mtu: table.mtu };
         self.tables.networks[usize::from(network)].members.push(member);
         self.put(port, table);
+        self
+    }
+
+    /// Puts the networks of these segments on an underlay. Its uplinks must be ports: see [`Self::uplink`].
+    #[must_use]
+    pub fn overlay(mut self, vteps: Vec<Vtep>, uplinks: Vec<Uplink>, peers: Vec<Peer>, segments: &[Segment]) -> Self {
+        self.tables.underlay = Underlay::of(vteps, uplinks, peers, segments);
+        self
+    }
+
+    /// Adds a port that tunnelled packets come in by.
+    #[must_use]
+    pub fn uplink(mut self, port: PortId, mtu: u16) -> Self {
+        self.put(port, PortTable { underlay: true, mtu, ..PortTable::default() });
+        self
+    }
+
+    /// States that a station of a network is on another node, `peer`; call it after [`Self::overlay`].
+    ///
+    /// # Panics
+    /// If the network does not reach that peer.
+    #[must_use]
+    pub fn remote(mut self, network: u16, peer: u16, mac: MacAddr, addresses: &[IpAddr]) -> Self {
+        let path = self.tables.underlay.first_path(NetworkId(network), peer).expect("a peer that has the network");
+        let place = &mut self.tables.networks[usize::from(network)];
+        place.stations.insert(mac, path.port());
+        place.neighbours.extend(addresses.iter().map(|address| (*address, mac)));
         self
     }
 

@@ -3,8 +3,11 @@
 //! ```text
 //!   word 0   op (8) | drop reason (8) | leaving port (16) | tag: none, or VLAN id + edit (16) | MTU (16)
 //!   word 1   new destination MAC (48) | dependency shard (16)
-//!   word 2   new source MAC (48)      | spare (16)
+//!   word 2   new source MAC (48)      | path (16)
 //! ```
+//!
+//! Into a tunnel, word 1 has the outer destination MAC address and word 2 the inner one, if that is new; the outer source
+//! and all the rest stand in the path's template.
 //!
 //! All there is to do to a packet has an op here, dropping and flooding included, so that apply is the only executor.
 
@@ -13,7 +16,7 @@ use podlane_wire::MacAddr;
 use crate::{
     drops::DropReason,
     flow::key::{mac_word, word_mac},
-    ids::PortId,
+    ids::{PathId, PortId},
 };
 
 /// Words in a program.
@@ -33,6 +36,10 @@ pub enum Op {
     Flood = 3,
     /// For the gateway itself: ARP, ND, echo, or an error to be sent back.
     Answer = 4,
+    /// Send into the tunnel of [`Program::path`].
+    Encapsulate = 5,
+    /// Rewrite both MAC addresses, count the hop, send into the tunnel of [`Program::path`].
+    RouteEncapsulate = 6,
 }
 
 /// What happens to the outer VLAN tag on the way out.
@@ -94,6 +101,21 @@ impl Program {
         Self { words: [head(Op::Route, egress, tag, mtu), mac_word(next_hop), mac_word(source)] }
     }
 
+    /// Send into a tunnel, by the underlay's `next_hop`; `mtu` is what the inner IP packet may have.
+    #[must_use]
+    pub fn encapsulate(path: PathId, tag: TagEdit, mtu: u16, next_hop: MacAddr) -> Self {
+        let path_word = u64::from(path.0) << 48;
+        Self { words: [head(Op::Encapsulate, PortId(0), tag, mtu), mac_word(next_hop), path_word] }
+    }
+
+    /// The same for a packet that is routed into the tunnel, to the station with MAC address `inner`.
+    #[must_use]
+    pub fn routed_to(mut self, inner: MacAddr) -> Self {
+        self.words[0] = (self.words[0] & !0xff) | Op::RouteEncapsulate as u64;
+        self.words[2] |= mac_word(inner);
+        self
+    }
+
     /// Copy to all other ports of the network.
     #[must_use]
     pub fn flood() -> Self {
@@ -122,6 +144,8 @@ impl Program {
             2 => Op::Route,
             3 => Op::Flood,
             4 => Op::Answer,
+            5 => Op::Encapsulate,
+            6 => Op::RouteEncapsulate,
             _ => Op::Drop,
         }
     }
@@ -163,11 +187,25 @@ impl Program {
         (self.words[0] >> 48) as u16
     }
 
-    /// The next hop's MAC address, for [`Op::Route`].
+    /// The next hop's MAC address, for [`Op::Route`] and, in the underlay, for packets into tunnels.
     #[inline]
     #[must_use]
     pub fn next_hop(&self) -> MacAddr {
         word_mac(self.words[1])
+    }
+
+    /// The path, for packets into tunnels.
+    #[inline]
+    #[must_use]
+    pub const fn path(&self) -> PathId {
+        PathId((self.words[2] >> 48) as u16)
+    }
+
+    /// The inner destination MAC address, for [`Op::RouteEncapsulate`].
+    #[inline]
+    #[must_use]
+    pub fn inner_next_hop(&self) -> MacAddr {
+        word_mac(self.words[2])
     }
 
     /// The source MAC address, for [`Op::Route`].
@@ -233,6 +271,17 @@ mod tests {
             assert_eq!(program.link_addresses(), [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1]);
             assert_eq!(program.shard(), 4095);
         }
+    }
+
+    #[test]
+    fn a_program_into_a_tunnel_gives_back_what_was_put_in() {
+        let (outer, inner) = (MacAddr([2, 0, 0, 0, 0, 9]), MacAddr([2, 0, 0, 0, 0, 1]));
+        let bridged = Program::encapsulate(PathId(0x7ffe), TagEdit::Pop, 1450, outer).depending_on(77);
+        assert_eq!((bridged.op(), bridged.path(), bridged.next_hop()), (Op::Encapsulate, PathId(0x7ffe), outer));
+        assert_eq!((bridged.tag(), bridged.mtu(), bridged.shard()), (TagEdit::Pop, 1450, 77));
+        let routed = bridged.routed_to(inner);
+        assert_eq!((routed.op(), routed.path(), routed.next_hop()), (Op::RouteEncapsulate, PathId(0x7ffe), outer));
+        assert_eq!((routed.inner_next_hop(), routed.tag(), routed.mtu()), (inner, TagEdit::Pop, 1450));
     }
 
     #[test]

@@ -126,6 +126,11 @@ impl FlowTable {
         self.epochs[usize::from(shard) % SHARDS].fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Makes every flow a miss: for news that concern no shard in particular, and come seldom.
+    pub fn forget_all(&self) {
+        (0..SHARDS).for_each(|shard| self.forget(shard as u16));
+    }
+
     /// The table for a burst's worth of look-ups.
     #[inline]
     #[must_use]

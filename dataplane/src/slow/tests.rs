@@ -3,10 +3,15 @@
 //! Checksums are computed by the definition, not by the crate that wrote them.
 
 mod arp;
+mod clamp;
 mod echo;
 mod errors;
+mod membership;
 mod ndp;
 mod noise;
+mod path_mtu;
+mod proxy;
+mod underlay;
 
 use super::*;
 

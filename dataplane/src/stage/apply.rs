@@ -7,7 +7,7 @@ use crate::{
     drops::DropReason,
     flow::{FlowKey, Op, Program, TagEdit},
     ids::PortId,
-    stage::{dispatch::Exits, finish, fragment, gateway, hop, resolve::Shared},
+    stage::{dispatch::Exits, encapsulate, finish, fragment, gateway, hop, replicate, resolve::Shared},
     tables::{PortTable, Tables},
 };
 
@@ -28,6 +28,14 @@ pub struct Pass<'a> {
     pub now: u32,
 }
 
+impl Pass<'_> {
+    /// Whether senders behind the port leave checksums to be finished.
+    #[inline]
+    pub(super) fn unfinished(&self) -> bool {
+        self.port.is_some_and(|port| port.unfinished_checksums)
+    }
+}
+
 /// One packet on its way out.
 pub struct Packet<'a> {
     pub(crate) frame: Frame,
@@ -39,7 +47,7 @@ pub struct Packet<'a> {
 /// Runs the programs of a burst, in order of arrival.
 #[inline(never)] // registers of its own, as in classify
 pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits) {
-    let unfinished = pass.port.is_some_and(|port| port.unfinished_checksums);
+    let unfinished = pass.unfinished();
     let rows = line.rows.min(BURST);
     // Packets that only have to be sent by now.
     let ready = if unfinished { 0 } else { ready(line, burst.frames_mut()) };
@@ -61,8 +69,10 @@ pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits)
             Op::Bridge => forward(packet, program, pass.ingress, unfinished, exits),
             Op::Route => route(packet, program, pass, unfinished, exits),
             Op::Drop => exits.drop(pass.ingress, packet.frame, program.reason()),
-            Op::Flood => flood(packet, pass, unfinished, exits),
+            Op::Flood => replicate::flood(packet, pass, exits),
             Op::Answer => gateway::answer(packet, program.reason(), pass, exits),
+            Op::Encapsulate => encapsulate::bridged(packet, program, line.hashes[row], pass, exits),
+            Op::RouteEncapsulate => encapsulate::routed(packet, program, line.hashes[row], pass, exits),
         }
         row += 1;
     }
@@ -115,49 +125,32 @@ pub(super) fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId
 }
 
 fn route(mut packet: Packet<'_>, program: &Program, pass: &Pass<'_>, unfinished: bool, exits: &mut Exits) {
-    if let Err(reason) = hop::count(&mut packet, program.mtu()) {
-        if reason == DropReason::TooBig && fragment::is_allowed(&packet) {
-            return fragment::route(packet, program, pass.ingress, unfinished, exits);
+    match hop::count(&mut packet, program.mtu()) {
+        Ok(()) => {
+            packet.frame.bytes_mut()[..12].copy_from_slice(&program.link_addresses());
+            forward(packet, program, pass.ingress, unfinished, exits);
         }
-        return gateway::refuse(packet, reason, program.mtu(), pass, exits);
+        Err(DropReason::TooBig) if fragment::is_allowed(&packet) => in_pieces(packet, program, pass, exits),
+        Err(reason) => gateway::refuse(packet, reason, program.mtu(), pass, exits),
     }
-    packet.frame.bytes_mut()[..12].copy_from_slice(&program.link_addresses());
-    forward(packet, program, pass.ingress, unfinished, exits);
 }
 
-/// Copies to every other port of the packet's network, under the network's cap; the last copy is the packet itself.
+/// Routes a packet as fragments.
 #[cold]
-fn flood(mut packet: Packet<'_>, pass: &Pass<'_>, unfinished: bool, exits: &mut Exits) {
-    let number = pass.port.and_then(|port| port.network_of(packet.key.vlan()));
-    let Some((number, network)) = number.and_then(|number| Some((number, pass.tables.network(number)?))) else {
-        return exits.drop(pass.ingress, packet.frame, DropReason::VlanNotAllowed);
-    };
-    if !exits.limits.flood(number, network.flood_limit, pass.now) {
-        return exits.drop(pass.ingress, packet.frame, DropReason::FloodLimit);
+fn in_pieces(mut packet: Packet<'_>, program: &Program, pass: &Pass<'_>, exits: &mut Exits) {
+    if let Err(reason) = hop::count(&mut packet, u16::MAX) {
+        return exits.drop(pass.ingress, packet.frame, reason);
     }
-    if unfinished && packet.layout.l4 != 0 {
+    packet.frame.bytes_mut()[..12].copy_from_slice(&program.link_addresses());
+    if pass.unfinished() && packet.layout.l4 != 0 {
         finish::checksum(&mut packet, exits.pool.umem(), false);
     }
-    let mut members = network.members.iter().filter(|member| member.port != pass.ingress).peekable();
-    while let Some(member) = members.next() {
-        let program = Program::bridge(member.port, member.tag_edit(packet.key.vlan()), member.mtu);
-        if members.peek().is_none() {
-            return forward(packet, &program, pass.ingress, false, exits);
-        }
-        match exits.copy(&packet.frame) {
-            Some(frame) => {
-                exits.counters.made(packet.length as usize);
-                let copy = Packet { frame, key: packet.key, layout: packet.layout, length: packet.length };
-                forward(copy, &program, crate::counters::SWITCH, false, exits);
-            }
-            None => {
-                // A copy that was never made: received from the switch's own port, and dead there.
-                exits.counters.made(packet.length as usize);
-                exits.counters.dropped(crate::counters::SWITCH, DropReason::NoFrame);
-            }
-        }
-    }
-    exits.drop(pass.ingress, packet.frame, DropReason::NoDestination);
+    let (key, l3) = (packet.key, packet.layout.l3);
+    fragment::cut(packet, program.mtu(), pass.ingress, exits, |frame, origin, exits| {
+        let length = frame.len() as u32;
+        let fragment = Packet { frame, key, layout: Layout { l3, l4: 0 }, length };
+        forward(fragment, program, origin, false, exits);
+    });
 }
 
 /// Takes off, puts on or rewrites the outer VLAN tag; layout and length follow.

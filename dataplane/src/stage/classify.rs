@@ -34,16 +34,16 @@ const SCTP: u8 = 132;
 /// How many IPv6 extension headers are walked; RFC 8504, 5.3 allows a limit, and no honest sender comes near it.
 const EXTENSIONS: usize = 8;
 
-/// Reads the headers of a burst that came in by `port`. `longest` is the longest frame the port takes, bytes.
+/// Reads the headers of a burst that came in by [`Line::vias`]. `longest` is the longest frame the port takes, bytes.
 #[inline(never)] // registers of its own: inlined into the turn, its loop kept spilling them to the stack
-pub fn classify(line: &mut Line, frames: &[Frame], umem: &Umem, port: PortId, longest: usize, table: &FlowTable) {
+pub fn classify(line: &mut Line, frames: &[Frame], umem: &Umem, longest: usize, table: &FlowTable) {
     let frames = &frames[..frames.len().min(BURST)];
     line.rows = frames.len();
     line.bytes = 0;
     let mut missing = 0;
     for (row, frame) in frames.iter().enumerate() {
         let bytes = frame.bytes();
-        let length = length_of(frame, umem);
+        let (port, length) = (line.vias[row], length_of(frame, umem));
         line.lengths[row] = length as u32;
         line.bytes += length as u64;
         let plain = length <= longest && plain::read(port, bytes, length, &mut line.keys[row], &mut line.layouts[row]);

@@ -64,6 +64,7 @@ impl Exits {
     pub fn new(pool: FramePool, peers: Peers) -> Self {
         let mut counters = Counters::default();
         counters.make_room(crate::counters::SWITCH);
+        counters.make_room_for_paths(0);
         Self {
             pool,
             counters,

@@ -1,22 +1,18 @@
-//! Fragments of routed IPv4 packets that are longer than the leaving port takes (RFC 791, 3.2; RFC 1812, 4.2.2.7).
+//! Fragments of IPv4 packets that are longer than their way takes (RFC 791, 3.2; RFC 1812, 4.2.2.7).
 //!
 //! Off the hot path: a sender that lets routers fragment is rare, and its packets cost a copy each. As few fragments as
 //! the MTU allows leave, in order. The first takes the packet's place in the ledger, the others are the switch's own.
 //! A checksum left unfinished is finished before the cut, because a fragment has no transport header to finish later.
 
-use podlane_wire::{MacAddr, checksum};
+use podlane_rings::Frame;
+use podlane_wire::checksum;
 
 use crate::{
-    burst::Layout,
     counters::SWITCH,
     drops::DropReason,
-    flow::{Class, Program},
+    flow::Class,
     ids::PortId,
-    stage::{
-        apply::{Packet, forward},
-        dispatch::Exits,
-        finish,
-    },
+    stage::{apply::Packet, dispatch::Exits},
 };
 
 const DONT_FRAGMENT: u16 = 0x4000;
@@ -38,33 +34,38 @@ pub(super) fn is_allowed(packet: &Packet<'_>) -> bool {
     packet.key.kind().class == Class::Ipv4 && !forbidden
 }
 
-/// Routes a packet as fragments. Its hop is counted here; its header was checked before.
+/// Sends a packet's fragments, each at most `mtu` bytes from the IPv4 header on, by way of `send`, which is told whom the ledger
+/// has each from. The packet is as it should leave but for its length; nothing is sent if it cannot be cut.
 #[cold]
-pub(super) fn route(mut packet: Packet<'_>, program: &Program, ingress: PortId, unfinished: bool, exits: &mut Exits) {
-    if unfinished && packet.layout.l4 != 0 {
-        finish::checksum(&mut packet, exits.pool.umem(), false);
-    }
-    match send(&packet, program, ingress, exits) {
+pub(super) fn cut(
+    packet: Packet<'_>,
+    mtu: u16,
+    ingress: PortId,
+    exits: &mut Exits,
+    mut send: impl FnMut(Frame, PortId, &mut Exits),
+) {
+    match send_pieces(&packet, mtu, ingress, exits, &mut send) {
         Ok(()) => exits.pool.give(packet.frame),
         Err(reason) => exits.drop(ingress, packet.frame, reason),
     }
 }
 
-/// Sends the fragments of a packet, which stays; nothing is sent if it cannot be cut.
-fn send(packet: &Packet<'_>, program: &Program, ingress: PortId, exits: &mut Exits) -> Result<(), DropReason> {
+fn send_pieces(
+    packet: &Packet<'_>,
+    mtu: u16,
+    ingress: PortId,
+    exits: &mut Exits,
+    send: &mut impl FnMut(Frame, PortId, &mut Exits),
+) -> Result<(), DropReason> {
     let umem = exits.pool.umem().clone();
-    let mut cut = Cut::of(packet, program, umem.segments(&packet.frame))?;
+    let mut cut = Cut::of(packet, mtu, umem.segments(&packet.frame))?;
     let mut origin = ingress;
     while let Some(bytes) = cut.next_fragment() {
         if origin == SWITCH {
             exits.counters.made(bytes.len());
         }
         match exits.pool.write_packet(bytes) {
-            Some(frame) => {
-                let layout = Layout { l3: packet.layout.l3, l4: 0 };
-                let fragment = Packet { frame, key: packet.key, layout, length: bytes.len() as u32 };
-                forward(fragment, program, origin, false, exits);
-            }
+            Some(frame) => send(frame, origin, exits),
             None => exits.counters.dropped(origin, DropReason::NoFrame),
         }
         origin = SWITCH;
@@ -94,7 +95,7 @@ struct Cut<'a, S> {
 
 impl<'a, S: Iterator<Item = &'a [u8]>> Cut<'a, S> {
     /// A packet about to be cut. `segments` are its bytes.
-    fn of(packet: &Packet<'_>, program: &Program, mut segments: S) -> Result<Self, DropReason> {
+    fn of(packet: &Packet<'_>, mtu: u16, mut segments: S) -> Result<Self, DropReason> {
         let l3 = usize::from(packet.layout.l3);
         let first = segments.next().unwrap_or(&[]);
         let (link, rest) = first.split_at_checked(l3).ok_or(DropReason::Ipv4Header)?;
@@ -107,19 +108,14 @@ impl<'a, S: Iterator<Item = &'a [u8]>> Cut<'a, S> {
         if usize::from(place & OFFSET) * 8 + data > usize::from(u16::MAX) {
             return Err(DropReason::Ipv4Length);
         }
-        let mtu = usize::from(program.mtu()).min(LONGEST - l3);
+        let mtu = usize::from(mtu).min(LONGEST - l3);
         // RFC 791 promises that 68 bytes pass everywhere: the longest header and eight bytes of data.
         if mtu < LONGEST_HEADER + 8 {
             return Err(DropReason::TooBig);
         }
         let mut buffer = [0; LONGEST];
         buffer[..l3].copy_from_slice(link);
-        let (MacAddr(next_hop), MacAddr(source)) = (program.next_hop(), program.source());
-        buffer[..6].copy_from_slice(&next_hop);
-        buffer[6..12].copy_from_slice(&source);
         buffer[l3..l3 + header.len()].copy_from_slice(header);
-        // The hop: the caller has seen to it that more than one is left.
-        buffer[l3 + 8] -= 1;
         let header = header.len();
         Ok(Self { buffer, l3, header, mtu, place, data, done: 0, finished: false, segment, segments })
     }

@@ -11,13 +11,15 @@ use crate::{
     counters::SWITCH,
     drops::DropReason,
     flow::{FlowKey, TagEdit},
-    ids::{NetworkId, PortId},
+    ids::{NetworkId, PathId, PortId},
     slow::{self, Problem, Quiet, Reply},
     stage::{
         apply::{Packet, Pass, edit_tag},
-        claims::{ROOM, untagged},
+        claims::{Message, ROOM, untagged},
         dispatch::Exits,
+        replicate::into_tunnel,
         resolve::neighbour_key,
+        underlay,
     },
     tables::{Gateway, Network, NextHop},
 };
@@ -31,6 +33,7 @@ pub(super) fn answer(packet: Packet<'_>, reason: DropReason, pass: &Pass<'_>, ex
             seek_next_hop(&packet, pass, exits);
             exits.drop(pass.ingress, packet.frame, reason);
         }
+        DropReason::UnderlayUnresolved => seek_peer(packet, pass, exits),
         _ => refuse(packet, reason, 0, pass, exits),
     }
 }
@@ -50,15 +53,32 @@ pub(super) fn refuse(packet: Packet<'_>, reason: DropReason, mtu: u16, pass: &Pa
     exits.drop(pass.ingress, packet.frame, reason);
 }
 
+/// The same where there may be no gateway: the packet was bridged, so its sender is told as if by its destination, as Linux does
+/// for its own tunnels.
+#[cold]
+pub(super) fn refuse_as_destination(packet: Packet<'_>, mtu: u16, pass: &Pass<'_>, exits: &mut Exits) {
+    tell_as_destination(&packet, Problem::TooBig { mtu }, pass, exits);
+    exits.drop(pass.ingress, packet.frame, DropReason::TooBig);
+}
+
+/// The network a packet came in by.
+fn network<'a>(packet: &Packet<'_>, pass: &Pass<'a>) -> Option<(NetworkId, &'a Network)> {
+    let number = pass.tables.network_at(packet.key.port(), packet.key.vlan())?;
+    Some((number, pass.tables.network(number)?))
+}
+
 /// The network a packet came in by, with its gateway.
 fn place<'a>(packet: &Packet<'_>, pass: &Pass<'a>) -> Option<(NetworkId, &'a Network, &'a Gateway)> {
-    let number = pass.port?.network_of(packet.key.vlan())?;
-    let network = pass.tables.network(number)?;
+    let (number, network) = network(packet, pass)?;
     Some((number, network, network.gateway.as_ref()?))
 }
 
 fn reply(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
     let mut room = [0; ROOM];
+    if let Some(answer) = answer_for_remote(&packet, pass, exits) {
+        exits.pool.give(packet.frame);
+        return send_back(Packet::made(answer, packet.key), pass, pass.ingress, exits);
+    }
     let said = place(&packet, pass).ok_or(DropReason::ForGateway).and_then(|(number, network, gateway)| {
         let question = untagged(packet.frame.bytes(), packet.layout, &mut room);
         let voice = Voice { number, gateway: asked(&packet, pass, network, gateway), now: pass.now };
@@ -74,6 +94,19 @@ fn reply(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
         }
         Err(reason) => exits.drop(pass.ingress, packet.frame, reason),
     }
+}
+
+/// The answer to a question for a station of another node, which does not hear it: what it would say (RFC 9161).
+fn answer_for_remote(packet: &Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) -> Option<Frame> {
+    let (number, network) = network(packet, pass)?;
+    let target = Message::of(packet.key.kind().class, packet.frame.bytes(), packet.layout)?.asks_for()?;
+    let mac = *network.neighbours.get(&target)?;
+    network.stations.get(&mac)?.path()?;
+    let mut room = [0; ROOM];
+    let question = untagged(packet.frame.bytes(), packet.layout, &mut room);
+    let speaker = slow::Gateway { mac, ipv4: &[], ipv6: &[], link_local: mac.link_local(), mtu: u16::MAX };
+    let voice = Voice { number, gateway: speaker, now: pass.now };
+    voice.say(exits, |_, out| slow::proxy_answer(target, mac, question, out)).ok()
 }
 
 /// Whom a question is put to: the network's own gateway, or one of another network of the VRF, whose addresses are the
@@ -94,15 +127,63 @@ fn asked<'a>(packet: &Packet<'_>, pass: &Pass<'a>, network: &Network, own: &'a G
 
 fn tell(packet: &Packet<'_>, problem: Problem, pass: &Pass<'_>, exits: &mut Exits) {
     let Some((number, _, gateway)) = place(packet, pass) else { return };
+    speak(packet, problem, (number, gateway.speaker()), pass, exits);
+}
+
+/// Tells the sender of a bridged packet, in the name of the station it was sent to.
+fn tell_as_destination(packet: &Packet<'_>, problem: Problem, pass: &Pass<'_>, exits: &mut Exits) {
+    let Some(((number, _), (_, destination))) = network(packet, pass).zip(packet.key.addresses()) else { return };
+    let mac = packet.key.destination_mac();
+    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+    match destination {
+        IpAddr::V4(v4) => ipv4.push((v4, 32)),
+        IpAddr::V6(v6) => ipv6.push((v6, 128)),
+    }
+    let speaker = slow::Gateway { mac, ipv4: &ipv4, ipv6: &ipv6, link_local: mac.link_local(), mtu: u16::MAX };
+    speak(packet, problem, (number, speaker), pass, exits);
+}
+
+fn speak(
+    packet: &Packet<'_>,
+    problem: Problem,
+    (number, gateway): (NetworkId, slow::Gateway<'_>),
+    pass: &Pass<'_>,
+    exits: &mut Exits,
+) {
     let mut room = [0; ROOM];
     let offender = untagged(packet.frame.bytes(), packet.layout, &mut room);
-    let voice = Voice { number, gateway: gateway.speaker(), now: pass.now };
+    let voice = Voice { number, gateway, now: pass.now };
     let said = voice.say(exits, |gateway, out| slow::error(gateway, problem, offender, out));
     // An error that may not or cannot be said is no loss of a packet: the offender's end is counted already.
     if let Ok(frame) = said {
         exits.counters.made(frame.len());
         send_back(Packet::made(frame, packet.key), pass, SWITCH, exits);
     }
+}
+
+/// Asks for the way to the peer a packet should go to, and tells its sender once nobody has answered.
+fn seek_peer(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
+    if let Some(path) = path_of(&packet, pass)
+        && underlay::seek(path, pass, exits)
+    {
+        let routed = place(&packet, pass).is_some_and(|(_, _, gateway)| gateway.mac == packet.key.destination_mac());
+        let say = if routed { tell } else { tell_as_destination };
+        say(&packet, Problem::HostUnreachable, pass, exits);
+    }
+    exits.drop(pass.ingress, packet.frame, DropReason::UnderlayUnresolved);
+}
+
+/// The path a packet would take: that of its destination, or of its next hop where it is routed.
+fn path_of(packet: &Packet<'_>, pass: &Pass<'_>) -> Option<PathId> {
+    let (number, network) = network(packet, pass)?;
+    let destination = packet.key.destination_mac();
+    let (number, mac) = if network.gateway.as_ref().is_some_and(|gateway| gateway.mac == destination) {
+        let (number, hop) = next_hop(packet, pass)?;
+        (number, pass.shared.neighbour(number, pass.tables.network(number)?, hop)?)
+    } else {
+        (number, destination)
+    };
+    pass.shared.station(number, pass.tables.network(number)?, mac)?.path()
 }
 
 /// Asks who has the next hop, not more often than is decent, and tells the sender once nobody has answered.
@@ -148,6 +229,9 @@ fn ask(number: NetworkId, target: IpAddr, key: &FlowKey, pass: &Pass<'_>, exits:
 
 /// Sends what the gateway says out of the port that was heard, with the tag that was heard.
 fn send_back(mut packet: Packet<'_>, pass: &Pass<'_>, by: PortId, exits: &mut Exits) {
+    if let Some(path) = packet.key.port().path() {
+        return into_tunnel(packet, path, (pass, by), exits);
+    }
     let vlan = packet.key.vlan();
     if vlan.is_tagged()
         && let Err(reason) = edit_tag(&mut packet, TagEdit::Push(vlan.id().unwrap_or(0)))

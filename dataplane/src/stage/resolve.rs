@@ -6,6 +6,9 @@
 //!     -> group MAC:              flood (or answer, when it asks for the gateway)
 //!     -> unicast MAC:            station -> program | unknown -> flood
 //! ```
+//!
+//! Where a station is behind a path, the program leads into its tunnel: peer -> next hop that answers -> program. What came out of
+//! a tunnel has no port of a pod: its guard is that no peer speaks for another's stations.
 
 use core::net::IpAddr;
 
@@ -15,15 +18,18 @@ use crate::{
     burst::Layout,
     drops::DropReason,
     flow::{
-        Class, FlowKey, FlowTable, Program,
+        Class, FlowKey, FlowTable, Program, TagEdit,
         key::{mac_word, word_mac},
         learned::{Learned, Lesson, spread},
         table::SHARDS,
     },
-    ids::{NetworkId, PortId},
+    ids::{NetworkId, PathId, PortId},
     slow,
     stage::claims::{Message, ROOM, untagged},
-    tables::{Gateway, Network, NextHop, PortTable, Tables},
+    tables::{
+        Gateway, Network, NextHop, PortTable, Tables,
+        underlay::{Hop, hop_key, peer_key},
+    },
 };
 
 /// What workers share and learn together.
@@ -34,13 +40,71 @@ pub struct Shared {
     pub macs: Learned<1>,
     /// Which MAC address an IP address has: the learned neighbours.
     pub neighbours: Learned<3>,
+    /// Which MAC address an underlay next hop has, by [`hop_key`].
+    pub hops: Learned<3>,
+    /// What the way to a peer carries, by [`peer_key`], where it was heard that this is less than its uplink's MTU.
+    pub path_mtus: Learned<3>,
 }
+
+/// Underlay next hops, and peers whose way has a smaller MTU, that are remembered at once.
+const NODES: usize = 8192;
 
 impl Shared {
     /// Shared tables for `flows` flows and about `stations` MAC addresses and neighbours.
     #[must_use]
     pub fn new(flows: FlowTable, stations: usize) -> Self {
-        Self { flows: flows.into(), macs: Learned::new(stations), neighbours: Learned::new(stations) }
+        Self {
+            flows: flows.into(),
+            macs: Learned::new(stations),
+            neighbours: Learned::new(stations),
+            hops: Learned::new(NODES),
+            path_mtus: Learned::new(NODES),
+        }
+    }
+
+    /// Where a MAC address of a network is: as stated, else as learned.
+    pub(super) fn station(&self, number: NetworkId, network: &Network, mac: MacAddr) -> Option<PortId> {
+        if let Some(port) = network.stations.get(&mac) {
+            return Some(*port);
+        }
+        let port = self.macs.lookup(&mac_key(number, mac))?;
+        Some(PortId((port - 1) as u16))
+    }
+
+    /// Which MAC address an IP address of a network has: as stated, else as learned.
+    pub(super) fn neighbour(&self, number: NetworkId, network: &Network, address: IpAddr) -> Option<MacAddr> {
+        if let Some(mac) = network.neighbours.get(&address) {
+            return Some(*mac);
+        }
+        self.neighbours.lookup(&neighbour_key(number, address)).map(word_mac)
+    }
+
+    /// The MAC address of an underlay next hop.
+    #[must_use]
+    pub fn hop(&self, uplink: PortId, address: IpAddr) -> Option<MacAddr> {
+        self.hops.lookup(&hop_key(uplink, address)).map(word_mac)
+    }
+
+    /// Learns that an underlay next hop has `mac`. All flows are resolved anew if that is news: any may use it.
+    pub fn learn_hop(&self, uplink: PortId, address: IpAddr, mac: MacAddr, now: u32) {
+        match self.hops.learn(&hop_key(uplink, address), mac_word(mac) | 1 << 63, now) {
+            Lesson::New | Lesson::Moved(_) => self.flows.forget_all(),
+            Lesson::Known | Lesson::Refused => {}
+        }
+    }
+
+    /// The longest outer IP packet towards a peer, where less was heard of than `mtu`.
+    #[must_use]
+    pub fn path_mtu(&self, peer: IpAddr, mtu: u16) -> u16 {
+        self.path_mtus.lookup(&peer_key(peer)).map_or(mtu, |heard| mtu.min(heard as u16))
+    }
+
+    /// Hears that the way to a peer carries outer IP packets of `mtu` bytes (not 0) only.
+    pub fn lower_path_mtu(&self, peer: IpAddr, mtu: u16, now: u32) {
+        match self.path_mtus.learn(&peer_key(peer), mtu.into(), now) {
+            Lesson::New | Lesson::Moved(_) => self.flows.forget_all(),
+            Lesson::Known | Lesson::Refused => {}
+        }
     }
 
     /// Learns that `mac` is behind `port`; flows toward its former place are forgotten.
@@ -133,7 +197,6 @@ pub fn resolve(tables: &Tables, shared: &Shared, miss: &Miss<'_>) -> Resolution 
 
 /// The network of a packet and who sent it.
 struct Place<'a> {
-    port: &'a PortTable,
     number: NetworkId,
     network: &'a Network,
 }
@@ -147,12 +210,21 @@ struct Resolver<'a> {
 impl<'a> Resolver<'a> {
     fn decide(&self) -> Result<Resolution, DropReason> {
         let key = self.miss.key;
-        let port = self.tables.port(key.port()).ok_or(DropReason::PortClosed)?;
-        let number = port.network_of(key.vlan()).ok_or(DropReason::VlanNotAllowed)?;
+        let port = self.tables.port(key.port());
+        if port.is_none() && key.port().path().is_none() {
+            return Err(DropReason::PortClosed);
+        }
+        let number = self.tables.network_at(key.port(), key.vlan()).ok_or(DropReason::VlanNotAllowed)?;
         let network = self.tables.network(number).ok_or(DropReason::VlanNotAllowed)?;
-        let place = Place { port, number, network };
-        self.guard_mac(&place)?;
-        self.guard_address(&place)?;
+        let place = Place { number, network };
+        match port {
+            Some(port) => {
+                self.guard_mac(&place, port)?;
+                self.guard_address(&place, port)?;
+            }
+            // It came out of a tunnel.
+            None => self.guard_remote(&place)?,
+        }
         let destination = key.destination_mac();
         match &network.gateway {
             Some(gateway) if destination == gateway.mac => self.to_gateway(&place, gateway),
@@ -161,7 +233,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn guard_mac(&self, place: &Place<'_>) -> Result<(), DropReason> {
+    fn guard_mac(&self, place: &Place<'_>, port: &PortTable) -> Result<(), DropReason> {
         let source = self.miss.key.source_mac();
         if is_group(source) {
             return Err(DropReason::SourceMulticast);
@@ -169,7 +241,7 @@ impl<'a> Resolver<'a> {
         if place.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
             return Err(DropReason::SpoofedMac);
         }
-        match place.port.mac {
+        match port.mac {
             Some(stated) if stated == source => {}
             Some(_) => return Err(DropReason::SpoofedMac),
             // A port that states no MAC address must not take one that another port states.
@@ -183,12 +255,15 @@ impl<'a> Resolver<'a> {
     }
 
     /// The source IP address; for ARP the sender, for a neighbour advertisement the target too.
-    fn guard_address(&self, place: &Place<'_>) -> Result<(), DropReason> {
+    fn guard_address(&self, place: &Place<'_>, port: &PortTable) -> Result<(), DropReason> {
         let key = self.miss.key;
-        if let Some((source, _)) = key.addresses()
-            && (!place.port.may_send_from(source) || self.claims_anothers(place, source))
-        {
-            return Err(DropReason::SpoofedAddress);
+        if let Some((source, _)) = key.addresses() {
+            if self.tables.underlay.is_vtep(source) {
+                return Err(DropReason::VtepAddress);
+            }
+            if !port.may_send_from(source) || self.claims_anothers(place, port, source) {
+                return Err(DropReason::SpoofedAddress);
+            }
         }
         if !matches!(key.kind().class, Class::Arp | Class::Nd) {
             return Ok(());
@@ -198,27 +273,60 @@ impl<'a> Resolver<'a> {
             return Err(DropReason::RogueRouter);
         }
         if let Some(claim) = message.and_then(|message| message.claim()) {
-            let forged = !place.port.may_send_from(claim.address)
-                || claim.mac.is_some_and(|mac| place.port.mac.is_some_and(|stated| stated != mac))
-                || self.claims_anothers(place, claim.address);
+            let forged = !port.may_send_from(claim.address)
+                || claim.mac.is_some_and(|mac| port.mac.is_some_and(|stated| stated != mac))
+                || self.claims_anothers(place, port, claim.address);
             if forged {
                 return Err(DropReason::SpoofedAddress);
             }
         }
-        if let Some(gateway) = &place.network.gateway {
-            let mut room = [0; ROOM];
-            let packet = untagged(self.miss.bytes, self.miss.layout, &mut room);
-            if let Some((address, mac)) = slow::learned(&gateway.speaker(), packet) {
-                self.shared.learn_neighbour(place.number, address, mac, self.miss.now);
-            }
+        self.learn_from_message(place);
+        Ok(())
+    }
+
+    /// Who has which address, as ARP and neighbour discovery say in passing. Only routing wants to know.
+    fn learn_from_message(&self, place: &Place<'_>) {
+        let Some(gateway) = &place.network.gateway else { return };
+        let mut room = [0; ROOM];
+        let packet = untagged(self.miss.bytes, self.miss.layout, &mut room);
+        if let Some((address, mac)) = slow::learned(&gateway.speaker(), packet) {
+            self.shared.learn_neighbour(place.number, address, mac, self.miss.now);
         }
+    }
+
+    /// What may come out of a tunnel. The other node has guarded its pods; here no peer may speak for this node's pods, nor for
+    /// those of another peer. A gateway's MAC address is the same on all nodes of a network, so it may come from each.
+    fn guard_remote(&self, place: &Place<'_>) -> Result<(), DropReason> {
+        let key = self.miss.key;
+        let (source, here) = (key.source_mac(), key.port());
+        if is_group(source) {
+            return Err(DropReason::SourceMulticast);
+        }
+        if place.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
+            return Ok(());
+        }
+        match place.network.stations.get(&source) {
+            Some(stated) if *stated != here => return Err(DropReason::SpoofedMac),
+            Some(_) => {}
+            None if place.network.learning => self.shared.learn_mac(place.number, source, here, self.miss.now),
+            None => {}
+        }
+        if !matches!(key.kind().class, Class::Arp | Class::Nd) {
+            return Ok(());
+        }
+        let claim = self.message().and_then(|message| message.claim());
+        let stated = claim.and_then(|claim| place.network.neighbours.get(&claim.address));
+        if stated.is_some_and(|mac| *mac != source) {
+            return Err(DropReason::SpoofedAddress);
+        }
+        self.learn_from_message(place);
         Ok(())
     }
 
     /// A port that states no addresses may claim any, except the gateway's and those other ports state.
-    fn claims_anothers(&self, place: &Place<'_>, address: IpAddr) -> bool {
+    fn claims_anothers(&self, place: &Place<'_>, port: &PortTable, address: IpAddr) -> bool {
         let gateway = place.network.gateway.as_ref().is_some_and(|gateway| gateway.has(address));
-        gateway || (place.port.addresses.is_empty() && place.network.neighbours.contains_key(&address))
+        gateway || (port.addresses.is_empty() && place.network.neighbours.contains_key(&address))
     }
 
     fn message(&self) -> Option<Message<'a>> {
@@ -265,21 +373,28 @@ impl<'a> Resolver<'a> {
         if gateway.has(destination) {
             return answer(DropReason::ForGateway);
         }
-        let Some(next_hop) = self.neighbour(number, network, hop) else {
+        let Some(next_hop) = self.shared.neighbour(number, network, hop) else {
             return answer(DropReason::NeighbourUnresolved);
         };
         let key = mac_key(number, next_hop);
         let epoch = self.shared.flows.epoch(shard(&key));
-        let Some(egress) = self.station(number, network, next_hop) else {
+        let Some(egress) = self.shared.station(number, network, next_hop) else {
             return answer(DropReason::NeighbourUnresolved);
         };
-        let member = network.member(egress).ok_or(DropReason::EgressGone)?;
-        let tag = member.tag_edit(self.miss.key.vlan());
-        let program = Program::route(egress, tag, member.mtu, next_hop, gateway.mac).depending_on(shard(&key));
+        let program = match egress.path() {
+            Some(path) => match self.into_tunnel(path)? {
+                Some(program) => program.routed_to(next_hop),
+                None => return answer(DropReason::UnderlayUnresolved),
+            },
+            None => {
+                let member = network.member(egress).ok_or(DropReason::EgressGone)?;
+                Program::route(egress, member.tag_edit(self.miss.key.vlan()), member.mtu, next_hop, gateway.mac)
+            }
+        };
         // The epoch vouches for what was read after it, and the neighbour told which epoch to read. If it moved meanwhile, the
         // next packet learns where to.
-        let cacheable = self.neighbour(number, network, hop) == Some(next_hop);
-        Ok(Resolution { program, epoch, cacheable })
+        let cacheable = self.shared.neighbour(number, network, hop) == Some(next_hop);
+        Ok(Resolution { program: program.depending_on(shard(&key)), epoch, cacheable })
     }
 
     fn to_group(&self, place: &Place<'_>, gateway: Option<&Gateway>) -> Result<Resolution, DropReason> {
@@ -287,11 +402,9 @@ impl<'a> Resolver<'a> {
         if mac[..5] == [0x01, 0x80, 0xc2, 0, 0] && mac[5] < 0x10 {
             return Err(DropReason::ReservedMulticast);
         }
-        let asks_gateway = gateway.is_some_and(|gateway| {
-            let target = self.message().and_then(|message| message.asks_for());
-            target.is_some_and(|target| gateway.has(target))
-        });
-        if asks_gateway {
+        let target = self.message().and_then(|message| message.asks_for());
+        let asks_gateway = gateway.zip(target).is_some_and(|(gateway, target)| gateway.has(target));
+        if asks_gateway || target.is_some_and(|target| self.is_remote(place.network, target)) {
             return Ok(Resolution::once(Program::answer(DropReason::ForGateway)));
         }
         Ok(self.flood(place, DropReason::NoDestination))
@@ -300,7 +413,7 @@ impl<'a> Resolver<'a> {
     fn to_station(&self, place: &Place<'_>, destination: MacAddr) -> Result<Resolution, DropReason> {
         let key = mac_key(place.number, destination);
         let epoch = self.shared.flows.epoch(shard(&key));
-        let Some(egress) = self.station(place.number, place.network, destination) else {
+        let Some(egress) = self.shared.station(place.number, place.network, destination) else {
             if !place.network.flood_unknown {
                 return Err(DropReason::UnknownDestination);
             }
@@ -309,33 +422,69 @@ impl<'a> Resolver<'a> {
         if egress == self.miss.key.port() {
             return Err(DropReason::SamePort);
         }
-        let member = place.network.member(egress).ok_or(DropReason::EgressGone)?;
-        let tag = member.tag_edit(self.miss.key.vlan());
-        let program = Program::bridge(egress, tag, member.mtu).depending_on(shard(&key));
+        let program = match egress.path() {
+            Some(path) => match self.into_tunnel(path)? {
+                Some(program) => program,
+                None => return Ok(Resolution::once(Program::answer(DropReason::UnderlayUnresolved))),
+            },
+            None => {
+                let member = place.network.member(egress).ok_or(DropReason::EgressGone)?;
+                Program::bridge(egress, member.tag_edit(self.miss.key.vlan()), member.mtu)
+            }
+        };
         let looked_at_each = matches!(self.miss.key.kind().class, Class::Arp | Class::Nd);
-        Ok(Resolution { program, epoch, cacheable: !looked_at_each })
+        Ok(Resolution { program: program.depending_on(shard(&key)), epoch, cacheable: !looked_at_each })
+    }
+
+    /// The program of a packet for a station behind `path`; `None` while no next hop towards the peer answers.
+    fn into_tunnel(&self, path: PathId) -> Result<Option<Program>, DropReason> {
+        if self.miss.key.port().path().is_some() {
+            return Err(DropReason::SplitHorizon);
+        }
+        let tag = if self.miss.key.vlan().is_tagged() { TagEdit::Pop } else { TagEdit::Keep };
+        way_into(self.tables, self.shared, path, self.miss.key, tag)
+    }
+
+    /// Whether an address is stated to be on another node. Then its owner cannot hear a question that does not leave this one.
+    fn is_remote(&self, network: &Network, address: IpAddr) -> bool {
+        let station = network.neighbours.get(&address).and_then(|mac| network.stations.get(mac));
+        self.miss.key.port().path().is_none() && station.is_some_and(|port| port.path().is_some())
     }
 
     /// Flooding is not remembered: the next packet may know better.
     fn flood(&self, place: &Place<'_>, alone: DropReason) -> Resolution {
-        let only_member = place.network.members.iter().all(|member| member.port == self.miss.key.port());
+        let here = self.miss.key.port();
+        let nowhere_else = here.path().is_some() || place.network.replicate_to.is_empty();
+        let only_member = nowhere_else && place.network.members.iter().all(|member| member.port == here);
         Resolution::once(if only_member { Program::drop(alone) } else { Program::flood() })
     }
+}
 
-    fn station(&self, number: NetworkId, network: &Network, mac: MacAddr) -> Option<PortId> {
-        if let Some(port) = network.stations.get(&mac) {
-            return Some(*port);
-        }
-        let port = self.shared.macs.lookup(&mac_key(number, mac))?;
-        Some(PortId((port - 1) as u16))
+/// The way into a tunnel for the packets of a flow: the next hops that answer share the flows. `None` while none does.
+pub(super) fn way_into(
+    tables: &Tables,
+    shared: &Shared,
+    first: PathId,
+    key: &FlowKey,
+    tag: TagEdit,
+) -> Result<Option<Program>, DropReason> {
+    let underlay = &tables.underlay;
+    let peer = underlay.path(first).and_then(|path| underlay.peer_of(path)).ok_or(DropReason::EgressGone)?;
+    let answering = |hop: &&Hop| {
+        let uplink = underlay.uplinks.get(usize::from(hop.uplink));
+        uplink.is_some_and(|uplink| shared.hop(uplink.port, hop.address).is_some())
+    };
+    let alive = peer.hops.iter().filter(answering).count();
+    if alive == 0 {
+        return Ok(None);
     }
-
-    fn neighbour(&self, number: NetworkId, network: &Network, address: IpAddr) -> Option<MacAddr> {
-        if let Some(mac) = network.neighbours.get(&address) {
-            return Some(*mac);
-        }
-        self.shared.neighbours.lookup(&neighbour_key(number, address)).map(word_mac)
-    }
+    let chosen = spread(key.words()) as usize % alive;
+    let Some(hop) = peer.hops.iter().filter(answering).nth(chosen) else { return Ok(None) };
+    let id = underlay.by_uplink(first, hop.uplink);
+    let path = underlay.path(id).ok_or(DropReason::EgressGone)?;
+    let Some(next_hop) = shared.hop(path.egress, hop.address) else { return Ok(None) };
+    let mtu = path.inner_of(shared.path_mtu(peer.address, path.mtu));
+    Ok(Some(Program::encapsulate(id, tag, mtu, next_hop)))
 }
 
 const fn is_group(mac: MacAddr) -> bool {

@@ -4,7 +4,9 @@
 //! ever frees one. Everything learned from traffic lives elsewhere ([`flow::learned`](crate::flow::learned)): these
 //! tables change only when the configuration does.
 
+pub mod arrivals;
 pub mod lpm;
+pub mod underlay;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::HashMap;
@@ -13,9 +15,12 @@ use podlane_wire::MacAddr;
 
 use crate::{
     flow::{TagEdit, VlanField},
-    ids::{Generation, NetworkId, PortId, VrfId},
+    ids::{Generation, NetworkId, PathId, PortId, VrfId},
     slow,
-    tables::lpm::{Lpm4, Lpm6},
+    tables::{
+        lpm::{Lpm4, Lpm6},
+        underlay::Underlay,
+    },
 };
 
 /// Everything resolve reads, for one generation.
@@ -29,6 +34,8 @@ pub struct Tables {
     pub networks: Vec<Network>,
     /// By [`VrfId`].
     pub vrfs: Vec<Vrf>,
+    /// What carries tunnelled packets.
+    pub underlay: Underlay,
 }
 
 impl Tables {
@@ -37,6 +44,15 @@ impl Tables {
     #[must_use]
     pub fn port(&self, port: PortId) -> Option<&PortTable> {
         self.ports.get(port.index())?.as_ref()
+    }
+
+    /// The network of a packet that came in by `port`, which may be a path's, with this tag.
+    #[must_use]
+    pub fn network_at(&self, port: PortId, vlan: VlanField) -> Option<NetworkId> {
+        match port.path() {
+            Some(path) => self.underlay.path(path).map(|path| path.network),
+            None => self.port(port)?.network_of(vlan),
+        }
     }
 
     /// A network. A number out of a port's table is always there.
@@ -59,6 +75,8 @@ pub struct PortTable {
     pub vlans: Vec<(u16, NetworkId)>,
     /// The longest IP packet it takes, bytes.
     pub mtu: u16,
+    /// Whether it is an uplink that tunnelled packets come in by.
+    pub underlay: bool,
     /// Whether its sender leaves TCP and UDP checksums to be finished, as a veth's kernel does.
     pub unfinished_checksums: bool,
 }
@@ -106,6 +124,12 @@ pub struct Network {
     pub mac_age: u32,
     /// Flooded packets a second, per worker; the storm cap.
     pub flood_limit: u32,
+    /// The first path to each peer that has the network, where what is flooded goes there too (head-end replication).
+    pub replicate_to: Vec<PathId>,
+    /// Copies for peers a second, per worker.
+    pub replication_limit: u32,
+    /// Whether multicast goes only where it was asked for (RFC 4541).
+    pub snooping: bool,
 }
 
 impl Network {

@@ -13,17 +13,35 @@ const REPLIES: Rate = Rate { per_second: 1000, burst: 100 };
 /// How much of a second's flood allowance may come at once.
 const FLOOD_BURST: u32 = 10;
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Bucket {
     /// Thousandths of a packet.
     tokens: u64,
     filled: u32,
 }
 
+impl Bucket {
+    const FULL: Self = Self { tokens: u64::MAX, filled: 0 };
+
+    /// Takes a packet out of what `limit` a second have filled in.
+    fn take(&mut self, limit: u32, now: u32) -> bool {
+        let most = u64::from((limit / FLOOD_BURST).max(1)) * 1000;
+        let grown = u64::from(now.wrapping_sub(self.filled)) * u64::from(limit);
+        self.tokens = self.tokens.saturating_add(grown).min(most);
+        self.filled = now;
+        let allowed = limit > 0 && self.tokens >= 1000;
+        if allowed {
+            self.tokens -= 1000;
+        }
+        allowed
+    }
+}
+
 /// One worker's caps.
 #[derive(Default)]
 pub struct Limits {
     floods: Vec<Bucket>,
+    copies: Vec<Bucket>,
     replies: Vec<Limiter>,
     /// Next hops that were asked for.
     pub asked: Asked,
@@ -33,23 +51,20 @@ impl Limits {
     /// Makes room for so many networks, between two turns: no packet waits for memory.
     pub fn make_room(&mut self, networks: usize) {
         if self.floods.len() < networks {
-            self.floods.resize(networks, Bucket { tokens: u64::MAX, filled: 0 });
+            self.floods.resize(networks, Bucket::FULL);
+            self.copies.resize(networks, Bucket::FULL);
             self.replies.resize(networks, Limiter::new(REPLIES));
         }
     }
 
     /// Whether one more packet may be flooded in `network`, which allows `limit` a second.
     pub fn flood(&mut self, network: NetworkId, limit: u32, now: u32) -> bool {
-        let Some(bucket) = self.floods.get_mut(network.index()).filter(|_| limit > 0) else { return false };
-        let most = u64::from((limit / FLOOD_BURST).max(1)) * 1000;
-        let grown = u64::from(now.wrapping_sub(bucket.filled)) * u64::from(limit);
-        bucket.tokens = bucket.tokens.saturating_add(grown).min(most);
-        bucket.filled = now;
-        let allowed = bucket.tokens >= 1000;
-        if allowed {
-            bucket.tokens -= 1000;
-        }
-        allowed
+        self.floods.get_mut(network.index()).is_some_and(|bucket| bucket.take(limit, now))
+    }
+
+    /// Whether one more copy may be made for a peer of `network`, which allows `limit` a second.
+    pub fn replicate(&mut self, network: NetworkId, limit: u32, now: u32) -> bool {
+        self.copies.get_mut(network.index()).is_some_and(|bucket| bucket.take(limit, now))
     }
 
     /// Whether the gateway of `network` may send one more packet of this kind by itself.

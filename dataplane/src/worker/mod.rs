@@ -39,6 +39,7 @@ use crate::{
         classify::classify,
         dispatch::Exits,
         lookup::{lookup, rows},
+        open::open,
         resolve::{Miss, Shared, resolve},
     },
     tables::Tables,
@@ -248,6 +249,7 @@ impl Worker {
             match command {
                 Command::Tables(tables, back) => {
                     self.exits.limits.make_room(tables.networks.len());
+                    self.exits.counters.make_room_for_paths(tables.underlay.paths.len());
                     let former = core::mem::replace(&mut self.tables, tables);
                     // Nobody waits for them: then they are freed here, once, after all.
                     let _ = back.send(former);
@@ -330,9 +332,19 @@ impl Worker {
         let port = tables.port(ingress);
         // An Ethernet header and two tags, beyond the MTU.
         let longest = port.map_or(usize::MAX, |port| usize::from(port.mtu) + 22);
+        let pass = Pass { tables: &tables, shared: &self.shared, ingress, port, now };
+        let opened = port.is_some_and(|port| port.underlay);
+        if opened {
+            let (packets, bytes) = open(&mut self.line, &mut self.burst, &pass, &mut self.exits);
+            self.exits.counters.port(ingress).received.add(packets, bytes);
+        } else {
+            self.line.came_by(ingress);
+        }
         let table = &self.shared.flows;
-        classify(&mut self.line, self.burst.frames(), self.exits.pool.umem(), ingress, longest, table);
-        self.exits.counters.port(ingress).received.add(self.line.rows as u64, self.line.bytes);
+        classify(&mut self.line, self.burst.frames(), self.exits.pool.umem(), longest, table);
+        if !opened {
+            self.exits.counters.port(ingress).received.add(self.line.rows as u64, self.line.bytes);
+        }
         self.exits.counters.hits += lookup(&mut self.line, table, tables.generation, now);
         if self.line.missing != 0 {
             self.resolve_missing(&tables, now);

@@ -55,7 +55,7 @@ impl Worker {
         let (tables, shared) = (&self.tables, &self.shared);
         self.flows.sweep(by, |key, seen| {
             // A station is alive, and is where it is, as long as one of its flows is.
-            let network = tables.port(key.port()).and_then(|port| port.network_of(key.vlan()));
+            let network = tables.network_at(key.port(), key.vlan());
             if let Some(network) = network {
                 shared.confirm_mac(network, key.source_mac(), key.port(), seen);
             }
@@ -70,7 +70,11 @@ impl Worker {
         let (tables, flows) = (&self.tables, &self.shared.flows);
         let silent = |key: &[u64; 1], port: u64, seen| {
             let network = tables.network(NetworkId((key[0] >> 48) as u16));
-            let attached = tables.port(crate::ids::PortId((port - 1) as u16)).is_some();
+            let port = crate::ids::PortId((port - 1) as u16);
+            let attached = match port.path() {
+                Some(path) => tables.underlay.path(path).is_some(),
+                None => tables.port(port).is_some(),
+            };
             !attached || network.is_none_or(|network| age(seen) > network.mac_age)
         };
         self.shared.macs.forget(range.clone(), silent, |key| flows.forget(shard(key)));

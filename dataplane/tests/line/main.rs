@@ -11,4 +11,5 @@ mod malformed;
 mod packets;
 mod parsers;
 mod route;
+mod tunnel;
 mod vlan;

@@ -9,11 +9,11 @@ pub(super) fn packet(operation: u16, sender: (MacAddr, Ipv4Addr), target: Ipv4Ad
     [&head[..], &sender.0.octets(), &sender.1.octets(), &[0; 6], &target.octets()].concat()
 }
 
-fn request_frame(sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+pub(super) fn request_frame(sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     frame(MacAddr::BROADCAST, HOST, ARP, &packet(1, (HOST, sender), target))
 }
 
-fn parsed(reply: &[u8]) -> ArpRepr {
+pub(super) fn parsed(reply: &[u8]) -> ArpRepr {
     assert_eq!(reply[12..14], ARP.to_be_bytes());
     ArpRepr::parse(&ArpPacket::new_checked(&reply[14..]).unwrap()).unwrap()
 }

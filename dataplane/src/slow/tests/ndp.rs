@@ -9,44 +9,44 @@ use super::*;
 
 const SOLICIT: u8 = 135;
 const ADVERTISE: u8 = 136;
-const SOURCE_OPTION: u8 = 1;
-const TARGET_OPTION: u8 = 2;
+pub(super) const SOURCE_OPTION: u8 = 1;
+pub(super) const TARGET_OPTION: u8 = 2;
 
-fn group(address: Ipv6Addr) -> Ipv6Addr {
+pub(super) fn group(address: Ipv6Addr) -> Ipv6Addr {
     let low = address.to_bits() & 0xff_ffff;
     Ipv6Addr::from_bits(0xff02_0000_0000_0000_0000_0001_ff00_0000 | low)
 }
 
-fn all_nodes() -> Ipv6Addr {
+pub(super) fn all_nodes() -> Ipv6Addr {
     "ff02::1".parse().unwrap()
 }
 
-fn option(kind: u8, mac: MacAddr) -> Vec<u8> {
+pub(super) fn option(kind: u8, mac: MacAddr) -> Vec<u8> {
     [&[kind, 1], &mac.octets()[..]].concat()
 }
 
 /// A message of `kind` about `target`; `flags` is the first byte of the word before it.
-struct Message {
-    kind: u8,
-    from: Ipv6Addr,
-    to: Ipv6Addr,
-    flags: u8,
-    target: Ipv6Addr,
-    options: Vec<u8>,
-    hops: u8,
+pub(super) struct Message {
+    pub(super) kind: u8,
+    pub(super) from: Ipv6Addr,
+    pub(super) to: Ipv6Addr,
+    pub(super) flags: u8,
+    pub(super) target: Ipv6Addr,
+    pub(super) options: Vec<u8>,
+    pub(super) hops: u8,
 }
 
 impl Message {
-    fn solicit(from: Ipv6Addr, target: Ipv6Addr) -> Self {
+    pub(super) fn solicit(from: Ipv6Addr, target: Ipv6Addr) -> Self {
         let options = option(SOURCE_OPTION, HOST);
         Self { kind: SOLICIT, from, to: group(target), flags: 0, target, options, hops: 255 }
     }
 
-    fn probe(target: Ipv6Addr) -> Self {
+    pub(super) fn probe(target: Ipv6Addr) -> Self {
         Self { options: Vec::new(), ..Self::solicit(Ipv6Addr::UNSPECIFIED, target) }
     }
 
-    fn advertise(target: Ipv6Addr, to: Ipv6Addr, flags: u8) -> Self {
+    pub(super) fn advertise(target: Ipv6Addr, to: Ipv6Addr, flags: u8) -> Self {
         let options = option(TARGET_OPTION, HOST);
         Self { kind: ADVERTISE, from: target, to, flags, target, options, hops: 255 }
     }
@@ -57,7 +57,7 @@ impl Message {
         ipv6(self.from, self.to, (ICMPV6, self.hops), &message)
     }
 
-    fn frame(&self) -> Vec<u8> {
+    pub(super) fn frame(&self) -> Vec<u8> {
         let to = if self.to.is_multicast() { MacAddr::of_ipv6_multicast(self.to) } else { MAC };
         frame(to, HOST, IPV6, &self.packet())
     }
@@ -72,7 +72,7 @@ impl Message {
 }
 
 /// Reads a neighbour discovery message with smoltcp, which checks its checksum.
-fn parsed(reply: &[u8]) -> (Ipv6Addr, Ipv6Addr, NdiscRepr<'_>) {
+pub(super) fn parsed(reply: &[u8]) -> (Ipv6Addr, Ipv6Addr, NdiscRepr<'_>) {
     let (from, to, hops, message) = icmpv6_reply(reply);
     assert_eq!(hops, 255);
     let packet = Icmpv6Packet::new_checked(message).unwrap();

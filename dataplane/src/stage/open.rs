@@ -1,0 +1,156 @@
+//! open: tunnelled packets lose their outer headers, before anything else looks at them.
+//!
+//! What comes out of a tunnel came in by its path, a logical port, and goes down the line like any other packet. What an
+//! uplink brings besides is the underlay's own talk (ARP, neighbour discovery, ICMP), or nobody's.
+
+use podlane_rings::{Frame, Umem};
+use podlane_wire::checksum;
+
+use crate::{
+    burst::{BURST, Burst, Line, length_of},
+    drops::DropReason,
+    slow,
+    stage::{dispatch::Exits, underlay},
+    tables::underlay::Path,
+    tunnel::outer::{CONGESTION, Opened, Reading, read},
+};
+
+use super::apply::Pass;
+
+const ETHERNET: usize = 14;
+const IPV4: usize = 20;
+
+/// Opens a burst that came in by an uplink. Returns how many packets and bytes that was; what is left in the burst goes
+/// on, with [`Line::vias`] filled in.
+#[inline(never)] // registers of its own, as in classify
+pub fn open(line: &mut Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits) -> (u64, u64) {
+    let underlay = &pass.tables.underlay;
+    let unfinished = pass.port.is_some_and(|port| port.unfinished_checksums);
+    let (mut packets, mut bytes, mut dead) = (0, 0, 0_u64);
+    let mut verdicts = [None; BURST];
+    for (row, frame) in burst.frames_mut().iter_mut().take(BURST).enumerate() {
+        let length = length_of(frame, exits.pool.umem());
+        packets += 1;
+        bytes += length as u64;
+        let verdict = match read(underlay, frame.bytes(), length) {
+            Reading::Tunnelled(opened) => {
+                line.vias[row] = opened.path.port();
+                exits.counters.path(opened.path).received.add(1, opened.inner as u64);
+                take_out(frame, length, &opened, unfinished, exits.pool.umem())
+                    .map(|()| clamp(frame, underlay.path(opened.path)))
+            }
+            Reading::Other => Err(DropReason::NotTunnelled),
+            Reading::Wrong(reason) => Err(reason),
+        };
+        if let Err(reason) = verdict {
+            verdicts[row] = Some(reason);
+            dead |= 1 << row;
+        }
+    }
+    if dead != 0 {
+        sift(line, burst, &verdicts, pass, exits);
+    }
+    (packets, bytes)
+}
+
+/// Takes the outer headers off.
+#[inline]
+fn take_out(
+    frame: &mut Frame,
+    length: usize,
+    opened: &Opened,
+    unfinished: bool,
+    umem: &Umem,
+) -> Result<(), DropReason> {
+    if let Some((udp, pseudo)) = opened.checksum {
+        verify(frame, udp, pseudo, unfinished, umem)?;
+    }
+    frame.pop_front(opened.before).map_err(|_| DropReason::TunnelTruncated)?;
+    if length - opened.before > opened.inner && !frame.is_chained() {
+        // What was padded for the wire.
+        frame.set_len(opened.inner).map_err(|_| DropReason::TunnelTruncated)?;
+    }
+    if opened.ecn == CONGESTION {
+        mark_congestion(frame)?;
+    }
+    Ok(())
+}
+
+/// Checks the outer UDP checksum. Behind a veth it may have been left unfinished, which is as good as right.
+#[inline(never)]
+fn verify(frame: &Frame, udp: usize, pseudo: checksum::Sum, unfinished: bool, umem: &Umem) -> Result<(), DropReason> {
+    let segment = frame.bytes().get(udp..).ok_or(DropReason::TunnelTruncated)?;
+    let field = segment.get(6..8).map_or(0, |field| u16::from_be_bytes([field[0], field[1]]));
+    if unfinished && checksum::is_unfinished(field, pseudo) {
+        return Ok(());
+    }
+    let stated = segment.get(4..6).map_or(0, |field| usize::from(u16::from_be_bytes([field[0], field[1]])));
+    let mut left = stated;
+    let parts = umem.segments(frame).enumerate().map(|(at, part)| if at == 0 { &part[udp..] } else { part });
+    let parts = parts.map(|part| {
+        let part = &part[..part.len().min(left)];
+        left -= part.len();
+        part
+    });
+    if checksum::sum_parts(parts).plus(pseudo).is_valid() { Ok(()) } else { Err(DropReason::OuterChecksum) }
+}
+
+/// Carries the underlay's congestion mark over to the inner packet (RFC 6040, 4.2).
+#[cold]
+fn mark_congestion(frame: &mut Frame) -> Result<(), DropReason> {
+    const NOT_CAPABLE: u8 = 0;
+    let Some(head) = frame.bytes_mut().first_chunk_mut::<{ ETHERNET + IPV4 }>() else { return Ok(()) };
+    let (link, ip) = head.split_at_mut(ETHERNET);
+    match (u16::from_be_bytes([link[12], link[13]]), ip[0] >> 4) {
+        (0x0800, 4) => {
+            if ip[1] & CONGESTION == NOT_CAPABLE {
+                return Err(DropReason::CongestionMark);
+            }
+            let before = u16::from_be_bytes([ip[0], ip[1]]);
+            let marked = before | u16::from(CONGESTION);
+            let sum = checksum::update16(u16::from_be_bytes([ip[10], ip[11]]), before, marked);
+            ip[1] |= CONGESTION;
+            ip[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+        (0x86dd, 6) => {
+            if ip[1] >> 4 & CONGESTION == NOT_CAPABLE {
+                return Err(DropReason::CongestionMark);
+            }
+            ip[1] |= CONGESTION << 4;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Lowers what TCP offers to what the way back carries.
+#[inline]
+fn clamp(frame: &mut Frame, path: Option<&Path>) {
+    if let Some(path) = path.filter(|path| path.clamp_mss) {
+        slow::clamp_mss(frame.bytes_mut(), path.inner_mtu());
+    }
+}
+
+/// Takes what does not go on out of the burst.
+#[cold]
+fn sift(
+    line: &mut Line,
+    burst: &mut Burst,
+    verdicts: &[Option<DropReason>; BURST],
+    pass: &Pass<'_>,
+    exits: &mut Exits,
+) {
+    let mut kept = 0;
+    burst.sift(|row, frame| {
+        let Some(reason) = verdicts.get(row).copied().flatten() else {
+            line.vias[kept] = line.vias[row];
+            kept += 1;
+            return Some(frame);
+        };
+        match reason {
+            DropReason::NotTunnelled => underlay::hear(frame, pass, exits),
+            reason => exits.drop(pass.ingress, frame, reason),
+        }
+        None
+    });
+}
