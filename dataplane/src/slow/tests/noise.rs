@@ -1,5 +1,6 @@
 //! Whatever arrives: no panic, no reply that is not well formed, none past its buffer.
 
+use podlane_wire::{GroupRecords, Igmp, Mld};
 use proptest::prelude::*;
 
 use super::*;
@@ -22,6 +23,14 @@ fn valid() -> impl Strategy<Value = Vec<u8>> {
         echo::ping4(40),
         echo::ping6(40),
         frame(MAC, HOST, IPV4, &ipv4(HOST4, FAR4, UDP, &[7; 700])),
+        ndp::Message::solicit(HOST6, FAR6).frame(),
+        ndp::Message::advertise(HOST6, OURS6, 0x60).frame(),
+        path_mtu::news4(1400, &path_mtu::sent4(1500)[..28]),
+        path_mtu::news6(1400, &path_mtu::sent6(1500)[..48]),
+        membership::igmp(&Igmp::ReportV2(Ipv4Addr::new(239, 1, 2, 3))),
+        membership::igmp(&Igmp::ReportV3(GroupRecords::new(1, &[4, 0, 0, 1, 239, 1, 2, 3, 192, 0, 2, 1]))),
+        membership::mld(&Mld::Done("ff05::7".parse().unwrap())),
+        clamp::syn(),
         frame(MAC, HOST, IPV6, &ipv6(HOST6, FAR6, (0, 1), &extended)),
     ])
 }
@@ -85,6 +94,36 @@ fn everything(gateway: &Gateway<'_>, frame: &[u8], room: usize) {
     if let Some((address, mac)) = learned(gateway, frame) {
         assert!(gateway.is_host(address) && frame[6..12] == mac.octets());
     }
+    on_the_overlay(gateway, frame, room);
+}
+
+/// What is asked of the frames of tunnels and of the underlay.
+fn on_the_overlay(gateway: &Gateway<'_>, frame: &[u8], room: usize) {
+    for address in [IpAddr::from(OURS4), OURS6.into(), FAR6.into()] {
+        let mut out = vec![0xa5; room];
+        if let Ok(reply) = proxy_answer(address, gateway.mac, frame, &mut out) {
+            assert_well_formed(&Gateway { mtu: u16::MAX, ..*gateway }, &out, reply);
+        }
+    }
+    let mut out = vec![0xa5; room];
+    if let Ok(reply) = answer_as_host(gateway, frame, &mut out) {
+        assert_well_formed(gateway, &out, reply);
+    }
+    if let Some((address, mac)) = heard(frame) {
+        assert!(!address.is_multicast() && !address.is_unspecified() && frame[6..12] == mac.octets());
+    }
+    if let Some(news) = too_big_news(frame) {
+        assert!(news.mtu >= if news.ours.is_ipv4() { 68 } else { 1280 });
+    }
+    let told = &mut 0;
+    let kind = membership(frame, |group, _| {
+        assert!(group.is_multicast() && !always_flooded(group));
+        *told += 1;
+    });
+    assert!(*told == 0 || kind == Some(Snooped::Report) && *told <= frame.len() / 8);
+    let mut clamped = frame.to_vec();
+    assert_eq!(clamp_mss(&mut clamped, gateway.mtu), clamped != frame);
+    assert_eq!(clamped.len(), frame.len());
 }
 
 proptest! {
@@ -106,6 +145,13 @@ proptest! {
             let mut out = vec![0xa5; room];
             if let Ok(reply) = request(&gateway, target, &mut out) {
                 assert_well_formed(&gateway, &out, reply);
+            }
+            let asker = Asker { mac: MAC, ipv4: Some(OURS4), ipv6: OURS6, to: (four % 2 == 0).then_some(HOST) };
+            for asker in [asker, Asker { ipv4: None, ..asker }] {
+                let mut out = vec![0xa5; room];
+                if let Ok(reply) = seek(&asker, target, &mut out) {
+                    assert_well_formed(&Gateway { mtu: u16::MAX, ..gateway }, &out, reply);
+                }
             }
         }
     }

@@ -13,21 +13,21 @@ fn udp(size: usize) -> Vec<u8> {
 }
 
 /// A tunnel packet of `length` bytes from us to the peer.
-fn sent4(length: usize) -> Vec<u8> {
+pub(super) fn sent4(length: usize) -> Vec<u8> {
     ipv4(OURS4, FAR4, UDP, &udp(length - 28))
 }
 
-fn sent6(length: usize) -> Vec<u8> {
+pub(super) fn sent6(length: usize) -> Vec<u8> {
     ipv6(OURS6, FAR6, (UDP, 64), &udp(length - 48))
 }
 
-fn news4(mtu: u16, quoted: &[u8]) -> Vec<u8> {
+pub(super) fn news4(mtu: u16, quoted: &[u8]) -> Vec<u8> {
     let [high, low] = mtu.to_be_bytes();
     let message = icmp(3, 4, &[&[0, 0, high, low], quoted].concat());
     frame(MAC, HOST, IPV4, &ipv4(ROUTER4, OURS4, ICMP, &message))
 }
 
-fn news6(mtu: u32, quoted: &[u8]) -> Vec<u8> {
+pub(super) fn news6(mtu: u32, quoted: &[u8]) -> Vec<u8> {
     let message = icmpv6(ROUTER6, OURS6, 2, &[&mtu.to_be_bytes(), quoted].concat());
     frame(MAC, HOST, IPV6, &ipv6(ROUTER6, OURS6, (ICMPV6, 61), &message))
 }
@@ -45,9 +45,9 @@ fn of6(mtu: u16) -> Option<TooBigNews> {
 #[rustfmt::skip]
 const REAL: [u8; 70] = [
     0x02, 0x00, 0x5e, 0x00, 0x00, 0x01, 0x02, 0x00, 0x5e, 0x00, 0x00, 0x99, 0x08, 0x00,
-    0x45, 0xc0, 0x00, 0x38, 0x5a, 0x01, 0x00, 0x00, 0x40, 0x01, 0x0b, 0xed, 0x0a, 0x09, 0x00, 0x01, 0x0a, 0x09, 0x00, 0x02,
-    0x03, 0x04, 0x50, 0x4b, 0x00, 0x00, 0x05, 0x78,
-    0x45, 0x00, 0x05, 0xdc, 0x00, 0x00, 0x40, 0x00, 0x3f, 0x11, 0x21, 0xf1, 0x0a, 0x09, 0x00, 0x02, 0x0a, 0x08, 0x00, 0x02,
+    0x45, 0xc0, 0x00, 0x38, 0x5a, 0x01, 0x00, 0x00, 0x40, 0x01, 0x0b, 0xf0, 0x0a, 0x09, 0x00, 0x01, 0x0a, 0x09, 0x00, 0x02,
+    0x03, 0x04, 0x0b, 0x51, 0x00, 0x00, 0x05, 0x78,
+    0x45, 0x00, 0x05, 0xdc, 0x00, 0x00, 0x40, 0x00, 0x3f, 0x11, 0x21, 0xfd, 0x0a, 0x09, 0x00, 0x02, 0x0a, 0x08, 0x00, 0x02,
     0xd3, 0xb5, 0x12, 0xb5, 0x05, 0xc8, 0x00, 0x00,
 ];
 
@@ -106,23 +106,22 @@ fn it_must_come_to_the_address_that_is_quoted() {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_in_the_message_is_noticed() {
+fn a_flipped_bit_or_a_missing_end_is_noticed() {
     let good4 = news4(1450, &sent4(1500)[..28]);
     let good6 = news6(1450, &sent6(1500)[..48]);
-    // Past the type of service or class, which no checksum covers in IPv6; the hop limit and flow label neither.
-    for at in (14..good4.len()).chain([]) {
+    for at in 14..good4.len() {
         let mut bad = good4.clone();
         bad[at] ^= 0x10;
         assert_eq!(too_big_news(&bad), None, "byte {at}");
     }
-    for at in (14 + 40)..good6.len() {
+    for at in 14 + 40..good6.len() {
         let mut bad = good6.clone();
         bad[at] ^= 0x10;
         assert_eq!(too_big_news(&bad), None, "byte {at}");
     }
-    for (good, least) in [(&good4, 38), (&good6, 58)] {
+    for good in [good4, good6] {
         for len in 0..good.len() {
-            assert_eq!(too_big_news(&good[..len]), None, "{len} bytes of {least} or more");
+            assert_eq!(too_big_news(&good[..len]), None, "{len} bytes");
         }
     }
 }
