@@ -6,6 +6,7 @@ mod arp;
 mod clamp;
 mod echo;
 mod errors;
+mod linux;
 mod membership;
 mod ndp;
 mod noise;
