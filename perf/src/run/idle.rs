@@ -41,7 +41,10 @@ const LATE: Target = Target::AtMost(100.0);
 const WORKER: &str = "podlane-w0";
 
 /// What is told of latencies.
-const QUANTILES: [&str; 3] = ["p50", "p99", "max"];
+const QUANTILES: [&str; 3] = [MIDDLE, "p99", "max"];
+
+/// The one of them that noise moves least.
+const MIDDLE: &str = "p50";
 
 /// The longest latency that is told apart, nanoseconds: more than the probe waits.
 const LONGEST_NS: u64 = 1_000_000_000;
@@ -131,7 +134,6 @@ impl Found {
             series.push(cpu.clone());
             checks.push(Check::new(cpu, CPU));
         }
-        let mut late = Vec::new();
         for (at, quantile) in QUANTILES.into_iter().enumerate() {
             let of = |what: &str, way: Way, rounds| {
                 gather(format!("{what} {quantile}, {}", way.name), "us", rounds, |round| round.latency[at])
@@ -140,17 +142,14 @@ impl Found {
                 .map(|(way, rounds)| of("first packet", way, rounds));
             let woken =
                 [(THREAD, thread), (THREAD_KEPT_AWAKE, thread_kept)].map(|(way, rounds)| of("wake-up", way, rounds));
-            for (way, asleep) in [(KEPT_AWAKE, &first[1]), (ADAPTIVE, &first[0])] {
-                let later = later(format!("late by {quantile}, {}", way.name), asleep, &first[2]);
-                checks.push(Check::new(later.clone(), LATE));
-                late.push(later);
-            }
-            series.extend(first);
-            series.extend(woken);
+            let late = |way: Way, asleep| later(format!("late by {quantile}, {}", way.name), asleep, &first[2]);
+            let [kept_late, adaptive_late] = [late(KEPT_AWAKE, &first[1]), late(ADAPTIVE, &first[0])];
+            // Where the time goes: near 1, what makes the first packet late is waking the core.
+            let share = (quantile == MIDDLE).then(|| adaptive_late.over(&woken[0]));
+            checks.extend([kept_late, adaptive_late].map(|late| Check::new(late, LATE)));
+            series.extend(first.into_iter().chain(woken));
+            series.extend(share.map(|share| Series::new("late by p50, adaptive / bare thread's wake-up", "", share)));
         }
-        // Where the time goes: near 1, what makes the first packet late is waking the core.
-        let (mine, bare) = (&late[1], gather(String::new(), "us", thread, |round| round.latency[0]));
-        series.push(Series::new("late by p50, adaptive / bare thread's wake-up", "", mine.over(&bare)));
         (series, checks)
     }
 }
