@@ -10,7 +10,7 @@ use aya::programs::links::FdLink;
 use crate::error::errno;
 use crate::object::{Object, SOCKETS};
 use crate::uplink::UplinkMaps;
-use crate::{AttachError, AttachMode, Claim, MAX_QUEUES, MAX_VTEPS, Program};
+use crate::{AttachError, AttachMode, Claim, MAX_QUEUES, Program};
 use crate::{Request, UplinkCounters, link, pins};
 
 /// A program on a device.
@@ -151,16 +151,14 @@ impl Attachment {
     ///
     /// # Errors
     ///
-    /// [`AttachError::NotAnUplink`], [`AttachError::TooManyVteps`], or [`AttachError::Map`].
+    /// [`AttachError::NotAnUplink`]; [`AttachError::TooManyVteps`], [`AttachError::TooManyTunnelPorts`]
+    /// and [`AttachError::TooManyNextHops`], which change nothing; or [`AttachError::Map`].
     pub fn claim(&mut self, claim: &Claim<'_>) -> Result<(), AttachError> {
         let device = &self.device;
         let Some(uplink) = &mut self.uplink else {
             return Err(AttachError::NotAnUplink { device: device.clone() });
         };
-        let count = claim.vteps.len();
-        if count > MAX_VTEPS {
-            return Err(AttachError::TooManyVteps { device: device.clone(), count });
-        }
+        claim.check(device)?;
         uplink.set(claim).map_err(|error| AttachError::map(device, "changing the claim", error))
     }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::{AttachMode, MAX_QUEUES, MAX_VTEPS};
+use crate::{AttachMode, MAX_NEXT_HOPS, MAX_QUEUES, MAX_TUNNEL_PORTS, MAX_VTEPS};
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -171,8 +171,24 @@ pub enum AttachError {
         device: String,
     },
     /// More addresses than the program's map holds.
-    #[error("{device} was given {count} VTEP addresses: {MAX_VTEPS} fit")]
+    #[error("{device} was given {count} VTEP addresses: {MAX_VTEPS} fit, give it fewer or spread them over uplinks")]
     TooManyVteps {
+        /// The device.
+        device: String,
+        /// How many there were.
+        count: usize,
+    },
+    /// More tunnel ports than the program compares.
+    #[error("{device} was given {count} tunnel ports: {MAX_TUNNEL_PORTS} fit, let tunnels of one kind share a port")]
+    TooManyTunnelPorts {
+        /// The device.
+        device: String,
+        /// How many there were.
+        count: usize,
+    },
+    /// More IPv4 next hops than the program's map holds.
+    #[error("{device} was given {count} IPv4 next hops: {MAX_NEXT_HOPS} fit, reach the peers through a gateway")]
+    TooManyNextHops {
         /// The device.
         device: String,
         /// How many there were.

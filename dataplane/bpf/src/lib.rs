@@ -28,7 +28,7 @@ mod uplink;
 pub use attachment::Attachment;
 pub use error::{AttachError, Holder, PinError};
 pub use pins::{ensure_bpffs, port_pin, sweep};
-pub use uplink::{Claim, MAX_VTEPS, UplinkCounters};
+pub use uplink::{Claim, MAX_NEXT_HOPS, MAX_TUNNEL_PORTS, MAX_VTEPS, UplinkCounters, Vtep};
 
 use std::path::Path;
 

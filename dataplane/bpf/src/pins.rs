@@ -4,8 +4,9 @@
 //! /sys/fs/bpf/podlane/<instance>/<port>/link       last to be written: with it, all are there
 //!                                       sockets    the XSKMAP
 //!                                       claim      (uplinks) what is ours ...
-//!                                       vteps      (uplinks) ... and at which addresses
-//!                                       counts     (uplinks) claimed and passed
+//!                                       vteps      (uplinks) ... at which addresses ...
+//!                                       hops       (uplinks) ... and answers about whom
+//!                                       counts     (uplinks) claimed, passed, fragments
 //! ```
 //!
 //! Removing a pin hands the last reference to a kernel worker, and the device stays busy for

@@ -5,25 +5,91 @@
 
 use std::net::IpAddr;
 
+use aya::Pod;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 
-use crate::object::{CLAIM, COUNTS, Object, VTEPS};
+use crate::AttachError;
+use crate::object::{CLAIM, COUNTS, HOPS, Object, VTEPS};
 
-/// VTEP addresses one uplink can have.
+/// VTEP addresses one uplink can have, the switch's link-local ones among them.
 pub const MAX_VTEPS: usize = 256;
+
+/// UDP ports on which one uplink can take tunnel packets.
+pub const MAX_TUNNEL_PORTS: usize = 4;
+
+/// IPv4 next hops one uplink can ask for by probes.
+pub const MAX_NEXT_HOPS: usize = 256;
 
 /// `struct vtep`: the IP version as a native `u32`, the address, zeros.
 type VtepKey = [u8; 20];
 
+/// `struct claim`: the tunnel ports, and whether the device is given whole.
+type ClaimEntry = [u16; MAX_TUNNEL_PORTS + 1];
+
+/// `enum owner` of the program; no entry is nobody's.
+const OWN: u32 = 1;
+const SHARED: u32 = 2;
+
+/// An address that is ours on an uplink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vtep {
+    /// The address. The switch's link-local address on the uplink is one as well, an own one.
+    pub address: IpAddr,
+    /// The host does not have the address, so that we answer for it: ARP and neighbour discovery
+    /// that ask for it or answer it, and all ICMP to it, are claimed beside the tunnel packets. Of a
+    /// shared address only the too-big errors that quote our tunnel packets are; the host's kernel
+    /// answers for it.
+    pub own: bool,
+}
+
 /// What of an uplink's traffic is Podlane's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claim<'a> {
-    /// The addresses at which VXLAN for us arrives.
-    pub vteps: &'a [IpAddr],
-    /// The UDP port at which it does; 0 claims no VXLAN.
-    pub vxlan_port: u16,
+    /// The addresses at which tunnel packets for us arrive, at most [`MAX_VTEPS`]. Of an address
+    /// given twice the last entry holds.
+    pub vteps: &'a [Vtep],
+    /// The UDP ports at which they do, at most [`MAX_TUNNEL_PORTS`]; 0 is none.
+    pub tunnel_ports: &'a [u16],
+    /// Whom we ask for by ARP probes (RFC 5227): their answers, sent to the address 0.0.0.0, are
+    /// claimed. At most [`MAX_NEXT_HOPS`] of IPv4; those of IPv6 answer to our link-local address
+    /// and take no room here.
+    pub next_hops: &'a [IpAddr],
     /// The device is Podlane's alone: every frame is claimed.
     pub whole: bool,
+}
+
+impl Claim<'_> {
+    /// Refuses what the program's maps do not hold, before any of it is changed.
+    pub(crate) fn check(&self, device: &str) -> Result<(), AttachError> {
+        let device = || device.to_owned();
+        let (vteps, ports, hops) = (self.vteps.len(), self.tunnel_ports.len(), self.hop_keys().count());
+        if vteps > MAX_VTEPS {
+            return Err(AttachError::TooManyVteps { device: device(), count: vteps });
+        }
+        if ports > MAX_TUNNEL_PORTS {
+            return Err(AttachError::TooManyTunnelPorts { device: device(), count: ports });
+        }
+        if hops > MAX_NEXT_HOPS {
+            return Err(AttachError::TooManyNextHops { device: device(), count: hops });
+        }
+        Ok(())
+    }
+
+    fn hop_keys(&self) -> impl Iterator<Item = [u8; 4]> {
+        self.next_hops.iter().filter_map(|hop| match hop {
+            IpAddr::V4(hop) => Some(hop.octets()),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    fn entry(&self) -> ClaimEntry {
+        let mut entry = ClaimEntry::default();
+        for (word, port) in entry.iter_mut().zip(self.tunnel_ports.iter().take(MAX_TUNNEL_PORTS)) {
+            *word = *port;
+        }
+        entry[MAX_TUNNEL_PORTS] = u16::from(self.whole);
+        entry
+    }
 }
 
 /// Frames an uplink's program has judged since it was attached.
@@ -33,12 +99,16 @@ pub struct UplinkCounters {
     pub claimed: u64,
     /// Left to the kernel, those included that were ours while no socket was there.
     pub passed: u64,
+    /// Of those passed, fragments of UDP to one of our VTEPs. Their tunnel packets are lost: nobody
+    /// puts them together for us, and the sender's path MTU is set too high.
+    pub fragments: u64,
 }
 
 /// The maps an uplink has beside its sockets.
 pub(crate) struct UplinkMaps {
-    claim: Array<MapData, [u32; 2]>,
-    vteps: HashMap<MapData, VtepKey, u8>,
+    claim: Array<MapData, ClaimEntry>,
+    vteps: HashMap<MapData, VtepKey, u32>,
+    hops: HashMap<MapData, [u8; 4], u8>,
     counts: PerCpuArray<MapData, u64>,
 }
 
@@ -47,39 +117,55 @@ impl UplinkMaps {
         Ok(Self {
             claim: object.map(CLAIM)?.try_into()?,
             vteps: object.map(VTEPS)?.try_into()?,
+            hops: object.map(HOPS)?.try_into()?,
             counts: object.map(COUNTS)?.try_into()?,
         })
     }
 
-    /// Replaces what is claimed; `claim` has at most [`MAX_VTEPS`] addresses.
+    /// Replaces what is claimed; `claim` was checked.
     pub(crate) fn set(&mut self, claim: &Claim<'_>) -> Result<(), MapError> {
-        let wanted: Vec<VtepKey> = claim.vteps.iter().map(vtep_key).collect();
-        let present: Vec<VtepKey> = self.vteps.keys().collect::<Result<_, _>>()?;
-        let old = present.iter().filter(|key| !wanted.contains(key));
-        // Old and new together may be more than fit; then there is no order without a gap.
-        let crowded = present.len() + wanted.len() > MAX_VTEPS;
-        if crowded {
-            for key in old.clone() {
-                self.vteps.remove(key)?;
-            }
+        let vteps: Vec<_> = claim.vteps.iter().map(|vtep| (vtep_key(&vtep.address), owner(vtep))).collect();
+        let hops: Vec<_> = claim.hop_keys().map(|hop| (hop, 1)).collect();
+        let old_vteps = add(&mut self.vteps, &vteps, MAX_VTEPS)?;
+        let old_hops = add(&mut self.hops, &hops, MAX_NEXT_HOPS)?;
+        self.claim.set(0, claim.entry(), 0)?;
+        for key in &old_vteps {
+            self.vteps.remove(key)?;
         }
-        for key in &wanted {
-            self.vteps.insert(key, 1, 0)?;
-        }
-        let entry = [u32::from(claim.vxlan_port), u32::from(claim.whole)];
-        self.claim.set(0, entry, 0)?;
-        if !crowded {
-            for key in old {
-                self.vteps.remove(key)?;
-            }
+        for key in &old_hops {
+            self.hops.remove(key)?;
         }
         Ok(())
     }
 
     pub(crate) fn counters(&self) -> Result<UplinkCounters, MapError> {
         let sum = |index: u32| -> Result<u64, MapError> { Ok(self.counts.get(&index, 0)?.iter().sum()) };
-        Ok(UplinkCounters { claimed: sum(0)?, passed: sum(1)? })
+        Ok(UplinkCounters { claimed: sum(0)?, passed: sum(1)?, fragments: sum(2)? })
     }
+}
+
+/// Puts what is wanted into a map beside what is there, and returns the keys that are to go. Where
+/// old and new together do not fit they go at once: then there is no order without a gap.
+fn add<K: Pod + PartialEq, V: Pod>(
+    map: &mut HashMap<MapData, K, V>,
+    wanted: &[(K, V)],
+    room: usize,
+) -> Result<Vec<K>, MapError> {
+    let present: Vec<K> = map.keys().collect::<Result<_, _>>()?;
+    let mut old: Vec<K> = present.into_iter().filter(|key| !wanted.iter().any(|(new, _)| new == key)).collect();
+    if old.len() + wanted.len() > room {
+        for key in old.drain(..) {
+            map.remove(&key)?;
+        }
+    }
+    for (key, value) in wanted {
+        map.insert(key, value, 0)?;
+    }
+    Ok(old)
+}
+
+fn owner(vtep: &Vtep) -> u32 {
+    if vtep.own { OWN } else { SHARED }
 }
 
 fn vtep_key(address: &IpAddr) -> VtepKey {

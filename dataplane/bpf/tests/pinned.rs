@@ -4,13 +4,12 @@
 mod bed;
 
 use std::fs;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use bed::{Bed, NEAR, Veth, attach, instance, pin, request, xdp_socket};
 use podlane_bpf::{AskMode, AttachError, AttachMode, Attachment, Claim, PinError, Program, Request};
-use podlane_bpf::{UplinkCounters, ensure_bpffs, port_pin, sweep};
+use podlane_bpf::{UplinkCounters, Vtep, ensure_bpffs, port_pin, sweep};
 
 fn entries(directory: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
@@ -63,8 +62,8 @@ fn adoption_keeps_an_uplinks_claim_and_its_counts() {
     let pin = pin(NEAR);
     let uplink = request(NEAR, Program::Uplink, Some(&pin));
     let mut first = Attachment::attach(&uplink).unwrap();
-    let vteps: [IpAddr; 1] = ["10.9.8.1".parse().unwrap()];
-    first.claim(&Claim { vteps: &vteps, vxlan_port: bed::WIRE_PORT, whole: false }).unwrap();
+    let vteps = [Vtep { address: "10.9.8.1".parse().unwrap(), own: false }];
+    first.claim(&Claim { vteps: &vteps, tunnel_ports: &[bed::WIRE_PORT], ..Claim::default() }).unwrap();
     let socket = xdp_socket();
     first.register(0, socket.as_fd()).unwrap();
     let wire = bed.wire();
@@ -72,7 +71,7 @@ fn adoption_keeps_an_uplinks_claim_and_its_counts() {
     let before = first.counters().unwrap();
     assert_eq!(before.claimed, 1);
     drop(first);
-    assert_eq!(entries(&pin), ["claim", "counts", "link", "sockets", "vteps"]);
+    assert_eq!(entries(&pin), ["claim", "counts", "hops", "link", "sockets", "vteps"]);
 
     let mut second = Attachment::attach(&uplink).unwrap();
     assert!(second.adopted());
@@ -93,7 +92,7 @@ fn a_fresh_uplink_remembers_nothing_of_an_older_one() {
     };
     let pin = pin(NEAR);
     let mut first = Attachment::attach(&request(NEAR, Program::Uplink, Some(&pin))).unwrap();
-    first.claim(&Claim { vteps: &[], vxlan_port: 0, whole: true }).unwrap();
+    first.claim(&Claim { whole: true, ..Claim::default() }).unwrap();
     drop(first);
     bed::delete(NEAR);
     bed.add_veth(NEAR, &Veth::default());
@@ -102,7 +101,7 @@ fn a_fresh_uplink_remembers_nothing_of_an_older_one() {
     let socket = xdp_socket();
     second.register(0, socket.as_fd()).unwrap();
     assert!(bed.wire().carries(100), "it is born claiming nothing");
-    let UplinkCounters { claimed, passed } = second.counters().unwrap();
+    let UplinkCounters { claimed, passed, .. } = second.counters().unwrap();
     assert_eq!(claimed, 0);
     assert!(passed > 0);
 }

@@ -15,11 +15,26 @@ use super::*;
 use crate::Program;
 use crate::object::SOCKETS;
 
+mod speech;
+
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
 const VXLAN: u16 = 4789;
+const GENEVE: u16 = 6081;
 const VTEP4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 const VTEP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+
+fn own(address: impl Into<IpAddr>) -> Vtep {
+    Vtep { address: address.into(), own: true }
+}
+
+fn shared(address: impl Into<IpAddr>) -> Vtep {
+    Vtep { address: address.into(), own: false }
+}
+
+fn vxlan_to(vteps: &[Vtep]) -> Claim<'_> {
+    Claim { vteps, tunnel_ports: &[VXLAN], ..Claim::default() }
+}
 
 /// The program in the kernel, with a socket on queue 0, attached to nothing.
 struct Loaded {
@@ -44,11 +59,12 @@ impl Loaded {
         Some(Self { object, maps, sockets, socket: Some(socket) })
     }
 
-    /// Loaded, and claiming VXLAN to both addresses.
+    /// Loaded, and claiming VXLAN and Geneve to an address shared with the host and to an own one.
     fn claiming(test: &str) -> Option<Self> {
         let mut loaded = Self::or_skip(test)?;
-        let vteps = [VTEP4.into(), VTEP6.into()];
-        loaded.maps.set(&Claim { vteps: &vteps, vxlan_port: VXLAN, whole: false }).unwrap();
+        let vteps = [shared(VTEP4), own(VTEP6)];
+        let claim = Claim { vteps: &vteps, tunnel_ports: &[VXLAN, GENEVE], ..Claim::default() };
+        loaded.maps.set(&claim).unwrap();
         Some(loaded)
     }
 
@@ -116,12 +132,24 @@ impl Frame {
     fn is_ours(&self) -> bool {
         let v4 = self.to.is_ipv4();
         let whole_packet = !v4 || (self.words >= 5 && self.fragment & 0x3fff == 0);
+        let tunnelled = self.protocol == 17 && (self.port == VXLAN || self.port == GENEVE);
+        let told_to_us = self.to == VTEP6 && self.protocol == 58;
         (self.to == VTEP4 || self.to == VTEP6)
             && self.tags.len() <= 2
             && whole_packet
-            && self.protocol == 17
-            && self.port == VXLAN
+            && (tunnelled || told_to_us)
             && self.cut == 0
+    }
+
+    /// Of IPv4: an IPv6 fragment has one header more than is made here.
+    fn is_our_fragment(&self) -> bool {
+        let rest = 8 + usize::from(self.words.saturating_sub(5)) * 4;
+        self.to == VTEP4
+            && self.tags.len() <= 2
+            && self.words >= 5
+            && self.fragment & 0x3fff != 0
+            && self.protocol == 17
+            && self.cut <= rest
     }
 }
 
@@ -134,8 +162,8 @@ fn any_frame() -> impl Strategy<Value = Frame> {
         prop::sample::select(vec![VTEP4.into(), VTEP6.into(), near_vtep4, mapped, prefixed]),
         prop_oneof![4 => 5_u8..16, 1 => 0_u8..5],
         prop::sample::select(vec![0, 0, 0x4000, 0x8000, 0x2000, 1, 0x1fff]),
-        prop::sample::select(vec![17, 17, 17, 6, 1, 0, 43, 44, 60]),
-        prop::sample::select(vec![VXLAN, VXLAN, VXLAN, 4790, 8472, 0, VXLAN.swap_bytes()]),
+        prop::sample::select(vec![17, 17, 17, 6, 1, 58, 0, 43, 44, 60]),
+        prop::sample::select(vec![VXLAN, VXLAN, GENEVE, 4790, 8472, 0, VXLAN.swap_bytes()]),
         prop_oneof![4 => Just(0), 1 => 1_usize..24],
     )
         .prop_map(|(tags, to, words, fragment, protocol, port, cut)| Frame {
@@ -150,8 +178,8 @@ fn any_frame() -> impl Strategy<Value = Frame> {
 }
 
 #[test]
-fn vxlan_to_our_addresses_is_claimed_and_nothing_else() {
-    let test = "vxlan_to_our_addresses_is_claimed_and_nothing_else";
+fn tunnel_packets_to_our_addresses_are_claimed_and_nothing_else() {
+    let test = "tunnel_packets_to_our_addresses_are_claimed_and_nothing_else";
     let Some(mut loaded) = Loaded::claiming(test) else {
         return;
     };
@@ -160,6 +188,8 @@ fn vxlan_to_our_addresses_is_claimed_and_nothing_else() {
         Frame { to: VTEP6.into(), ..Frame::default() },
         Frame { tags: vec![0x8100], ..Frame::default() },
         Frame { tags: vec![0x88a8, 0x8100], to: VTEP6.into(), ..Frame::default() },
+        Frame { port: GENEVE, ..Frame::default() },
+        Frame { port: GENEVE, to: VTEP6.into(), ..Frame::default() },
         Frame { words: 15, ..Frame::default() },
         Frame { fragment: 0x4000, ..Frame::default() }, // don't fragment
     ];
@@ -173,6 +203,7 @@ fn vxlan_to_our_addresses_is_claimed_and_nothing_else() {
         Frame { protocol: 6, ..Frame::default() },
         Frame { protocol: 44, to: VTEP6.into(), ..Frame::default() },
         Frame { port: 8472, ..Frame::default() },
+        Frame { port: 0, ..Frame::default() }, // an unused slot of the ports is no port
         Frame { cut: 1, ..Frame::default() },
     ];
     for frame in &ours {
@@ -182,7 +213,7 @@ fn vxlan_to_our_addresses_is_claimed_and_nothing_else() {
         assert!(!loaded.claims(&frame.bytes()), "{frame:?}");
     }
     let (claimed, passed) = (ours.len() as u64, not_ours.len() as u64);
-    assert_eq!(loaded.maps.counters().unwrap(), UplinkCounters { claimed, passed });
+    assert_eq!(loaded.maps.counters().unwrap(), UplinkCounters { claimed, passed, fragments: 2 });
 }
 
 #[test]
@@ -194,8 +225,12 @@ fn a_frame_is_claimed_exactly_when_what_it_was_made_of_is_ours() {
     let loaded = std::cell::RefCell::new(loaded);
     let config = ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() };
     proptest!(config, |(frame in any_frame())| {
-        let claimed = loaded.borrow_mut().claims(&frame.bytes());
+        let mut loaded = loaded.borrow_mut();
+        let before = loaded.maps.counters().unwrap().fragments;
+        let claimed = loaded.claims(&frame.bytes());
         prop_assert_eq!(claimed, frame.is_ours(), "{:?}", frame);
+        let fragments = loaded.maps.counters().unwrap().fragments - before;
+        prop_assert_eq!(fragments, u64::from(frame.is_our_fragment()), "{:?}", frame);
     });
 }
 
@@ -208,7 +243,7 @@ fn a_program_claims_nothing_until_it_is_told() {
     let to_port_zero = Frame { port: 0, ..Frame::default() };
     assert!(!loaded.claims(&Frame::default().bytes()));
     // Port 0 is no claim, even where the address is ours.
-    loaded.maps.set(&Claim { vteps: &[VTEP4.into()], vxlan_port: 0, whole: false }).unwrap();
+    loaded.maps.set(&Claim { vteps: &[own(VTEP4)], tunnel_ports: &[0], ..Claim::default() }).unwrap();
     assert!(!loaded.claims(&to_port_zero.bytes()));
 }
 
@@ -224,7 +259,7 @@ fn a_whole_uplink_claims_every_frame_and_gives_them_back() {
     assert!(loaded.claims(&arp) && loaded.claims(&runt));
     loaded.maps.set(&Claim::default()).unwrap();
     assert!(!loaded.claims(&arp) && !loaded.claims(&runt));
-    assert_eq!(loaded.maps.counters().unwrap(), UplinkCounters { claimed: 2, passed: 2 });
+    assert_eq!(loaded.maps.counters().unwrap(), UplinkCounters { claimed: 2, passed: 2, fragments: 0 });
 }
 
 #[test]
@@ -236,7 +271,7 @@ fn what_is_ours_is_passed_and_counted_so_while_no_socket_is_there() {
     assert!(loaded.claims(&Frame::default().bytes()));
     loaded.socket = None;
     assert!(!loaded.claims(&Frame::default().bytes()));
-    assert_eq!(loaded.maps.counters().unwrap(), UplinkCounters { claimed: 1, passed: 1 });
+    assert_eq!(loaded.maps.counters().unwrap(), UplinkCounters { claimed: 1, passed: 1, fragments: 0 });
     assert_eq!(loaded.sockets.len(), crate::MAX_QUEUES);
 }
 
@@ -248,16 +283,32 @@ fn a_claim_changes_while_the_program_runs_and_the_map_may_be_full_twice() {
     };
     let to = |third: u8, last: u8| Ipv4Addr::new(192, 0, third, last);
     for third in [2, 3] {
-        let vteps: Vec<IpAddr> = (0..=255).map(|last| to(third, last).into()).collect();
+        let vteps: Vec<Vtep> = (0..=255).map(|last| shared(to(third, last))).collect();
         assert_eq!(vteps.len(), MAX_VTEPS);
-        loaded.maps.set(&Claim { vteps: &vteps, vxlan_port: VXLAN, whole: false }).unwrap();
+        loaded.maps.set(&vxlan_to(&vteps)).unwrap();
         for (other, claimed) in [(third, true), (5 - third, false)] {
             let frame = Frame { to: to(other, 7).into(), ..Frame::default() };
             assert_eq!(loaded.claims(&frame.bytes()), claimed, "{frame:?}");
         }
     }
-    loaded.maps.set(&Claim { vteps: &[VTEP6.into()], vxlan_port: 8472, whole: false }).unwrap();
+    loaded.maps.set(&Claim { tunnel_ports: &[8472], ..vxlan_to(&[own(VTEP6)]) }).unwrap();
     let moved = Frame { to: VTEP6.into(), port: 8472, ..Frame::default() };
     assert!(loaded.claims(&moved.bytes()));
     assert!(!loaded.claims(&Frame { to: to(3, 7).into(), port: 8472, ..Frame::default() }.bytes()));
+}
+
+#[test]
+fn more_than_the_maps_hold_is_refused_by_name() {
+    let vteps = vec![own(VTEP4); MAX_VTEPS + 1];
+    let error = Claim { vteps: &vteps, ..Claim::default() }.check("eth7").unwrap_err();
+    assert!(matches!(error, AttachError::TooManyVteps { count: 257, .. }), "{error}");
+    let error = Claim { tunnel_ports: &[1, 2, 3, 4, 5], ..Claim::default() }.check("eth7").unwrap_err();
+    assert!(matches!(error, AttachError::TooManyTunnelPorts { count: 5, .. }), "{error}");
+    let mut hops = vec![IpAddr::from(VTEP4); MAX_NEXT_HOPS];
+    hops.push(VTEP6.into());
+    Claim { next_hops: &hops, ..Claim::default() }.check("eth7").unwrap();
+    hops.push(VTEP4.into());
+    let error = Claim { next_hops: &hops, ..Claim::default() }.check("eth7").unwrap_err();
+    assert!(matches!(error, AttachError::TooManyNextHops { count: 257, .. }), "{error}");
+    assert!(error.to_string().starts_with("eth7 was given 257 IPv4 next hops"), "{error}");
 }
