@@ -17,7 +17,7 @@ use podlane_dataplane::burst::BURST;
 
 /// Name, what happens, flows, and the most a packet may cost in nanoseconds: VPP's figures on the same machine, and what a
 /// table of a million flows may add.
-const HITS: [(&str, Case, usize, Option<f64>); 9] = [
+const HITS: [(&str, Case, usize, Option<f64>); 11] = [
     ("l2 hit, 1k flows", Case::Bridge, 1_000, Some(18.0)),
     ("l2 hit, 1M flows", Case::Bridge, 1_000_000, Some(45.0)),
     ("l3 hit, 1k flows", Case::Route, 1_000, Some(18.0)),
@@ -27,6 +27,8 @@ const HITS: [(&str, Case, usize, Option<f64>); 9] = [
     ("vlan pop, 1k flows", Case::PopTag, 1_000, None),
     ("vlan push, 1k flows", Case::PushTag, 1_000, None),
     ("l2 from pod, 1k flows", Case::FromPod, 1_000, None),
+    ("vxlan encapsulation, 1k flows", Case::Encapsulate, 1_000, Some(30.0)),
+    ("vxlan decapsulation, 1k flows", Case::Decapsulate, 1_000, Some(35.0)),
 ];
 
 /// The most a miss may cost, nanoseconds.

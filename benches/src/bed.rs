@@ -12,16 +12,19 @@ use std::sync::{
 
 use crossbeam::channel::unbounded;
 use podlane_dataplane::{
-    VrfId,
+    NetworkId, PortId, Vni, VrfId,
     burst::BURST,
     flow::{FlowTable, HashSeed},
     stage::resolve::Shared,
+    tables::underlay::{Hop, Peer, Segment, Uplink, Vtep},
     testbed::Plan,
+    tunnel::Encapsulation,
     worker::{
         Worker, WorkerConfig,
         command::{Command, Line, Report},
     },
 };
+use podlane_wire::MacAddr;
 
 use crate::{
     carousel::{Carousel, Exit, Load, Rewrite},
@@ -30,6 +33,9 @@ use crate::{
 
 /// Flows the table has room for: the million of the benches, and what makes the number even.
 const CAPACITY: usize = 1 << 20;
+
+/// The network's number in the tunnels.
+const VNI: u32 = 7;
 
 /// Flows end after so many milliseconds without a packet.
 const IDLE: u32 = 60_000;
@@ -57,6 +63,10 @@ pub enum Case {
     PopTag,
     /// IPv4, bridged from an access port to a trunk: a tag goes on.
     PushTag,
+    /// IPv4, from a pod into a VXLAN tunnel over IPv4.
+    Encapsulate,
+    /// IPv4, out of such a tunnel to a pod.
+    Decapsulate,
 }
 
 impl Case {
@@ -73,8 +83,12 @@ impl Case {
             Self::PopTag => packets::udp4(a, to, Some(VLAN)),
             _ => packets::udp4(a, to, None),
         };
+        let (template, ports_at) = match self {
+            Self::Decapsulate => packets::tunnelled((template, ports_at), VNI),
+            _ => (template.to_vec(), ports_at),
+        };
         let rewrite = match self {
-            Self::Bridge | Self::BridgeIpv6 | Self::FromPod => Rewrite::Nothing,
+            Self::Bridge | Self::BridgeIpv6 | Self::FromPod | Self::Encapsulate | Self::Decapsulate => Rewrite::Nothing,
             Self::PopTag | Self::PushTag => Rewrite::Tag,
             Self::Route | Self::RouteIpv6 => Rewrite::Headers,
         };
@@ -109,6 +123,13 @@ impl Case {
                 };
                 Plan::new(1).network(0, knows_b).port(ENTRY, 0, a.stated()).tagged(EXIT, VLAN, 0)
             }
+            Self::Encapsulate => {
+                let plan = overlay(Plan::new(1).port(ENTRY, 0, a.stated()), EXIT);
+                plan.remote(0, 0, b.mac, &[b.v4.into()])
+            }
+            Self::Decapsulate => {
+                overlay(Plan::new(1).port(EXIT, 0, b.stated()), ENTRY).remote(0, 0, a.mac, &[a.v4.into()])
+            }
         }
     }
 
@@ -119,6 +140,27 @@ impl Case {
             _ => (host(0, 1), host(0, 2)),
         }
     }
+}
+
+/// The plan with network 0 on an underlay of this node and one other, behind this port.
+fn overlay(plan: Plan, uplink: PortId) -> Plan {
+    let (here, there) = (packets::node(1), packets::node(2));
+    let uplinks =
+        vec![Uplink { port: uplink, mac: here.mac, vlan: None, mtu: 1600, link_local: here.mac.link_local() }];
+    let vteps = vec![Vtep { address: here.v4.into(), shared: false }];
+    let hops = vec![Hop { uplink: 0, address: there.v4.into() }];
+    let peers = vec![Peer { address: there.v4.into(), vtep: here.v4.into(), hops }];
+    let segment = Segment {
+        network: NetworkId(0),
+        vni: Vni(VNI),
+        encapsulation: Encapsulation::Vxlan,
+        udp_port: Encapsulation::Vxlan.port(),
+        checksum: None,
+        gateway_mac: MacAddr::default(),
+        clamp_mss: false,
+        peers: vec![0],
+    };
+    plan.uplink(uplink, 1600).overlay(vteps, uplinks, peers, &[segment])
 }
 
 /// One worker, one port packets come in by, one they leave by.
@@ -145,6 +187,8 @@ impl Bed {
         let config = WorkerConfig { flow_idle: IDLE, ..WorkerConfig::default() };
         let made = Worker::make(vec![(config, load.ready())], &shared, &events);
         let (worker, line) = made.expect("file descriptors for a bench").pop().expect("one worker was asked for");
+        let there = packets::node(2);
+        shared.learn_hop(EXIT, there.v4.into(), there.mac, 1);
         let open = Arc::new(AtomicBool::new(true));
         let mut bed = Self { worker, line, open: Arc::clone(&open), clock: 1, turns: 0 };
         let (back, _former) = unbounded();
@@ -239,8 +283,17 @@ mod tests {
 
     #[test]
     fn the_packets_of_every_case_cross_as_hits() {
-        let cases =
-            [Case::Bridge, Case::BridgeIpv6, Case::FromPod, Case::Route, Case::RouteIpv6, Case::PopTag, Case::PushTag];
+        let cases = [
+            Case::Bridge,
+            Case::BridgeIpv6,
+            Case::FromPod,
+            Case::Route,
+            Case::RouteIpv6,
+            Case::PopTag,
+            Case::PushTag,
+            Case::Encapsulate,
+            Case::Decapsulate,
+        ];
         for case in cases {
             // It looks at the whole ledger itself.
             let bed = Bed::warm(case, 256);

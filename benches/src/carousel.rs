@@ -23,7 +23,7 @@ use podlane_dataplane::{
 };
 use podlane_rings::{FramePool, FrameSize, HugePages, Umem, UmemConfig};
 
-use crate::packets::PACKET;
+use crate::packets::{PACKET, TUNNELLED};
 
 /// Slots of packet memory: a burst on its way, one waiting to leave, and some to spare.
 const FRAMES: u32 = 256;
@@ -31,7 +31,7 @@ const FRAMES: u32 = 256;
 /// What of a packet the line changes, and the carousel therefore writes again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rewrite {
-    /// Nothing: the packet is bridged.
+    /// Nothing: the packet is bridged, or what goes in front of it lies in the headroom.
     Nothing,
     /// The first 16 bytes: a tag went in front of the EtherType, or was taken away.
     Tag,
@@ -42,8 +42,8 @@ pub enum Rewrite {
 /// What the packets of one run are like.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// A packet, but for its ports.
-    pub template: [u8; PACKET],
+    /// A packet, but for its ports; [`PACKET`] bytes, or [`TUNNELLED`].
+    pub template: Vec<u8>,
     /// Where its transport header starts.
     pub ports_at: usize,
     /// What is written again for each arrival.
@@ -96,14 +96,14 @@ impl Carousel {
 
     /// One burst. `WRITTEN` is a constant, so that no call to a copying routine is in the loop.
     #[inline]
-    fn hand_out<const WRITTEN: usize>(&mut self, pool: &mut FramePool, burst: &mut Burst) {
+    fn hand_out<const WRITTEN: usize, const LENGTH: usize>(&mut self, pool: &mut FramePool, burst: &mut Burst) {
         let ports_at = self.load.ports_at;
         while burst.room() > 0
             && let Some(mut frame) = pool.take()
         {
             let ports = self.next();
-            if frame.set_len(PACKET).is_ok()
-                && let Some(bytes) = frame.bytes_mut().first_chunk_mut::<PACKET>()
+            if frame.set_len(LENGTH).is_ok()
+                && let Some(bytes) = frame.bytes_mut().first_chunk_mut::<LENGTH>()
             {
                 bytes[..WRITTEN].copy_from_slice(&self.load.template[..WRITTEN]);
                 bytes[ports_at..ports_at + 4].copy_from_slice(&ports);
@@ -119,9 +119,10 @@ impl Port for Carousel {
             return;
         }
         match self.load.rewrite {
-            Rewrite::Nothing => self.hand_out::<0>(pool, burst),
-            Rewrite::Tag => self.hand_out::<16>(pool, burst),
-            Rewrite::Headers => self.hand_out::<32>(pool, burst),
+            Rewrite::Nothing if self.load.template.len() == TUNNELLED => self.hand_out::<0, TUNNELLED>(pool, burst),
+            Rewrite::Nothing => self.hand_out::<0, PACKET>(pool, burst),
+            Rewrite::Tag => self.hand_out::<16, PACKET>(pool, burst),
+            Rewrite::Headers => self.hand_out::<32, PACKET>(pool, burst),
         }
     }
 

@@ -5,11 +5,19 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use podlane_dataplane::{PortId, tables::PortTable};
+use podlane_dataplane::{
+    PortId, Vni,
+    tables::PortTable,
+    tunnel::{Encapsulation, Outer, Template as TunnelHeaders, template::Patch},
+};
+use podlane_rings::{FrameSize, HugePages, Umem, UmemConfig};
 use podlane_wire::{EtherType, EthernetHeader, IpProtocol, Ipv4Header, Ipv6Header, MacAddr, UdpHeader};
 
 /// Bytes of every packet, from the destination MAC address on; the check sequence is the wire's.
 pub const PACKET: usize = 64;
+
+/// Bytes of such a packet in VXLAN over IPv4: Ethernet, IPv4, UDP and VXLAN headers in front of it.
+pub const TUNNELLED: usize = PACKET + 14 + 20 + 8 + 8;
 
 /// The port packets come in by.
 pub const ENTRY: PortId = PortId(1);
@@ -62,6 +70,36 @@ pub fn udp4(from: Host, to: Host, vlan: Option<u16>) -> Template {
     header.emit(&mut packet[l3..]).expect("an IPv4 header fits");
     udp(&mut packet[l3 + 20..], payload);
     (packet, l3 + 20)
+}
+
+/// A packet in VXLAN, as node 2 sends it to node 1.
+#[must_use]
+pub fn tunnelled((inner, ports_at): Template, vni: u32) -> (Vec<u8>, usize) {
+    let (here, there) = (node(1), node(2));
+    let outer = TunnelHeaders::of(&Outer {
+        source: there.v4.into(),
+        destination: here.v4.into(),
+        mac: there.mac,
+        vlan: None,
+        encapsulation: Encapsulation::Vxlan,
+        udp_port: Encapsulation::Vxlan.port(),
+        vni: Vni(vni),
+        checksum: false,
+    });
+    let config = UmemConfig { frames: 16, frame_size: FrameSize::Bytes2048, huge_pages: HugePages::Never };
+    let (umem, mut pool) = Umem::create(&config).expect("memory for a bench");
+    let mut frame = pool.write_packet(&inner).expect("a fresh pool has frames");
+    let patch = Patch { next_hop: here.mac, entropy: 0, ecn: 0 };
+    outer.push(&mut frame, PACKET, patch, (&umem, false)).expect("a fresh frame has headroom");
+    let packet = frame.bytes().to_vec();
+    pool.give(frame);
+    (packet, ports_at + TUNNELLED - PACKET)
+}
+
+/// A node of the underlay.
+#[must_use]
+pub const fn node(number: u8) -> Host {
+    host(255, number)
 }
 
 /// UDP over IPv6.

@@ -88,7 +88,7 @@ impl Stages {
 /// Never: the packets are well formed.
 pub fn keys(load: &Load) -> impl Iterator<Item = FlowKey> + '_ {
     load.flows.iter().map(|ports| {
-        let mut packet = load.template;
+        let mut packet = load.template.clone();
         packet[load.ports_at..load.ports_at + 4].copy_from_slice(ports);
         classify::key_of(ENTRY, &packet).expect("a bench's own packet is well formed").0
     })
