@@ -117,6 +117,14 @@ proptest! {
     }
 
     #[test]
+    fn listeners_and_tunnels_survive_noise(
+        kind in prop::sample::select(&[0x08u8, 0x00, 0x02, 0x11, 0x16, 0x22, 130, 131, 143][..]),
+        bytes in vec(prop_oneof![3 => Just(0u8), 2 => 0u8..8, 1 => any::<u8>(), 1 => Just(0xff)], 0..100),
+    ) {
+        oracle::check(&[&[kind], &bytes[..]].concat());
+    }
+
+    #[test]
     fn frames_are_read_as_etherparse_reads_them(bytes in frame()) {
         oracle::check(&bytes);
     }

@@ -2,10 +2,11 @@
 
 use podlane_wire::ndp::{Advertisement, RouterAdvertisement, Solicitation};
 use podlane_wire::{
-    Arp, ArpHeader, ArpOperation, EtherType, Ethernet, EthernetHeader, Icmpv4, Icmpv4Header, Icmpv4Type, Icmpv6,
-    Icmpv6Header, Icmpv6Type, IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Fragment, Ipv6Header, MacAddr, Malformed,
-    NdOption, NeighbourDiscovery, NoRoom, OptionBytes, Sctp, SctpHeader, Tcp, TcpFlags, TcpHeader, Udp, UdpHeader,
-    Upper, VlanTag, Vxlan, VxlanHeader,
+    Arp, ArpHeader, ArpOperation, EtherType, Ethernet, EthernetHeader, Geneve, GeneveHeader, GroupRecord, GroupRecords,
+    Icmpv4, Icmpv4Header, Icmpv4Type, Icmpv6, Icmpv6Header, Icmpv6Type, Igmp, IgmpQuery, IpProtocol, Ipv4, Ipv4Header,
+    Ipv6, Ipv6Fragment, Ipv6Header, MacAddr, Malformed, Mld, MldQuery, NdOption, NeighbourDiscovery, NoRoom,
+    OptionBytes, Querier, RecordKind, Sctp, SctpHeader, Tcp, TcpFlags, TcpHeader, Udp, UdpHeader, Upper, VlanTag,
+    Vxlan, VxlanHeader,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,12 +15,12 @@ const UNTOUCHED: u8 = 0xa5;
 
 /// What `emit` writes; asserts that it leaves the rest alone, and that one byte less is too little.
 fn written(emit: impl Fn(&mut [u8]) -> Result<usize, NoRoom>) -> Vec<u8> {
-    let mut buffer = [UNTOUCHED; 80];
-    let len = emit(&mut buffer).expect("no header is longer than 60 bytes");
+    let mut buffer = [UNTOUCHED; 400];
+    let len = emit(&mut buffer).expect("nothing here is longer than 400 bytes");
     assert!(buffer[len..].iter().all(|byte| *byte == UNTOUCHED));
-    let mut short = [UNTOUCHED; 80];
+    let mut short = [UNTOUCHED; 400];
     assert_eq!(emit(&mut short[..len - 1]), Err(NoRoom { needed: len, given: len - 1 }));
-    assert_eq!(short, [UNTOUCHED; 80]);
+    assert_eq!(short, [UNTOUCHED; 400]);
     buffer[..len].to_vec()
 }
 
@@ -174,5 +175,51 @@ proptest! {
         };
         let bytes = written(|to| said.emit(to));
         prop_assert_eq!(heard(&bytes), Ok((format!("{said:?}"), None)));
+    }
+
+    #[test]
+    fn geneve(network in 0..1_u32 << 24, protocol: u16, bits: (bool, bool), options in vec(any::<[u8; 4]>(), 0..=63)) {
+        let mut header = GeneveHeader::new(network);
+        (header.protocol, header.control, header.critical) = (EtherType(protocol), bits.0, bits.1);
+        let header = header.with_options(options.as_flattened()).expect("at most 252, in whole words");
+        let bytes = written(|to| header.emit(to));
+        prop_assert_eq!(bytes.len(), header.header_len());
+        let (view, inner) = Geneve::parse(&bytes).expect("just written");
+        prop_assert_eq!((view.header(), inner.len(), view.has_reserved_bits()), (header, 0, false));
+    }
+
+    #[test]
+    fn listeners(kinds in vec(any::<u8>(), 0..5), sources in vec(any::<[u8; 16]>(), 0..3), group: [u8; 16], numbers: (u8, u16, u8, u8)) {
+        let (max_response, max_response_v6, robustness, interval) = numbers;
+        let querier = Some(Querier { suppress: robustness & 8 != 0, robustness: robustness & 7, interval });
+        let group6 = std::net::Ipv6Addr::from_bits(u128::from_be_bytes(group) | 0xff << 120);
+        let group4 = std::net::Ipv4Addr::from_bits(group6.to_bits() as u32 & 0x0fff_ffff | 0xe000_0000);
+        let sources4: Vec<[u8; 4]> = sources.iter().map(|source| [source[0], source[1], source[2], source[3]]).collect();
+
+        let records: Vec<u8> = kinds.iter().flat_map(|&kind| {
+            let record = GroupRecord { kind: RecordKind(kind), group: group4.octets(), sources: &sources4 };
+            written(|to| record.emit(to))
+        }).collect();
+        let records = GroupRecords::new(kinds.len() as u16, &records);
+        prop_assert!(records.clone().zip(&kinds).all(|(record, &kind)| record.is_ok_and(|record| record.kind.0 == kind && record.sources == sources4)));
+        prop_assert_eq!(records.clone().count(), kinds.len());
+        let query = |querier| IgmpQuery { group: group4, max_response, querier };
+        for message in [Igmp::ReportV3(records), Igmp::Query(query(querier), &sources4), Igmp::Query(query(None), &[])] {
+            let bytes = written(|to| message.emit(to));
+            prop_assert_eq!(Igmp::parse(&bytes), Ok(Some(message)));
+        }
+
+        let records: Vec<u8> = kinds.iter().flat_map(|&kind| {
+            let record = GroupRecord { kind: RecordKind(kind), group: group6.octets(), sources: &sources };
+            written(|to| record.emit(to))
+        }).collect();
+        let records = GroupRecords::new(kinds.len() as u16, &records);
+        prop_assert!(records.clone().zip(&kinds).all(|(record, &kind)| record.is_ok_and(|record| record.kind.0 == kind && record.sources == sources)));
+        let query = |querier| MldQuery { group: group6, max_response: max_response_v6, querier };
+        for message in [Mld::ReportV2(records), Mld::Query(query(querier), &sources), Mld::Query(query(None), &[])] {
+            let bytes = written(|to| message.emit(to));
+            let (icmp, body) = Icmpv6::parse(&bytes).expect("just written");
+            prop_assert_eq!(Mld::parse(1, icmp, body), Ok(Some(message)));
+        }
     }
 }

@@ -6,7 +6,7 @@ mod oracle;
 use podlane_wire::checksum::{verify_icmpv6, verify_tcp, verify_udp_v4, verify_udp_v6};
 use podlane_wire::tcp::TcpOption;
 use podlane_wire::{
-    EtherType, Icmpv4, IpProtocol, Ipv4, NdOption, NeighbourDiscovery, Network, Packet, Transport, Udp, Vxlan,
+    EtherType, Geneve, Icmpv4, IpProtocol, Ipv4, NdOption, NeighbourDiscovery, Network, Packet, Transport, Udp, Vxlan,
 };
 
 /// A SYN from 10.0.0.1:40000 to 10.0.0.2:80 as Linux makes it.
@@ -119,6 +119,21 @@ fn a_frame_inside_vxlan_is_found() {
     assert!(matches!(inner.network, Network::Arp(arp) if arp.target_ip() == ipv4.destination()));
 }
 
+/// The same request inside Geneve network 100, behind a critical option.
+#[test]
+fn a_frame_inside_geneve_is_found() {
+    let mut frame = VXLAN_ARP.to_vec();
+    frame.splice(42..50, [0x02, 0x40, 0x65, 0x58, 0, 0, 0x64, 0, 0x01, 0x02, 0x80, 0x01, 0, 0, 0, 1]);
+    frame[36..38].copy_from_slice(&Geneve::PORT.to_be_bytes());
+    (frame[17], frame[39]) = (frame[17] + 8, frame[39] + 8);
+    oracle::check(&frame);
+    let packet = Packet::parse(&frame).unwrap();
+    let (geneve, inner) = Geneve::parse(&frame[packet.payload]).unwrap();
+    assert_eq!((geneve.network(), geneve.protocol()), (100, EtherType::ETHERNET));
+    assert!(geneve.is_critical() && geneve.options().all(|option| option.is_ok_and(|option| option.is_critical())));
+    assert!(Packet::parse(inner).is_ok_and(|inner| matches!(inner.network, Network::Arp(_))));
+}
+
 /// A router quotes as little as the header and eight bytes (RFC 792); the flow must be found all the same.
 #[test]
 fn a_packet_quoted_in_an_error_is_read_as_far_as_it_goes() {
@@ -156,7 +171,7 @@ fn every_seed_is_a_good_frame() {
         assert!(Packet::parse(&frame).is_ok(), "{path:?}: {:?}", Packet::parse(&frame));
         count += 1;
     }
-    assert_eq!(count, 17);
+    assert_eq!(count, 21);
 }
 
 /// The reserved flag counts in the checksum, and 0xffff stands for zero there; `etherparse` sees both otherwise.

@@ -7,8 +7,8 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use podlane_wire::ipv4::Ipv4Option;
 use podlane_wire::sctp::SctpChunks;
 use podlane_wire::{
-    Arp, EtherType, Icmpv4, Icmpv6, IpProtocol, Ipv4, Ipv6, Malformed, NeighbourDiscovery, Network, NoRoom, Packet,
-    Sctp, Tcp, Transport, Udp, Upper, VlanTags, Vxlan, tcp,
+    Arp, EtherType, Geneve, Icmpv4, Icmpv6, Igmp, IpProtocol, Ipv4, Ipv6, Malformed, Mld, NeighbourDiscovery, Network,
+    NoRoom, Packet, Sctp, Tcp, Transport, Udp, Upper, VlanTags, Vxlan, tcp,
 };
 
 /// Holds `frame` to the property.
@@ -18,6 +18,8 @@ pub(crate) fn check(frame: &[u8]) {
         (Ok(ours), Ok(theirs)) => {
             lies_inside(&ours, frame);
             is_written_back(&ours, frame);
+            feed_tunnels_and_listeners(&frame[ours.transport_at..ours.payload.end]);
+            feed_tunnels_and_listeners(&frame[ours.payload.clone()]);
             agree(&ours, &theirs, frame);
         }
         (Ok(ours), Err(theirs)) => {
@@ -37,7 +39,7 @@ fn feed_every_parser(bytes: &[u8]) {
         assert!(walked <= ipv4.option_bytes().len());
         let _ = ipv4.verify_checksum();
     }
-    let _ = (Ipv4::parse_quoted(bytes), Ipv6::parse_quoted(bytes), Arp::parse(bytes), Vxlan::parse(bytes));
+    let _ = (Ipv4::parse_quoted(bytes), Ipv6::parse_quoted(bytes), Arp::parse(bytes));
     for ethertype in [EtherType::VLAN, EtherType::PROVIDER_VLAN] {
         let _ = VlanTags::parse(ethertype, bytes);
     }
@@ -61,6 +63,46 @@ fn feed_every_parser(bytes: &[u8]) {
         assert_eq!(segment.len(), bytes.len());
     }
     let _ = (Udp::parse(bytes), Icmpv4::parse(bytes));
+    feed_tunnels_and_listeners(bytes);
+}
+
+/// What `etherparse` does not know, all of it over UDP, IGMP or ICMPv6: no panic, nothing outside the bytes, and what
+/// was accepted is written back as it came, but for reserved bits and checksums.
+fn feed_tunnels_and_listeners(bytes: &[u8]) {
+    let written = |emit: &dyn Fn(&mut [u8]) -> Result<usize, NoRoom>| {
+        let mut buffer = vec![0; bytes.len()];
+        let len = emit(&mut buffer).expect("it came in as many bytes");
+        buffer.truncate(len);
+        buffer
+    };
+    if let Ok((vxlan, _)) = Vxlan::parse(bytes) {
+        let plain = written(&|to| vxlan.header().emit(to)) == bytes[..Vxlan::LEN];
+        assert_eq!(vxlan.has_reserved_bits(), !plain);
+    }
+    if let Ok((geneve, inner)) = Geneve::parse(bytes) {
+        assert_eq!(geneve.header_len() + inner.len(), bytes.len());
+        let walked: usize = geneve.options().flatten().map(|option| option.data.len() + 4).sum();
+        assert!(walked <= geneve.option_bytes().len());
+        let plain = written(&|to| geneve.header().emit(to)) == bytes[..geneve.header_len()];
+        assert_eq!(geneve.has_reserved_bits(), !plain);
+    }
+    if let Ok(Some(message)) = Igmp::parse(bytes) {
+        let again = written(&|to| message.emit(to));
+        assert_eq!(Igmp::parse(&again), Ok(Some(message.clone())));
+        if let Igmp::ReportV3(records) = message {
+            assert!(records.count() <= bytes.len() / 8);
+        }
+    }
+    if let Ok((icmp, body)) = Icmpv6::parse(bytes)
+        && let Ok(Some(message)) = Mld::parse(1, icmp, body)
+    {
+        let again = written(&|to| message.emit(to));
+        let (icmp, body) = Icmpv6::parse(&again).expect("just written");
+        assert_eq!(Mld::parse(1, icmp, body), Ok(Some(message.clone())));
+        if let Mld::ReportV2(records) = message {
+            assert!(records.count() <= bytes.len() / 20 + 1);
+        }
+    }
 }
 
 fn lies_inside(packet: &Packet<'_>, frame: &[u8]) {
