@@ -82,13 +82,25 @@ impl Claim<'_> {
         })
     }
 
-    fn entry(&self) -> ClaimEntry {
-        let mut entry = ClaimEntry::default();
-        for (word, port) in entry.iter_mut().zip(self.tunnel_ports.iter().take(MAX_TUNNEL_PORTS)) {
-            *word = *port;
+    /// What comes after `present`. A port that stays keeps its place: the program reads the places
+    /// one by one, and one that moved between two reads would be seen in neither.
+    fn entry(&self, present: &ClaimEntry) -> ClaimEntry {
+        let (mut ports, mut next) = ([0; MAX_TUNNEL_PORTS], ClaimEntry::default());
+        for (place, port) in ports.iter_mut().zip(present) {
+            if self.tunnel_ports.contains(port) {
+                *place = *port;
+            }
         }
-        entry[MAX_TUNNEL_PORTS] = u16::from(self.whole);
-        entry
+        for port in self.tunnel_ports {
+            if !ports.contains(port)
+                && let Some(free) = ports.iter_mut().find(|place| **place == 0)
+            {
+                *free = *port;
+            }
+        }
+        next[..MAX_TUNNEL_PORTS].copy_from_slice(&ports);
+        next[MAX_TUNNEL_PORTS] = u16::from(self.whole);
+        next
     }
 }
 
@@ -128,7 +140,8 @@ impl UplinkMaps {
         let hops: Vec<_> = claim.hop_keys().map(|hop| (hop, 1)).collect();
         let old_vteps = add(&mut self.vteps, &vteps, MAX_VTEPS)?;
         let old_hops = add(&mut self.hops, &hops, MAX_NEXT_HOPS)?;
-        self.claim.set(0, claim.entry(), 0)?;
+        let entry = claim.entry(&self.claim.get(&0, 0)?);
+        self.claim.set(0, entry, 0)?;
         for key in &old_vteps {
             self.vteps.remove(key)?;
         }

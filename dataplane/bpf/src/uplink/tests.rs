@@ -312,3 +312,14 @@ fn more_than_the_maps_hold_is_refused_by_name() {
     assert!(matches!(error, AttachError::TooManyNextHops { count: 257, .. }), "{error}");
     assert!(error.to_string().starts_with("eth7 was given 257 IPv4 next hops"), "{error}");
 }
+
+#[test]
+fn a_tunnel_port_that_stays_keeps_its_place_and_all_that_are_named_have_one() {
+    let after = |ports: &[u16], present| Claim { tunnel_ports: ports, ..Claim::default() }.entry(&present);
+    let first = after(&[VXLAN, GENEVE], [0; 5]);
+    assert_eq!(first, [VXLAN, GENEVE, 0, 0, 0]);
+    assert_eq!(after(&[GENEVE], first), [0, GENEVE, 0, 0, 0]);
+    assert_eq!(after(&[GENEVE, 8472, VXLAN, 1], first), [VXLAN, GENEVE, 8472, 1, 0]);
+    assert_eq!(after(&[1, 2, 3, 4], first), [1, 2, 3, 4, 0]);
+    assert_eq!(after(&[0, 7, 7], first), [7, 0, 0, 0, 0], "none, and one that is named twice");
+}

@@ -23,9 +23,9 @@ const BPFFS: &str = "/sys/fs/bpf";
 
 /// The near end of the veth: what programs are attached to.
 pub(crate) const NEAR: &str = "near";
-const FAR: &str = "far";
-const NEAR_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 1);
-const FAR_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 2);
+pub(crate) const FAR: &str = "far";
+pub(crate) const NEAR_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 1);
+pub(crate) const FAR_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 2);
 
 /// The UDP port of a [`Wire`].
 pub(crate) const WIRE_PORT: u16 = 7000;
@@ -149,6 +149,19 @@ impl Wire {
     /// Whether it does not, as far as a test can wait for nothing.
     pub(crate) fn loses(&self, bytes: usize) -> bool {
         !self.arrives(bytes, Duration::from_millis(200))
+    }
+
+    /// Whether the near kernel has got nothing that was not read yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.near.set_nonblocking(true).unwrap();
+        let nothing = self.near.recv(&mut [0; 1]).is_err();
+        self.near.set_nonblocking(false).unwrap();
+        nothing
+    }
+
+    /// Sends from the far end and does not look whether it arrives.
+    pub(crate) fn send(&self) {
+        self.far.send_to(&[0; 100], self.near.local_addr().unwrap()).unwrap();
     }
 
     fn arrives(&self, bytes: usize, within: Duration) -> bool {
