@@ -19,8 +19,9 @@ const IPV6_AND_TCP: u16 = 60;
 /// returns whether it did.
 ///
 /// The frame is untagged and begins with its Ethernet header. The checksum follows by RFC 1624; one that the kernel left
-/// unfinished does not depend on the options and stays as it is. A SYN that announces nothing is left alone, and so is
-/// whatever is not sound: fragments, and headers or options that are cut off.
+/// unfinished does not depend on the options and stays as it is. So ask before a checksum is finished, or handed to a
+/// device to finish. A SYN that announces nothing is left alone, and so is whatever is not sound: fragments, and headers
+/// or options that are cut off.
 #[inline]
 pub fn clamp_mss(frame: &mut [u8], mtu: u16) -> bool {
     may_be_syn(frame) && clamp(frame, mtu)
@@ -52,9 +53,12 @@ fn clamp(frame: &mut [u8], mtu: u16) -> bool {
     let Some(segment) = frame.get_mut(at) else { return false };
     const CHECKSUM: Range<usize> = TcpHeader::CHECKSUM_AT..TcpHeader::CHECKSUM_AT + 2;
     let Some(&[high, low]) = segment.get(CHECKSUM).and_then(|field| field.first_chunk()) else { return false };
+    // One SYN in 65,536 has a finished checksum that looks unfinished. It is right as it is, and must be so afterwards.
+    let unfinished = checksum::is_unfinished(u16::from_be_bytes([high, low]), pseudo)
+        && checksum::verify_tcp(pseudo, segment).is_err();
     // A segment that is not sound is an error only for who must read it.
     let changed = clamp_maximum_segment_size(segment, most) == Ok(true);
-    if changed && checksum::is_unfinished(u16::from_be_bytes([high, low]), pseudo) {
+    if changed && unfinished {
         segment[CHECKSUM].copy_from_slice(&[high, low]);
     }
     changed

@@ -140,6 +140,23 @@ fn a_checksum_that_the_kernel_left_unfinished_stays_as_it_is() {
 }
 
 #[test]
+fn a_finished_checksum_that_looks_unfinished_stays_right() {
+    for ends in Ends::BOTH {
+        let mut syn = segment(SYN, &OPTIONS);
+        let pseudo = ends.pseudo(syn.len());
+        syn[14..16].fill(0);
+        // The window that makes the segment's checksum equal the pseudo-header's sum.
+        let window = checksum(&[&pseudo, &pseudo, &syn]);
+        syn[14..16].copy_from_slice(&window.to_be_bytes());
+        let mut frame = ends.framed(syn);
+        let at = ends.tcp_at();
+        assert_eq!(frame[at + 16..at + 18], (!checksum(&[&pseudo])).to_be_bytes());
+        assert!(clamp_mss(&mut frame, ends.mtu(1410)));
+        assert_eq!(checksum(&[&pseudo, &frame[at..]]), 0);
+    }
+}
+
+#[test]
 fn headers_before_it_are_walked() {
     let plain = Ends::V4.framed(segment(SYN, &OPTIONS));
     let mut optioned = plain.clone();
