@@ -2,9 +2,13 @@
 //!
 //! Hosts expect a router behind their gateway address: it resolves (ARP, neighbour discovery), answers a ping and says
 //! why a packet could not go on. Such packets are rare and are never a flow's, so they are handled here, off the packet
-//! line, with `smoltcp::wire` for the formats. Everything in this room is a pure function: a frame and a [`Gateway`] go
+//! line, with `smoltcp::wire` for what is said. Everything in this room is a pure function: a frame and a [`Gateway`] go
 //! in, a frame in the caller's buffer or a [`Quiet`] comes out. It does no input or output, keeps no state but the token
 //! buckets of [`limit`], and reads no clock.
+//!
+//! An overlay has more such talk, and it is here too: [`proxy_answer`] speaks for endpoints of other nodes, [`seek`] and
+//! [`heard`] resolve next hops of the underlay, [`too_big_news`] and [`membership`] read what others say of paths and
+//! groups, and [`clamp_mss`] changes what is said in a handshake.
 //!
 //! Frames are untagged in both directions; the caller strips and pushes VLAN tags. Replies are not padded to the
 //! Ethernet minimum of 60 bytes, which is the transmitting device's business. What a packet says is an allegation: a
