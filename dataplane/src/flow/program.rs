@@ -101,11 +101,11 @@ impl Program {
         Self { words: [head(Op::Route, egress, tag, mtu), mac_word(next_hop), mac_word(source)] }
     }
 
-    /// Send into a tunnel, by the underlay's `next_hop`; `mtu` is what the inner IP packet may have.
+    /// Send into a tunnel and out of the uplink `egress`, by the underlay's `next_hop`; `mtu` is what the inner IP packet may have.
     #[must_use]
-    pub fn encapsulate(path: PathId, tag: TagEdit, mtu: u16, next_hop: MacAddr) -> Self {
+    pub fn encapsulate(egress: PortId, path: PathId, tag: TagEdit, mtu: u16, next_hop: MacAddr) -> Self {
         let path_word = u64::from(path.0) << 48;
-        Self { words: [head(Op::Encapsulate, PortId(0), tag, mtu), mac_word(next_hop), path_word] }
+        Self { words: [head(Op::Encapsulate, egress, tag, mtu), mac_word(next_hop), path_word] }
     }
 
     /// The same for a packet that is routed into the tunnel, to the station with MAC address `inner`.
@@ -276,8 +276,9 @@ mod tests {
     #[test]
     fn a_program_into_a_tunnel_gives_back_what_was_put_in() {
         let (outer, inner) = (MacAddr([2, 0, 0, 0, 0, 9]), MacAddr([2, 0, 0, 0, 0, 1]));
-        let bridged = Program::encapsulate(PathId(0x7ffe), TagEdit::Pop, 1450, outer).depending_on(77);
+        let bridged = Program::encapsulate(PortId(3), PathId(0x7ffe), TagEdit::Pop, 1450, outer).depending_on(77);
         assert_eq!((bridged.op(), bridged.path(), bridged.next_hop()), (Op::Encapsulate, PathId(0x7ffe), outer));
+        assert_eq!(bridged.egress(), PortId(3));
         assert_eq!((bridged.tag(), bridged.mtu(), bridged.shard()), (TagEdit::Pop, 1450, 77));
         let routed = bridged.routed_to(inner);
         assert_eq!((routed.op(), routed.path(), routed.next_hop()), (Op::RouteEncapsulate, PathId(0x7ffe), outer));

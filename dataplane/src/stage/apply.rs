@@ -8,7 +8,7 @@ use crate::{
     flow::{FlowKey, Op, Program, TagEdit},
     ids::PortId,
     stage::{dispatch::Exits, encapsulate, finish, fragment, gateway, hop, replicate, resolve::Shared},
-    tables::{PortTable, Tables},
+    tables::{PortTable, Tables, underlay::Underlay},
 };
 
 const ETHERNET: usize = 14;
@@ -46,11 +46,11 @@ pub struct Packet<'a> {
 
 /// Runs the programs of a burst, in order of arrival.
 #[inline(never)] // registers of its own, as in classify
-pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits) {
+pub fn apply(line: &mut Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits) {
     let unfinished = pass.unfinished();
     let rows = line.rows.min(BURST);
     // Packets that only have to be sent by now.
-    let ready = if unfinished { 0 } else { ready(line, burst.frames_mut()) };
+    let ready = if unfinished { 0 } else { ready(line, burst.frames_mut(), &pass.tables.underlay, exits) };
     let mut frames = burst.drain();
     let mut row = 0;
     while row < rows {
@@ -78,18 +78,27 @@ pub fn apply(line: &Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits)
     }
 }
 
-/// Rewrites what is routed in the plainest way, and says which rows are ready to be sent: those, and what is bridged as it is.
-/// What is not ready is as it came.
+/// Rewrites what is routed or encapsulated in the plainest way, and says which rows are ready to be sent: those, and what is bridged as
+/// it is. What is not ready is as it came.
 #[inline(never)] // inlined, the mask lived on the stack, and a profile had a quarter of apply's samples there
-fn ready(line: &Line, frames: &mut [Frame]) -> u64 {
-    let columns = line.programs.iter().zip(&line.layouts).zip(&line.lengths);
+fn ready(line: &mut Line, frames: &mut [Frame], underlay: &Underlay, exits: &mut Exits) -> u64 {
+    let Line { programs, layouts, lengths, hashes, .. } = line;
+    let columns = programs.iter().zip(layouts.iter()).zip(lengths.iter_mut()).zip(hashes.iter());
     let mut ready = 0;
-    for (row, (frame, ((program, layout), length))) in frames.iter_mut().zip(columns).enumerate() {
+    for (row, (frame, (((program, layout), length), hash))) in frames.iter_mut().zip(columns).enumerate() {
         let fits = *length <= u32::from(program.mtu()) + u32::from(layout.l3);
         let done = fits
             && match program.plain_op() {
                 Some(Op::Bridge) => true,
                 Some(Op::Route) => hop::rewrite(frame.bytes_mut(), program),
+                Some(Op::Encapsulate) => {
+                    let bytes = *length;
+                    let pushed = encapsulate::plain(frame, length, (program, *hash), underlay);
+                    if pushed {
+                        exits.counters.path(program.path()).sent.add(1, bytes.into());
+                    }
+                    pushed
+                }
                 _ => false,
             };
         ready |= u64::from(done) << row;

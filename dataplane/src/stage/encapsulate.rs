@@ -2,6 +2,8 @@
 //!
 //! Nothing that leaves here is longer than the way carries: what is too long is cut if its sender allows that, else its sender is told.
 
+use podlane_rings::Frame;
+
 use crate::{
     burst::Layout,
     drops::DropReason,
@@ -12,10 +14,35 @@ use crate::{
         dispatch::Exits,
         finish, fragment, gateway, hop,
     },
+    tables::underlay::Underlay,
     tunnel::template::Patch,
 };
 
 const ETHERNET: u16 = 14;
+
+/// Puts the outer headers in front of a packet that needs nothing else, and counts them into its length. Returns whether it was one;
+/// if not, it is as it was.
+#[inline]
+pub(super) fn plain(
+    frame: &mut Frame,
+    length: &mut u32,
+    (program, hash): (&Program, u64),
+    underlay: &Underlay,
+) -> bool {
+    let Some(path) = underlay.path(program.path()).filter(|path| !path.clamp_mss) else { return false };
+    let Some(head) = frame.bytes().first_chunk::<16>() else { return false };
+    let ecn = match u16::from_be_bytes([head[12], head[13]]) {
+        0x0800 => head[15] & 3,
+        0x86dd => head[15] >> 4 & 3,
+        _ => 0,
+    };
+    let patch = Patch { next_hop: program.next_hop(), entropy: hash, ecn };
+    let pushed = path.template.push_plain(frame, *length as usize, patch);
+    if pushed {
+        *length += u32::from(path.template.length());
+    }
+    pushed
+}
 
 /// Sends a packet into the tunnel as it is.
 pub(super) fn bridged(packet: Packet<'_>, program: &Program, hash: u64, pass: &Pass<'_>, exits: &mut Exits) {

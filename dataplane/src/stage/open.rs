@@ -12,7 +12,10 @@ use crate::{
     slow,
     stage::{dispatch::Exits, underlay},
     tables::underlay::Path,
-    tunnel::outer::{CONGESTION, Opened, Reading, read},
+    tunnel::{
+        glance::Glance,
+        outer::{CONGESTION, Opened, Reading},
+    },
 };
 
 use super::apply::Pass;
@@ -28,11 +31,12 @@ pub fn open(line: &mut Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exi
     let unfinished = pass.port.is_some_and(|port| port.unfinished_checksums);
     let (mut packets, mut bytes, mut dead) = (0, 0, 0_u64);
     let mut verdicts = [None; BURST];
+    let mut glance = Glance::new(underlay);
     for (row, frame) in burst.frames_mut().iter_mut().take(BURST).enumerate() {
         let length = length_of(frame, exits.pool.umem());
         packets += 1;
         bytes += length as u64;
-        let verdict = match read(underlay, frame.bytes(), length) {
+        let verdict = match glance.read(frame.bytes(), length) {
             Reading::Tunnelled(opened) => {
                 line.vias[row] = opened.path.port();
                 exits.counters.path(opened.path).received.add(1, opened.inner as u64);

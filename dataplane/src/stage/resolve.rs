@@ -382,7 +382,7 @@ impl<'a> Resolver<'a> {
             return answer(DropReason::NeighbourUnresolved);
         };
         let program = match egress.path() {
-            Some(path) => match self.into_tunnel(path)? {
+            Some(path) => match self.tunnelled(path)? {
                 Some(program) => program.routed_to(next_hop),
                 None => return answer(DropReason::UnderlayUnresolved),
             },
@@ -423,7 +423,7 @@ impl<'a> Resolver<'a> {
             return Err(DropReason::SamePort);
         }
         let program = match egress.path() {
-            Some(path) => match self.into_tunnel(path)? {
+            Some(path) => match self.tunnelled(path)? {
                 Some(program) => program,
                 None => return Ok(Resolution::once(Program::answer(DropReason::UnderlayUnresolved))),
             },
@@ -437,7 +437,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The program of a packet for a station behind `path`; `None` while no next hop towards the peer answers.
-    fn into_tunnel(&self, path: PathId) -> Result<Option<Program>, DropReason> {
+    fn tunnelled(&self, path: PathId) -> Result<Option<Program>, DropReason> {
         if self.miss.key.port().path().is_some() {
             return Err(DropReason::SplitHorizon);
         }
@@ -484,7 +484,7 @@ pub(super) fn way_into(
     let path = underlay.path(id).ok_or(DropReason::EgressGone)?;
     let Some(next_hop) = shared.hop(path.egress, hop.address) else { return Ok(None) };
     let mtu = path.inner_of(shared.path_mtu(peer.address, path.mtu));
-    Ok(Some(Program::encapsulate(id, tag, mtu, next_hop)))
+    Ok(Some(Program::encapsulate(path.egress, id, tag, mtu, next_hop)))
 }
 
 const fn is_group(mac: MacAddr) -> bool {

@@ -10,6 +10,7 @@
 //! bytes, which is what lets a template be copied with one length.
 
 pub mod geneve;
+pub mod glance;
 pub mod outer;
 pub mod template;
 pub mod vxlan;

@@ -108,11 +108,17 @@ impl Template {
         (if self.is_ipv6 { IPV6 } else { IPV4 } + UDP + HEADER) as u16
     }
 
+    /// How many bytes are pushed.
+    #[inline]
+    #[must_use]
+    pub const fn length(&self) -> u8 {
+        self.length
+    }
+
     /// Puts the outer headers in front of a packet of `length` bytes. `offload`: the leaving port can finish a checksum.
     ///
     /// # Errors
     /// No headroom: the packet is as it was.
-    #[inline]
     pub fn push(
         &self,
         frame: &mut Frame,
@@ -124,11 +130,28 @@ impl Template {
             // The outer checksum covers the inner one.
             umem.finish_checksum(frame);
         }
+        if !self.put(frame, length, patch) {
+            return Err(DropReason::NoHeadroom);
+        }
+        if self.checksum {
+            self.finish(frame, (length + HEADER + UDP) as u16, umem, offload);
+        }
+        Ok(())
+    }
+
+    /// The same for a template without an outer checksum. Returns whether it is done.
+    #[inline]
+    pub fn push_plain(&self, frame: &mut Frame, length: usize, patch: Patch) -> bool {
+        !self.checksum && self.put(frame, length, patch)
+    }
+
+    #[inline]
+    fn put(&self, frame: &mut Frame, length: usize, patch: Patch) -> bool {
         // The whole room is copied whatever the template's length, so that the copy is a few wide moves; what it covers in
         // front of the template is headroom.
-        frame.push_front(ROOM).map_err(|_| DropReason::NoHeadroom)?;
-        let skipped = ROOM - usize::from(self.length);
-        let Some(room) = frame.bytes_mut().first_chunk_mut::<ROOM>() else { return Err(DropReason::NoHeadroom) };
+        let Some(room) = frame.push_front(ROOM).ok().and_then(|room| room.first_chunk_mut::<ROOM>()) else {
+            return false;
+        };
         *room = self.bytes;
         let segment = (length + HEADER + UDP) as u16;
         if self.is_ipv6 {
@@ -146,12 +169,13 @@ impl Template {
         let port = DYNAMIC | (patch.entropy >> 40) as u16;
         room[UDP_AT..UDP_AT + 2].copy_from_slice(&port.to_be_bytes());
         room[UDP_AT + 4..UDP_AT + 6].copy_from_slice(&segment.to_be_bytes());
-        room[skipped..skipped + 6].copy_from_slice(&patch.next_hop.0);
-        frame.pop_front(skipped).map_err(|_| DropReason::NoHeadroom)?;
-        if self.checksum {
-            self.finish(frame, segment, umem, offload);
+        let skipped = ROOM - usize::from(self.length);
+        // The length is that of a template with or without a tag, so the destination address stands within the room.
+        if let Some(destination) = room.get_mut(skipped..skipped + 6) {
+            destination.copy_from_slice(&patch.next_hop.0);
         }
-        Ok(())
+        // More than is taken off has just been put on.
+        frame.pop_front(skipped).is_ok()
     }
 
     /// Computes the outer UDP checksum, or has it computed.

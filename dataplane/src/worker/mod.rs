@@ -350,7 +350,7 @@ impl Worker {
             self.resolve_missing(&tables, now);
         }
         let pass = Pass { tables: &tables, shared: &self.shared, ingress, port, now };
-        apply::apply(&self.line, &mut self.burst, &pass, &mut self.exits);
+        apply::apply(&mut self.line, &mut self.burst, &pass, &mut self.exits);
         true
     }
 
