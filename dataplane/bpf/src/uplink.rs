@@ -159,19 +159,23 @@ impl UplinkMaps {
 
 /// Puts what is wanted into a map beside what is there, and returns the keys that are to go. Where
 /// old and new together do not fit they go at once: then there is no order without a gap.
-fn add<K: Pod + PartialEq, V: Pod>(
+///
+/// An entry that stays as it is is not written again: the kernel replaces one by adding the new and
+/// unlinking the old, and a look-up that was on its way through the bucket can miss both.
+fn add<K: Pod + PartialEq, V: Pod + PartialEq>(
     map: &mut HashMap<MapData, K, V>,
     wanted: &[(K, V)],
     room: usize,
 ) -> Result<Vec<K>, MapError> {
-    let present: Vec<K> = map.keys().collect::<Result<_, _>>()?;
-    let mut old: Vec<K> = present.into_iter().filter(|key| !wanted.iter().any(|(new, _)| new == key)).collect();
+    let present: Vec<(K, V)> = map.iter().collect::<Result<_, _>>()?;
+    let goes = |key: &K| !wanted.iter().any(|(new, _)| new == key);
+    let mut old: Vec<K> = present.iter().map(|(key, _)| *key).filter(goes).collect();
     if old.len() + wanted.len() > room {
         for key in old.drain(..) {
             map.remove(&key)?;
         }
     }
-    for (key, value) in wanted {
+    for (key, value) in wanted.iter().filter(|entry| !present.contains(entry)) {
         map.insert(key, value, 0)?;
     }
     Ok(old)
