@@ -161,7 +161,8 @@ impl UplinkMaps {
 /// old and new together do not fit they go at once: then there is no order without a gap.
 ///
 /// An entry that stays as it is is not written again: the kernel replaces one by adding the new and
-/// unlinking the old, and a look-up that was on its way through the bucket can miss both.
+/// unlinking the old, and a look-up on its way through the bucket could miss both. That follows
+/// from how its hash map is built; under load it was never seen.
 fn add<K: Pod + PartialEq, V: Pod + PartialEq>(
     map: &mut HashMap<MapData, K, V>,
     wanted: &[(K, V)],
