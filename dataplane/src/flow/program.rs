@@ -215,15 +215,14 @@ impl Program {
         word_mac(self.words[2])
     }
 
-    /// Both MAC addresses as they stand in a frame: the next hop's, then the source, for [`Op::Route`].
+    /// Writes both MAC addresses as they stand in a frame: the next hop's, then the source, for [`Op::Route`].
     #[inline]
-    #[must_use]
-    pub const fn link_addresses(&self) -> [u8; 12] {
+    pub fn write_link_addresses(&self, header: &mut [u8; 12]) {
         let [_, next_hop, source] = self.words;
         let first = (next_hop & ((1 << 48) - 1)) | source << 48;
-        let [a, b, c, d, e, f, g, h] = first.to_le_bytes();
-        let [i, j, k, l] = ((source >> 16) as u32).to_le_bytes();
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+        // Two stores: as an array that is returned, the twelve bytes were stored one by one.
+        header[..8].copy_from_slice(&first.to_le_bytes());
+        header[8..].copy_from_slice(&((source >> 16) as u32).to_le_bytes());
     }
 
     /// The part of the learned tables this program was resolved from.
@@ -268,7 +267,9 @@ mod tests {
             assert_eq!(program.mtu(), 9000);
             assert_eq!(program.next_hop(), next_hop);
             assert_eq!(program.source(), source);
-            assert_eq!(program.link_addresses(), [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1]);
+            let mut header = [0xff; 12];
+            program.write_link_addresses(&mut header);
+            assert_eq!(header, [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1]);
             assert_eq!(program.shard(), 4095);
         }
     }

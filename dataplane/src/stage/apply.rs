@@ -136,7 +136,7 @@ pub(super) fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId
 fn route(mut packet: Packet<'_>, program: &Program, pass: &Pass<'_>, unfinished: bool, exits: &mut Exits) {
     match hop::count(&mut packet, program.mtu()) {
         Ok(()) => {
-            packet.frame.bytes_mut()[..12].copy_from_slice(&program.link_addresses());
+            hop::readdress(&mut packet, program);
             forward(packet, program, pass.ingress, unfinished, exits);
         }
         Err(DropReason::TooBig) if fragment::is_allowed(&packet) => in_pieces(packet, program, pass, exits),
@@ -150,7 +150,7 @@ fn in_pieces(mut packet: Packet<'_>, program: &Program, pass: &Pass<'_>, exits: 
     if let Err(reason) = hop::count(&mut packet, u16::MAX) {
         return exits.drop(pass.ingress, packet.frame, reason);
     }
-    packet.frame.bytes_mut()[..12].copy_from_slice(&program.link_addresses());
+    hop::readdress(&mut packet, program);
     if pass.unfinished() && packet.layout.l4 != 0 {
         finish::checksum(&mut packet, exits.pool.umem(), false);
     }

@@ -85,13 +85,14 @@ fn send(mut packet: Packet<'_>, program: &Program, hash: u64, (pass, origin): (&
     {
         return exits.drop(origin, packet.frame, reason);
     }
+    if path.clamp_mss {
+        // Before its checksum is finished, or left to be.
+        crate::slow::clamp_mss(packet.frame.bytes_mut(), program.mtu());
+    }
     let offload = exits.finishes_checksums(path.egress);
     let umem = exits.pool.umem();
     if pass.unfinished() && packet.layout.l4 != 0 {
         finish::checksum(&mut packet, umem, offload);
-    }
-    if path.clamp_mss {
-        crate::slow::clamp_mss(packet.frame.bytes_mut(), program.mtu());
     }
     let patch = Patch { next_hop: program.next_hop(), entropy: hash, ecn: ecn(&packet) };
     let length = packet.length as usize;

@@ -22,20 +22,30 @@ pub(super) fn rewrite(bytes: &mut [u8], program: &Program) -> bool {
     } else {
         false
     };
-    if counted {
-        head[..12].copy_from_slice(&program.link_addresses());
+    if counted && let Some(addresses) = head.first_chunk_mut::<12>() {
+        program.write_link_addresses(addresses);
     }
     counted
+}
+
+/// Whether the checksum of an IPv4 header without options is right.
+#[inline]
+pub(crate) fn is_valid(header: &[u8; 20]) -> bool {
+    // The third load overlaps the second; its upper half is what is left. The carry comes round at the end of each addition; two
+    // halves are added by turning the word, and then it does so by itself, from the lower half into the upper.
+    let round = |sum: u64, word: u64| {
+        let (sum, carry) = sum.overflowing_add(word);
+        sum + u64::from(carry)
+    };
+    let sum = round(round(load(header, 0), load(header, 8)), load(header, 12) >> 32);
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    sum.wrapping_add(sum.rotate_left(16)) >> 16 == 0xffff
 }
 
 /// Counts the hop in an IPv4 header without options whose checksum is right.
 #[inline]
 fn count_ipv4(header: &mut [u8; 20]) -> bool {
-    // The third load overlaps the second; its upper half is what is left.
-    let (first, second, third) = (load(header, 0), load(header, 8), load(header, 12) >> 32);
-    let sum = (first & 0xffff_ffff) + (first >> 32) + (second & 0xffff_ffff) + (second >> 32) + third;
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let valid = (sum & 0xffff) + (sum >> 16) == 0xffff;
+    let valid = is_valid(header);
     if header[8] <= 1 || !valid {
         return false;
     }
@@ -45,6 +55,14 @@ fn count_ipv4(header: &mut [u8; 20]) -> bool {
     let field = (gained + u32::from(gained >= 0xffff)) as u16;
     header[10..12].copy_from_slice(&field.to_be_bytes());
     true
+}
+
+/// Writes the MAC addresses of the next link. The packet's headers were read, so they are there.
+#[inline]
+pub(super) fn readdress(packet: &mut Packet<'_>, program: &Program) {
+    if let Some(addresses) = packet.frame.bytes_mut().first_chunk_mut::<12>() {
+        program.write_link_addresses(addresses);
+    }
 }
 
 /// Checks what a router must (RFC 1812, 5.2.2 and 5.3.1) and counts the hop.

@@ -8,7 +8,7 @@ mod encapsulate;
 mod finish;
 mod fragment;
 mod gateway;
-mod hop;
+pub(crate) mod hop;
 pub mod lookup;
 pub mod open;
 mod plain;

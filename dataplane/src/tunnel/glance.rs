@@ -10,8 +10,8 @@ use super::{
     outer::{Opened, Reading, read},
 };
 use crate::{
-    flow::key::load,
     ids::{PathId, Vni},
+    stage::hop::is_valid,
     tables::{arrivals::Arrival, underlay::Underlay},
 };
 
@@ -90,16 +90,6 @@ impl<'a> Glance<'a> {
         let path = self.path?;
         Some(Opened { path, before: BEFORE, inner: stated - UDP - super::HEADER, ecn: ip[1] & 3, checksum: None })
     }
-}
-
-/// Whether the header's checksum is right.
-#[inline]
-fn is_valid(header: &[u8; IPV4]) -> bool {
-    // The third load overlaps the second; its upper half is what is left.
-    let (first, second, third) = (load(header, 0), load(header, 8), load(header, 12) >> 32);
-    let sum = (first & 0xffff_ffff) + (first >> 32) + (second & 0xffff_ffff) + (second >> 32) + third;
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
 #[cfg(test)]
