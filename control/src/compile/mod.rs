@@ -56,6 +56,7 @@ pub fn compile(
         ports: vec![None; numbers.ports_end()],
         networks: desired.networks.values().map(|network| empty(network, numbers)).collect(),
         vrfs: numbers.vrfs().map(|vrf| routes(desired, numbers, vrf)).collect::<Result<_, _>>()?,
+        ..Tables::default()
     };
     for port in desired.ports.values() {
         enter_stations(&mut tables, port, numbers);
@@ -91,7 +92,7 @@ fn gateway(network: &desired::Network) -> Option<Gateway> {
         }
     }
     let mac = MacAddr(network.gateway_mac.0);
-    Some(Gateway { mac, ipv4, ipv6, link_local: mac.link_local(), mtu: mtu(network.mtu) })
+    Some(Gateway { mac, ipv4, ipv6, link_local: mac.link_local(), mtu: network.mtu.map_or(1500, mtu) })
 }
 
 /// Where a port's stated addresses are, attached or not: traffic for a port that is away is dropped, not flooded.
@@ -120,6 +121,7 @@ fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Nu
         native,
         vlans,
         mtu,
+        underlay: false,
         unfinished_checksums,
     });
 }

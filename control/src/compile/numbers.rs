@@ -6,12 +6,13 @@ use podlane_dataplane::{NetworkId, PortId, VrfId};
 
 use crate::desired::{Desired, Name};
 
-/// Numbers for every port, network and VRF of one [`Desired`]. Port 0 is the switch's own.
+/// Numbers for every port, network, VRF and peer of one [`Desired`]. Port 0 is the switch's own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Numbers {
     ports: Vec<Name>,
     networks: Vec<Name>,
     vrfs: Vec<Name>,
+    peers: Vec<Name>,
 }
 
 impl Numbers {
@@ -23,6 +24,7 @@ impl Numbers {
             ports: desired.ports.keys().cloned().collect(),
             networks: desired.networks.keys().cloned().collect(),
             vrfs: vrfs.into_keys().cloned().collect(),
+            peers: desired.peers.keys().cloned().collect(),
         }
     }
 
@@ -53,6 +55,15 @@ impl Numbers {
         VrfId(position(&self.vrfs, name))
     }
 
+    /// A peer's number.
+    ///
+    /// # Panics
+    /// As [`Self::port`].
+    #[must_use]
+    pub fn peer(&self, name: &Name) -> u16 {
+        position(&self.peers, name)
+    }
+
     /// The VRFs, in the order of their numbers.
     pub fn vrfs(&self) -> impl Iterator<Item = &Name> {
         self.vrfs.iter()
@@ -74,6 +85,12 @@ impl Numbers {
     #[must_use]
     pub fn network_name(&self, id: NetworkId) -> Option<&Name> {
         self.networks.get(id.index())
+    }
+
+    /// The peer that goes by a number.
+    #[must_use]
+    pub fn peer_name(&self, number: u16) -> Option<&Name> {
+        self.peers.get(usize::from(number))
     }
 }
 

@@ -26,7 +26,17 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
     stations::verify(&file.ports, &networks, findings);
     let ports = ports::verify(file.ports, &networks, findings);
     let workers = workers::verify(file.workers, &ports, machine, findings);
-    Desired { daemon: file.daemon, workers, flows: file.flows, networks, ports, routes }
+    Desired {
+        daemon: file.daemon,
+        workers,
+        flows: file.flows,
+        networks,
+        ports,
+        routes,
+        underlay: None,
+        peers: BTreeMap::new(),
+        endpoints: Vec::new(),
+    }
 }
 
 /// The networks by name, the way every rule sees them.

@@ -208,7 +208,7 @@ impl Answers {
         Network {
             name: network.name.to_string(),
             vrf: network.vrf.to_string(),
-            mtu: network.mtu.get(),
+            mtu: self.engine.mtu(network),
             gateways: network.gateways.clone(),
             gateway_mac: network.gateway_mac,
             ports: ports.count() as u64,
@@ -334,6 +334,8 @@ fn action(program: &podlane_dataplane::flow::Program) -> String {
     match program.op() {
         Op::Bridge => format!("bridge{tag}"),
         Op::Route => format!("route to {}{tag}", program.next_hop()),
+        Op::Encapsulate => format!("encapsulate to {}{tag}", program.next_hop()),
+        Op::RouteEncapsulate => format!("route and encapsulate to {}{tag}", program.next_hop()),
         Op::Flood => "flood".to_owned(),
         Op::Answer => "answer".to_owned(),
         Op::Drop => format!("drop {}", program.reason().name()),

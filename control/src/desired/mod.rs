@@ -9,6 +9,7 @@ mod network;
 mod port;
 mod prefix;
 mod size;
+mod underlay;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use podlane_host::WakeLatency;
 pub use port::{Attachment, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, VlanId, Xdp};
 pub use prefix::Prefix;
 pub use size::{FlowCapacity, FrameBytes, FrameCount, LEAST_FILL, Mtu, RingSize};
+pub use underlay::{Encapsulation, Endpoint, Peer, Underlay, UnderlayRoute, Vni, Vtep};
 
 /// All that one daemon should do.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,6 +39,12 @@ pub struct Desired {
     pub ports: BTreeMap<Name, Port>,
     /// The routes. Every next hop is in a connected subnet of the route's VRF.
     pub routes: Vec<Route>,
+    /// This node's place in the underlay; none where it has no tunnels, and then neither peers nor endpoints.
+    pub underlay: Option<Underlay>,
+    /// The other nodes, by name.
+    pub peers: BTreeMap<Name, Peer>,
+    /// The stations on other nodes.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// The daemon itself.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use podlane_api::{Gateway, MacAddr};
 
-use super::{Mtu, Name, Prefix};
+use super::{Mtu, Name, Prefix, Vni};
 
 /// One broadcast domain. Frames of two networks never meet, except by routing within a VRF.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,14 +19,22 @@ pub struct Network {
     pub gateway_mac: MacAddr,
     /// The routing domain: networks of one VRF route to each other through their gateways.
     pub vrf: Name,
-    /// The largest IP packet.
-    pub mtu: Mtu,
+    /// The largest IP packet; none for an overlay network that takes what its tunnels carry.
+    pub mtu: Option<Mtu>,
     /// Whether MAC addresses are learned on ports that state none.
     pub learning: bool,
     /// How long a learned MAC address that is not seen is kept.
     pub mac_age: Duration,
     /// How much may be flooded.
     pub flood_limit: FloodLimit,
+    /// What it is called in tunnels; none for a network of this node alone. No other network is called so.
+    pub vni: Option<Vni>,
+    /// The peers that have it, in order, none twice; empty without a VNI.
+    pub peers: Vec<Name>,
+    /// Whether what is flooded goes to its peers too, and MAC addresses that come from them are learned.
+    pub flood: bool,
+    /// How many copies a second a worker makes for its peers.
+    pub replication_limit: FloodLimit,
 }
 
 impl Network {

@@ -22,6 +22,8 @@ pub struct Port {
     pub mac: Option<MacAddr>,
     /// The only source IP addresses it may use; empty when any may come.
     pub addresses: Vec<IpAddr>,
+    /// Which statement of its MAC address this is: an endpoint's of a higher one counts before it.
+    pub generation: u64,
     /// What is done wrong on purpose; for tests.
     pub fault: Option<Fault>,
 }
@@ -122,7 +124,7 @@ pub struct Replay {
     pub output: Option<PathBuf>,
 }
 
-/// The networks a port is in: at least one, none twice.
+/// The networks a port is in: none twice; at least one, but for an uplink of the underlay, which is in none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Membership {
     /// The network of untagged frames; none when they are dropped.

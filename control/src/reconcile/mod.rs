@@ -38,7 +38,7 @@ pub use board::{Board, Facts, Fate};
 pub use crew::{Ends, PATIENCE, Silent, Workers};
 
 use crate::compile::Numbers;
-use crate::desired::{Desired, FrameBytes};
+use crate::desired::{Desired, FrameBytes, Mtu, Network};
 use cores::Cores;
 use pass::Reconciler;
 use pins::{PinLockError, Pins};
@@ -159,6 +159,12 @@ impl Engine {
     #[must_use]
     pub fn facts(&self) -> Facts {
         self.board.read()
+    }
+
+    /// The largest IP packet of a network: what it states, else what its tunnels carry.
+    #[must_use]
+    pub fn mtu(&self, network: &Network) -> u32 {
+        network.mtu.map_or(1500, Mtu::get)
     }
 
     /// Since when it runs.

@@ -54,10 +54,14 @@ fn network(table: &NetworkTable, name: &Name) -> Network {
         gateways: table.gateways.iter().map(|gateway| gateway.value).collect(),
         gateway_mac: table.gateway_mac.given().map_or_else(|| Network::derived_mac(name), |mac| mac.value),
         vrf: table.vrf.given().map_or_else(|| name.clone(), |vrf| vrf.value.clone()),
-        mtu: table.mtu.value,
+        mtu: Some(table.mtu.value),
         learning: table.learning,
         mac_age: table.mac_age,
         flood_limit: table.flood_limit,
+        vni: None,
+        peers: Vec::new(),
+        flood: false,
+        replication_limit: table.flood_limit,
     }
 }
 

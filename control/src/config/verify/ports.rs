@@ -53,7 +53,7 @@ fn port(table: PortTable, membership: Membership, name: Name) -> Option<Port> {
     };
     let mac = table.mac.into_value();
     let addresses = table.addresses.iter().map(|address| address.value).collect();
-    Some(Port { name, attachment, membership, mac, addresses, fault: table.fault })
+    Some(Port { name, attachment, membership, mac, addresses, generation: 0, fault: table.fault })
 }
 
 fn device(keys: DeviceKeys, role: Role) -> Option<Device> {
