@@ -56,6 +56,13 @@ impl<const K: usize> Learned<K> {
         self.window(key).find_map(|slot| slot.value_of(key))
     }
 
+    /// The value learned for `key`, and when it was last seen there.
+    #[must_use]
+    pub fn sighting(&self, key: &[u64; K]) -> Option<(u64, u32)> {
+        let known = self.window(key).filter_map(Slot::read).find(|(each, ..)| each == key);
+        known.map(|(_, value, seen)| (value, seen))
+    }
+
     /// Learns that `key` is at `value` (not 0), seen at `now`.
     pub fn learn(&self, key: &[u64; K], value: u64, now: u32) -> Lesson {
         debug_assert_ne!(value, 0, "0 marks a free slot");
@@ -94,6 +101,13 @@ impl<const K: usize> Learned<K> {
         }
         let written = slot.write(|slot| slot.holds(key), |slot| slot.fill(key, value, seen));
         if written { Lesson::Moved(before) } else { Lesson::Refused }
+    }
+
+    /// Forgets `key`.
+    pub fn remove(&self, key: &[u64; K]) {
+        for slot in self.window(key).filter(|slot| slot.value_of(key).is_some()) {
+            slot.write(|slot| slot.holds(key), |slot| slot.value.store(0, Ordering::Relaxed));
+        }
     }
 
     /// Forgets what `gone` says yes to, among the `count` slots from `from` on; tells `forgotten` each key.
@@ -212,6 +226,18 @@ mod tests {
         assert_eq!(map.learn(&[7], 2, 6), Lesson::Moved(1));
         assert_eq!(map.lookup(&[7]), Some(2));
         assert_eq!(map.entries(), [([7], 2, 6)]);
+    }
+
+    #[test]
+    fn a_removed_key_is_gone_and_its_neighbours_stay() {
+        let map = Learned::<1>::new(64);
+        map.learn(&[7], 1, 5);
+        map.learn(&[8], 2, 6);
+        map.learn(&[8], 2, 9);
+        map.remove(&[7]);
+        map.remove(&[9]);
+        assert_eq!((map.sighting(&[7]), map.sighting(&[8])), (None, Some((2, 9))));
+        assert_eq!(map.learn(&[7], 3, 10), Lesson::New);
     }
 
     #[test]

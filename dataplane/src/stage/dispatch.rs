@@ -180,6 +180,12 @@ impl Exits {
         }
     }
 
+    /// Whether there is a way out by this port.
+    #[must_use]
+    pub fn leads_to(&self, egress: PortId) -> bool {
+        self.exit(egress) != Exit::None
+    }
+
     /// Whether a checksum may be left unfinished toward this port.
     #[inline]
     #[must_use]

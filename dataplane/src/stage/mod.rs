@@ -14,4 +14,5 @@ pub mod open;
 mod plain;
 mod replicate;
 pub mod resolve;
-mod underlay;
+pub(crate) mod underlay;
+pub mod ways;

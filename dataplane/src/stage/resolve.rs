@@ -26,10 +26,8 @@ use crate::{
     ids::{NetworkId, PathId, PortId},
     slow,
     stage::claims::{Message, ROOM, untagged},
-    tables::{
-        Gateway, Network, NextHop, PortTable, Tables,
-        underlay::{Hop, hop_key, peer_key},
-    },
+    tables::{Gateway, Network, NextHop, PortTable, Tables, underlay::Hop},
+    worker::asked::Asked,
 };
 
 /// What workers share and learn together.
@@ -42,6 +40,8 @@ pub struct Shared {
     pub neighbours: Learned<3>,
     /// Which MAC address an underlay next hop has, by [`hop_key`].
     pub hops: Learned<3>,
+    /// Which of them were asked for and have not answered.
+    pub hop_questions: Asked,
     /// What the way to a peer carries, by [`peer_key`], where it was heard that this is less than its uplink's MTU.
     pub path_mtus: Learned<3>,
 }
@@ -58,6 +58,7 @@ impl Shared {
             macs: Learned::new(stations),
             neighbours: Learned::new(stations),
             hops: Learned::new(NODES),
+            hop_questions: Asked::of(NODES),
             path_mtus: Learned::new(NODES),
         }
     }
@@ -77,34 +78,6 @@ impl Shared {
             return Some(*mac);
         }
         self.neighbours.lookup(&neighbour_key(number, address)).map(word_mac)
-    }
-
-    /// The MAC address of an underlay next hop.
-    #[must_use]
-    pub fn hop(&self, uplink: PortId, address: IpAddr) -> Option<MacAddr> {
-        self.hops.lookup(&hop_key(uplink, address)).map(word_mac)
-    }
-
-    /// Learns that an underlay next hop has `mac`. All flows are resolved anew if that is news: any may use it.
-    pub fn learn_hop(&self, uplink: PortId, address: IpAddr, mac: MacAddr, now: u32) {
-        match self.hops.learn(&hop_key(uplink, address), mac_word(mac) | 1 << 63, now) {
-            Lesson::New | Lesson::Moved(_) => self.flows.forget_all(),
-            Lesson::Known | Lesson::Refused => {}
-        }
-    }
-
-    /// The longest outer IP packet towards a peer, where less was heard of than `mtu`.
-    #[must_use]
-    pub fn path_mtu(&self, peer: IpAddr, mtu: u16) -> u16 {
-        self.path_mtus.lookup(&peer_key(peer)).map_or(mtu, |heard| mtu.min(heard as u16))
-    }
-
-    /// Hears that the way to a peer carries outer IP packets of `mtu` bytes (not 0) only.
-    pub fn lower_path_mtu(&self, peer: IpAddr, mtu: u16, now: u32) {
-        match self.path_mtus.learn(&peer_key(peer), mtu.into(), now) {
-            Lesson::New | Lesson::Moved(_) => self.flows.forget_all(),
-            Lesson::Known | Lesson::Refused => {}
-        }
     }
 
     /// Learns that `mac` is behind `port`; flows toward its former place are forgotten.
@@ -460,7 +433,8 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// The way into a tunnel for the packets of a flow: the next hops that answer share the flows. `None` while none does.
+/// The way into a tunnel for the packets of a flow: the next hops that answer share the flows. `None` while none does. When one is
+/// silent, its flows alone go elsewhere.
 pub(super) fn way_into(
     tables: &Tables,
     shared: &Shared,
@@ -474,12 +448,14 @@ pub(super) fn way_into(
         let uplink = underlay.uplinks.get(usize::from(hop.uplink));
         uplink.is_some_and(|uplink| shared.hop(uplink.port, hop.address).is_some())
     };
-    let alive = peer.hops.iter().filter(answering).count();
-    if alive == 0 {
-        return Ok(None);
-    }
-    let chosen = spread(key.words()) as usize % alive;
-    let Some(hop) = peer.hops.iter().filter(answering).nth(chosen) else { return Ok(None) };
+    let hash = spread(key.words()) as usize;
+    let own = peer.hops.get(hash % peer.hops.len().max(1)).filter(answering);
+    let others = || {
+        let alive = peer.hops.iter().filter(answering).count();
+        // Other bits than those that chose the silent one: all of its flows have these in common.
+        peer.hops.iter().filter(answering).nth((hash >> 16) % alive.max(1))
+    };
+    let Some(hop) = own.or_else(others) else { return Ok(None) };
     let id = underlay.by_uplink(first, hop.uplink);
     let path = underlay.path(id).ok_or(DropReason::EgressGone)?;
     let Some(next_hop) = shared.hop(path.egress, hop.address) else { return Ok(None) };

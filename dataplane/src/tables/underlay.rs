@@ -253,6 +253,15 @@ impl Underlay {
         })
     }
 
+    /// The IPv6 address that is ours alone, if there is one.
+    #[must_use]
+    pub fn own_ipv6(&self) -> Option<Ipv6Addr> {
+        self.vteps.iter().filter(|vtep| !vtep.shared).find_map(|vtep| match vtep.address {
+            IpAddr::V6(v6) => Some(v6),
+            IpAddr::V4(_) => None,
+        })
+    }
+
     /// The encapsulation that arrives at a UDP port.
     #[inline]
     #[must_use]

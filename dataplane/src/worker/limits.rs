@@ -10,6 +10,10 @@ use crate::{
 /// from a flood.
 const REPLIES: Rate = Rate { per_second: 1000, burst: 100 };
 
+/// What is answered on the underlay, of each kind and per worker, in the name of this node: a ping and a question for the VTEP address
+/// from each of a thousand nodes every few seconds.
+const UNDERLAY_REPLIES: Rate = Rate { per_second: 500, burst: 100 };
+
 /// How much of a second's flood allowance may come at once.
 const FLOOD_BURST: u32 = 10;
 
@@ -38,13 +42,20 @@ impl Bucket {
 }
 
 /// One worker's caps.
-#[derive(Default)]
 pub struct Limits {
     floods: Vec<Bucket>,
     copies: Vec<Bucket>,
     replies: Vec<Limiter>,
+    underlay: Limiter,
     /// Next hops that were asked for.
     pub asked: Asked,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let (floods, copies, replies) = Default::default();
+        Self { floods, copies, replies, underlay: Limiter::new(UNDERLAY_REPLIES), asked: Asked::default() }
+    }
 }
 
 impl Limits {
@@ -70,6 +81,11 @@ impl Limits {
     /// Whether the gateway of `network` may send one more packet of this kind by itself.
     pub fn reply(&mut self, network: NetworkId, kind: Kind, now: u32) -> bool {
         self.replies.get_mut(network.index()).is_some_and(|limiter| limiter.admit(kind, u64::from(now)).is_ok())
+    }
+
+    /// Whether one more packet of this kind may be answered on the underlay.
+    pub fn underlay_reply(&mut self, kind: Kind, now: u32) -> bool {
+        self.underlay.admit(kind, u64::from(now)).is_ok()
     }
 }
 

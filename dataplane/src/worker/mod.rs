@@ -11,6 +11,7 @@
 pub mod asked;
 pub mod command;
 pub mod handoff;
+mod hops;
 pub mod idle;
 pub mod limits;
 mod upkeep;

@@ -4,7 +4,7 @@ use crate::{
     flow::Sweep,
     ids::{NetworkId, WorkerId},
     stage::resolve::shard,
-    worker::Worker,
+    worker::{Worker, hops::Hops},
 };
 
 /// Every flow and station is looked at once in about this many milliseconds.
@@ -23,6 +23,7 @@ pub(super) struct Upkeep {
     last: u32,
     health: u32,
     stations: usize,
+    pub(super) hops: Hops,
 }
 
 impl Upkeep {
@@ -42,6 +43,7 @@ impl Worker {
         self.end_idle_flows(now, elapsed);
         if self.id == WorkerId(0) {
             self.forget_silent_stations(now, elapsed);
+            self.look_after_hops(now, elapsed);
         }
         if now.wrapping_sub(self.upkeep.health) >= HEALTH {
             self.upkeep.health = now;

@@ -101,7 +101,8 @@ fn a_packet_crosses_between_nodes_unchanged_in_every_encapsulation_and_family() 
     for encapsulation in Encapsulation::ALL {
         for (ipv6, vlan) in [(false, None), (true, None), (false, Some(30)), (true, Some(30))] {
             let join = Join { encapsulation: *encapsulation, ipv6, vlan, ..VXLAN };
-            let (mut near, mut far) = (resolved(near(join), join, Node(2)), far(join));
+            let mut near = resolved(near(join), join, Node(2));
+            let mut far = resolved(far(join), join, Node(1));
             for packet in [udp4(A, B), udp6(A, B)] {
                 for _ in 0..2 {
                     near.receive(RED, packet.clone());
