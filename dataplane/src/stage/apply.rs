@@ -28,14 +28,6 @@ pub struct Pass<'a> {
     pub now: u32,
 }
 
-impl Pass<'_> {
-    /// Whether senders behind the port leave checksums to be finished.
-    #[inline]
-    pub(super) fn unfinished(&self) -> bool {
-        self.port.is_some_and(|port| port.unfinished_checksums)
-    }
-}
-
 /// One packet on its way out.
 pub struct Packet<'a> {
     pub(crate) frame: Frame,
@@ -47,10 +39,12 @@ pub struct Packet<'a> {
 /// Runs the programs of a burst, in order of arrival.
 #[inline(never)] // registers of its own, as in classify
 pub fn apply(line: &mut Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits) {
-    let unfinished = pass.unfinished();
     let rows = line.rows.min(BURST);
+    if pass.port.is_some_and(|port| port.unfinished_checksums) {
+        finish(line, burst.frames_mut(), exits);
+    }
     // Packets that only have to be sent by now.
-    let ready = if unfinished { 0 } else { ready(line, burst.frames_mut(), &pass.tables.underlay, exits) };
+    let ready = ready(line, burst.frames_mut(), &pass.tables.underlay, exits);
     let mut frames = burst.drain();
     let mut row = 0;
     while row < rows {
@@ -66,8 +60,8 @@ pub fn apply(line: &mut Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Ex
         let program = &line.programs[row];
         let packet = Packet { frame, key: &line.keys[row], layout: line.layouts[row], length: line.lengths[row] };
         match program.op() {
-            Op::Bridge => forward(packet, program, pass.ingress, unfinished, exits),
-            Op::Route => route(packet, program, pass, unfinished, exits),
+            Op::Bridge => forward(packet, program, pass.ingress, exits),
+            Op::Route => route(packet, program, pass, exits),
             Op::Drop => exits.drop(pass.ingress, packet.frame, program.reason()),
             Op::Flood => replicate::flood(packet, pass, exits),
             Op::Answer => gateway::answer(packet, program.reason(), pass, exits),
@@ -75,6 +69,25 @@ pub fn apply(line: &mut Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Ex
             Op::RouteEncapsulate => encapsulate::routed(packet, program, line.hashes[row], pass, exits),
         }
         row += 1;
+    }
+}
+
+/// Sees to checksums that were left unfinished: here, or where the leaving port can do it, by asking for it.
+#[inline(never)] // registers of its own, as in classify
+fn finish(line: &Line, frames: &mut [Frame], exits: &Exits) {
+    let columns = line.programs.iter().zip(line.keys.iter()).zip(&line.layouts);
+    for (frame, ((program, key), layout)) in frames.iter_mut().zip(columns) {
+        let offload = match program.op() {
+            Op::Drop | Op::Answer => continue,
+            // Its copies leave by many ports.
+            Op::Flood => false,
+            Op::Bridge | Op::Route | Op::Encapsulate | Op::RouteEncapsulate => {
+                exits.finishes_checksums(program.egress())
+            }
+        };
+        if layout.l4 != 0 && finish::request(frame, key, *layout) && !offload {
+            exits.pool.umem().finish_checksum(frame);
+        }
     }
 }
 
@@ -114,9 +127,9 @@ fn end_of_run(line: &Line, ready: u64, row: usize, rows: usize) -> usize {
     (row..rows).find(|row| !alike(row)).unwrap_or(rows)
 }
 
-/// Tag, checksum, out: what bridged and routed packets share.
+/// Tag, out: what bridged and routed packets share.
 #[inline]
-pub(super) fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId, unfinished: bool, exits: &mut Exits) {
+pub(super) fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId, exits: &mut Exits) {
     let egress = program.egress();
     if packet.length > u32::from(program.mtu()) + u32::from(packet.layout.l3) {
         return exits.drop(ingress, packet.frame, DropReason::TooBig);
@@ -126,18 +139,14 @@ pub(super) fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId
     {
         return exits.drop(ingress, packet.frame, reason);
     }
-    if unfinished && packet.layout.l4 != 0 {
-        let offload = exits.finishes_checksums(egress);
-        finish::checksum(&mut packet, exits.pool.umem(), offload);
-    }
     exits.send(ingress, egress, packet.frame);
 }
 
-fn route(mut packet: Packet<'_>, program: &Program, pass: &Pass<'_>, unfinished: bool, exits: &mut Exits) {
+fn route(mut packet: Packet<'_>, program: &Program, pass: &Pass<'_>, exits: &mut Exits) {
     match hop::count(&mut packet, program.mtu()) {
         Ok(()) => {
             hop::readdress(&mut packet, program);
-            forward(packet, program, pass.ingress, unfinished, exits);
+            forward(packet, program, pass.ingress, exits);
         }
         Err(DropReason::TooBig) if fragment::is_allowed(&packet) => in_pieces(packet, program, pass, exits),
         Err(reason) => gateway::refuse(packet, reason, program.mtu(), pass, exits),
@@ -151,14 +160,13 @@ fn in_pieces(mut packet: Packet<'_>, program: &Program, pass: &Pass<'_>, exits: 
         return exits.drop(pass.ingress, packet.frame, reason);
     }
     hop::readdress(&mut packet, program);
-    if pass.unfinished() && packet.layout.l4 != 0 {
-        finish::checksum(&mut packet, exits.pool.umem(), false);
-    }
+    // A fragment has no transport header to finish later.
+    exits.pool.umem().finish_checksum(&mut packet.frame);
     let (key, l3) = (packet.key, packet.layout.l3);
     fragment::cut(packet, program.mtu(), pass.ingress, exits, |frame, origin, exits| {
         let length = frame.len() as u32;
         let fragment = Packet { frame, key, layout: Layout { l3, l4: 0 }, length };
-        forward(fragment, program, origin, false, exits);
+        forward(fragment, program, origin, exits);
     });
 }
 

@@ -12,7 +12,7 @@ use crate::{
     stage::{
         apply::{Packet, Pass, edit_tag},
         dispatch::Exits,
-        finish, fragment, gateway, hop,
+        fragment, gateway, hop,
     },
     tables::underlay::Underlay,
     tunnel::template::Patch,
@@ -74,7 +74,7 @@ pub(super) fn routed(mut packet: Packet<'_>, program: &Program, hash: u64, pass:
     send(packet, program, hash, (pass, pass.ingress), exits);
 }
 
-/// Tag, checksum, outer headers, out. `origin` is whom the ledger has it from.
+/// Tag, outer headers, out. `origin` is whom the ledger has it from.
 #[inline]
 fn send(mut packet: Packet<'_>, program: &Program, hash: u64, (pass, origin): (&Pass<'_>, PortId), exits: &mut Exits) {
     let Some(path) = pass.tables.underlay.path(program.path()) else {
@@ -86,14 +86,10 @@ fn send(mut packet: Packet<'_>, program: &Program, hash: u64, (pass, origin): (&
         return exits.drop(origin, packet.frame, reason);
     }
     if path.clamp_mss {
-        // Before its checksum is finished, or left to be.
         crate::slow::clamp_mss(packet.frame.bytes_mut(), program.mtu());
     }
     let offload = exits.finishes_checksums(path.egress);
     let umem = exits.pool.umem();
-    if pass.unfinished() && packet.layout.l4 != 0 {
-        finish::checksum(&mut packet, umem, offload);
-    }
     let patch = Patch { next_hop: program.next_hop(), entropy: hash, ecn: ecn(&packet) };
     let length = packet.length as usize;
     if let Err(reason) = path.template.push(&mut packet.frame, length, patch, (umem, offload)) {
@@ -142,9 +138,8 @@ fn too_big(packet: Packet<'_>, program: &Program, hash: u64, pass: &Pass<'_>, ex
 /// Sends a packet in pieces that fit.
 #[cold]
 fn in_pieces(mut packet: Packet<'_>, program: &Program, hash: u64, pass: &Pass<'_>, exits: &mut Exits) {
-    if pass.unfinished() && packet.layout.l4 != 0 {
-        finish::checksum(&mut packet, exits.pool.umem(), false);
-    }
+    // A fragment has no transport header to finish later.
+    exits.pool.umem().finish_checksum(&mut packet.frame);
     let (key, l3): (&FlowKey, _) = (packet.key, packet.layout.l3);
     fragment::cut(packet, program.mtu(), pass.ingress, exits, |frame, origin, exits| {
         let length = frame.len() as u32;

@@ -5,52 +5,49 @@
 //! again, so the test never corrupts a valid packet. Where the leaving port's kernel or device can finish it, it is
 //! asked to; elsewhere it is finished here.
 
-use podlane_rings::Umem;
+use podlane_rings::Frame;
 use podlane_wire::{
     IpProtocol,
     checksum::{self, Sum},
 };
 
-use crate::{flow::Class, stage::apply::Packet};
+use crate::{
+    burst::Layout,
+    flow::{Class, FlowKey},
+};
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-
-/// Finishes a packet's checksum if it was left unfinished. `offload`: the leaving port can do it.
+/// Asks that a packet's checksum be finished, if it was left unfinished. Returns whether it was.
 #[inline]
-pub(super) fn checksum(packet: &mut Packet<'_>, umem: &Umem, offload: bool) {
-    let protocol = packet.key.kind().protocol;
-    let field: usize = match protocol {
-        TCP => 16,
-        UDP => 6,
-        _ => return,
+pub(super) fn request(frame: &mut Frame, key: &FlowKey, layout: Layout) -> bool {
+    let kind = key.kind();
+    let field: usize = match IpProtocol(kind.protocol) {
+        IpProtocol::TCP => 16,
+        IpProtocol::UDP => 6,
+        _ => return false,
     };
-    let l4 = usize::from(packet.layout.l4);
-    let Some(pseudo) = pseudo_header(packet, protocol) else { return };
-    let at = l4 + field;
-    let Some(&[high, low]) = packet.frame.bytes().get(at..at + 2).and_then(|bytes| bytes.first_chunk::<2>()) else {
-        return;
+    let (l3, l4) = (usize::from(layout.l3), usize::from(layout.l4));
+    let bytes = frame.bytes();
+    let (Some(header), Some(stands)) = (bytes.get(l3..).and_then(<[u8]>::first_chunk::<6>), pair(bytes, l4 + field))
+    else {
+        return false;
     };
-    if !checksum::is_unfinished(u16::from_be_bytes([high, low]), pseudo) {
-        return;
-    }
+    // The key has the addresses as they stand in the header; what they add up to does not care where they stand.
+    let words = key.words();
+    let (addresses, stated) = if kind.class == Class::Ipv4 {
+        (Sum::from_raw(words[2]), usize::from(u16::from_be_bytes([header[2], header[3]])))
+    } else {
+        let wide = words[4..].iter().fold(Sum::from_raw(words[2]), |sum, word| sum.plus(Sum::from_raw(*word)));
+        (wide, usize::from(u16::from_be_bytes([header[4], header[5]])) + IPV6)
+    };
+    let length = (stated + l3).wrapping_sub(l4) as u16;
+    let pseudo = addresses.plus(Sum::of_word(length)).plus(Sum::of_word(kind.protocol.into()));
     // No room for the request means no room to push a header either: the packet goes as it came.
-    if packet.frame.request_checksum(packet.layout.l4, field as u16).is_ok() && !offload {
-        umem.finish_checksum(&mut packet.frame);
-    }
+    checksum::is_unfinished(stands, pseudo) && frame.request_checksum(layout.l4, field as u16).is_ok()
 }
 
-fn pseudo_header(packet: &Packet<'_>, protocol: u8) -> Option<Sum> {
-    let (l3, l4) = (usize::from(packet.layout.l3), usize::from(packet.layout.l4));
-    let header = packet.frame.bytes().get(l3..l4)?;
-    if packet.key.kind().class == Class::Ipv4 {
-        let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        let length = (total + l3).checked_sub(l4)?;
-        let (source, destination) = (header[12..16].first_chunk::<4>()?, header[16..20].first_chunk::<4>()?);
-        return Some(checksum::pseudo_v4((*source).into(), (*destination).into(), IpProtocol(protocol), length as u16));
-    }
-    let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    let length = (payload + l3 + 40).checked_sub(l4)?;
-    let (source, destination) = (header[8..24].first_chunk::<16>()?, header[24..40].first_chunk::<16>()?);
-    Some(checksum::pseudo_v6((*source).into(), (*destination).into(), IpProtocol(protocol), length as u32))
+const IPV6: usize = 40;
+
+#[inline]
+fn pair(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..).and_then(|rest| rest.first_chunk::<2>()).map(|pair| u16::from_be_bytes(*pair))
 }

@@ -9,7 +9,7 @@ use crate::{
     stage::{
         apply::{Packet, Pass, forward},
         dispatch::Exits,
-        encapsulate, finish,
+        encapsulate,
         resolve::way_into,
         underlay,
     },
@@ -25,16 +25,13 @@ enum Way<'a> {
 /// Copies to every other port of the packet's network and to its peers, under the network's caps; the last copy is the packet
 /// itself. What came out of a tunnel goes into none.
 #[cold]
-pub(super) fn flood(mut packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
+pub(super) fn flood(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
     let number = pass.tables.network_at(packet.key.port(), packet.key.vlan());
     let Some((number, network)) = number.and_then(|number| Some((number, pass.tables.network(number)?))) else {
         return exits.drop(pass.ingress, packet.frame, DropReason::VlanNotAllowed);
     };
     if !exits.limits.flood(number, network.flood_limit, pass.now) {
         return exits.drop(pass.ingress, packet.frame, DropReason::FloodLimit);
-    }
-    if pass.unfinished() && packet.layout.l4 != 0 {
-        finish::checksum(&mut packet, exits.pool.umem(), false);
     }
     let here = packet.key.port();
     let members = network.members.iter().filter(|member| member.port != here).map(Way::Port);
@@ -62,7 +59,7 @@ fn send(
     let path = match way {
         Way::Port(member) => {
             let program = Program::bridge(member.port, member.tag_edit(packet.key.vlan()), member.mtu);
-            return forward(packet, &program, origin, false, exits);
+            return forward(packet, &program, origin, exits);
         }
         Way::Tunnel(path) => *path,
     };
