@@ -62,6 +62,8 @@ fn all_keys(case: Case) -> Vec<FlowKey> {
 #[bench::ipv6(args = (Case::BridgeIpv6), setup = warm)]
 #[bench::vlan_pop(args = (Case::PopTag), setup = warm)]
 #[bench::from_pod(args = (Case::FromPod), setup = warm)]
+#[bench::encapsulate(args = (Case::Encapsulate), setup = warm)]
+#[bench::decapsulate(args = (Case::Decapsulate), setup = warm)]
 fn hit(mut bed: Bed) -> Bed {
     bed.turns(BURSTS);
     bed
@@ -78,6 +80,7 @@ fn miss(mut bed: Bed) -> Bed {
 #[library_benchmark]
 #[bench::bridged(args = (Case::Bridge), setup = device)]
 #[bench::routed(args = (Case::Route), setup = device)]
+#[bench::tunnelled(args = (Case::Decapsulate), setup = device)]
 fn ports(mut device: Device) -> Device {
     for _ in 0..BURSTS {
         device.turn();
