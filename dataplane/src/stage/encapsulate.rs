@@ -113,10 +113,13 @@ pub(super) fn of_no_flow(
     send(packet, program, hash, (pass, origin), exits);
 }
 
-/// The congestion bits of the packet, zero unless it is IP.
+/// The congestion bits of the packet, zero unless it is IP. What the switch made itself has no layout, and no such bits.
 #[inline]
 fn ecn(packet: &Packet<'_>) -> u8 {
     let l3 = usize::from(packet.layout.l3);
+    if l3 == 0 {
+        return 0;
+    }
     let Some(&[first, second]) = packet.frame.bytes().get(l3..).and_then(|rest| rest.first_chunk::<2>()) else {
         return 0;
     };

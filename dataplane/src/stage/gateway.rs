@@ -209,7 +209,7 @@ fn next_hop(packet: &Packet<'_>, pass: &Pass<'_>) -> Option<(NetworkId, IpAddr)>
     }
 }
 
-/// Asks every port of a network who has an address.
+/// Asks every port of a network who has an address, and its peers, where the network floods to them.
 fn ask(number: NetworkId, target: IpAddr, key: &FlowKey, pass: &Pass<'_>, exits: &mut Exits) {
     let Some(network) = pass.tables.network(number) else { return };
     let Some(gateway) = &network.gateway else { return };
@@ -223,6 +223,11 @@ fn ask(number: NetworkId, target: IpAddr, key: &FlowKey, pass: &Pass<'_>, exits:
             Ok(()) => exits.send(SWITCH, member.port, copy.frame),
             Err(reason) => exits.drop(SWITCH, copy.frame, reason),
         }
+    }
+    for path in &network.replicate_to {
+        let Some(frame) = exits.copy(&question) else { break };
+        exits.counters.made(frame.len());
+        into_tunnel(Packet::made(frame, key), *path, (pass, SWITCH), exits);
     }
     exits.pool.give(question);
 }
