@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use podlane_api::PortKind;
 
-use crate::desired::{FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu, Poll, Queues, Ratio, RingSize, Xdp};
+use crate::desired::{
+    Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu, Poll, Queues, Ratio, RingSize, Xdp,
+};
 
 pub(super) const SOCKET: &str = podlane_api::DEFAULT_SOCKET;
 pub(super) const PIN: bool = true;
@@ -19,11 +21,22 @@ pub(super) const FLOW_CAPACITY: FlowCapacity = sure(FlowCapacity::new(1 << 20));
 /// The least idle time NAT and firewalls must grant UDP is 120 s (RFC 4787, REQ-5).
 pub(super) const FLOW_IDLE: Duration = Duration::from_secs(120);
 
+/// Of a network of this node alone; an overlay network takes what its tunnels carry.
 pub(super) const MTU: Mtu = sure(Mtu::new(1_500));
 pub(super) const LEARNING: bool = true;
 /// What IEEE 802.1Q recommends for a bridge.
 pub(super) const MAC_AGE: Duration = Duration::from_secs(300);
 pub(super) const FLOOD_LIMIT: FloodLimit = FloodLimit(10_000);
+
+/// Nothing is flooded into tunnels unless it is asked for: who is where is stated.
+pub(super) const FLOOD: bool = false;
+pub(super) const REPLICATION_LIMIT: FloodLimit = FloodLimit(10_000);
+
+pub(super) const ENCAPSULATION: Encapsulation = Encapsulation::Vxlan;
+pub(super) const CLAMP_MSS: bool = false;
+
+/// Of a statement of a MAC address that says none.
+pub(super) const GENERATION: u64 = 0;
 
 pub(super) const PORT_KIND: PortKind = PortKind::Pod;
 pub(super) const QUEUES: Queues = Queues::All;

@@ -10,10 +10,10 @@ use toml::de::DeTable;
 use super::defaults;
 use super::mistake::Findings;
 use super::table::{At, Entry, Table};
-use super::value::{FilePath, SocketPath, WrittenPrefix};
+use super::value::{FilePath, SocketPath, UdpPort, WrittenPrefix};
 use crate::desired::{
-    Daemon, DeviceName, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, MacAddr, Mode, Mtu, Name, Poll,
-    Queues, RingSize, VlanId, WakeLatency, Xdp,
+    Daemon, DeviceName, Encapsulation, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, MacAddr, Mode,
+    Mtu, Name, Poll, Queues, RingSize, VlanId, Vni, WakeLatency, Xdp,
 };
 
 /// The whole file.
@@ -24,6 +24,9 @@ pub(super) struct File {
     pub(super) networks: Vec<NetworkTable>,
     pub(super) ports: Vec<PortTable>,
     pub(super) routes: Vec<RouteTable>,
+    pub(super) underlay: Option<UnderlayTable>,
+    pub(super) peers: Vec<PeerTable>,
+    pub(super) endpoints: Vec<EndpointTable>,
 }
 
 /// `[workers]`
@@ -43,10 +46,14 @@ pub(super) struct NetworkTable {
     pub(super) gateways: Vec<At<Gateway>>,
     pub(super) gateway_mac: Entry<MacAddr>,
     pub(super) vrf: Entry<Name>,
-    pub(super) mtu: At<Mtu>,
+    pub(super) mtu: Entry<Mtu>,
     pub(super) learning: bool,
     pub(super) mac_age: Duration,
     pub(super) flood_limit: FloodLimit,
+    pub(super) vni: Entry<Vni>,
+    pub(super) peers: Entry<Vec<At<Name>>>,
+    pub(super) flood: Entry<bool>,
+    pub(super) replication_limit: Entry<FloodLimit>,
 }
 
 /// `[[port]]`
@@ -61,6 +68,7 @@ pub(super) struct PortTable {
     pub(super) vlans: Entry<Vec<(At<VlanId>, At<Name>)>>,
     pub(super) mac: Entry<MacAddr>,
     pub(super) addresses: Vec<At<IpAddr>>,
+    pub(super) generation: u64,
     pub(super) fault: Option<Fault>,
 }
 
@@ -92,6 +100,45 @@ pub(super) struct RouteTable {
     pub(super) discard: Entry<bool>,
 }
 
+/// `[underlay]`
+pub(super) struct UnderlayTable {
+    pub(super) subject: String,
+    pub(super) vteps: Entry<Vec<At<Gateway>>>,
+    pub(super) uplinks: Entry<Vec<At<Name>>>,
+    pub(super) vlan: Option<VlanId>,
+    pub(super) encapsulation: Encapsulation,
+    pub(super) udp_port: Option<UdpPort>,
+    pub(super) udp_checksum: Option<bool>,
+    pub(super) clamp_mss: bool,
+    pub(super) routes: Vec<UnderlayRouteTable>,
+}
+
+/// `[[underlay.routes]]`
+pub(super) struct UnderlayRouteTable {
+    pub(super) subject: String,
+    pub(super) prefix: Entry<WrittenPrefix>,
+    pub(super) via: Entry<Vec<At<IpAddr>>>,
+}
+
+/// `[[peer]]`
+pub(super) struct PeerTable {
+    pub(super) subject: String,
+    pub(super) at: usize,
+    pub(super) name: Entry<Name>,
+    pub(super) vtep: Entry<IpAddr>,
+}
+
+/// `[[endpoint]]`
+pub(super) struct EndpointTable {
+    pub(super) subject: String,
+    pub(super) at: usize,
+    pub(super) network: Entry<Name>,
+    pub(super) mac: Entry<MacAddr>,
+    pub(super) addresses: Vec<At<IpAddr>>,
+    pub(super) peer: Entry<Name>,
+    pub(super) generation: u64,
+}
+
 /// Reads the document; what cannot be read becomes findings.
 pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Findings<'a>) -> File {
     let root = Table::root(document, findings);
@@ -102,6 +149,9 @@ pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Finding
         networks: root.tables("network").into_iter().map(network).collect(),
         ports: root.tables("port").into_iter().map(port).collect(),
         routes: root.tables("route").into_iter().map(route).collect(),
+        underlay: root.table("underlay").map(underlay),
+        peers: root.tables("peer").into_iter().map(peer).collect(),
+        endpoints: root.tables("endpoint").into_iter().map(endpoint).collect(),
     };
     root.end();
     file
@@ -149,10 +199,14 @@ fn network(table: Table<'_>) -> NetworkTable {
         gateways: table.list("gateways").into_value().unwrap_or_default(),
         gateway_mac: table.get("gateway_mac"),
         vrf: table.get("vrf"),
-        mtu: table.get_or("mtu", defaults::MTU),
+        mtu: table.get("mtu"),
         learning: table.get_or("learning", defaults::LEARNING).value,
         mac_age: table.get_or("mac_age", defaults::MAC_AGE).value,
         flood_limit: table.get_or("flood_limit", defaults::FLOOD_LIMIT).value,
+        vni: table.get("vni"),
+        peers: table.list("peers"),
+        flood: table.get("flood"),
+        replication_limit: table.get("replication_limit"),
     };
     table.end();
     network
@@ -183,6 +237,7 @@ fn port(table: Table<'_>) -> PortTable {
         vlans: table.map("vlans"),
         mac: table.get("mac"),
         addresses: table.list("addresses").into_value().unwrap_or_default(),
+        generation: table.get_or("generation", defaults::GENERATION).value,
         fault: table.table("fault").map(fault),
     };
     table.end();
@@ -212,4 +267,55 @@ fn route(table: Table<'_>) -> RouteTable {
     };
     table.end();
     route
+}
+
+fn underlay(table: Table<'_>) -> UnderlayTable {
+    let underlay = UnderlayTable {
+        subject: table.subject().to_owned(),
+        vteps: table.need_list("vteps"),
+        uplinks: table.need_list("uplinks"),
+        vlan: table.get("vlan").into_value(),
+        encapsulation: table.get_or("encapsulation", defaults::ENCAPSULATION).value,
+        udp_port: table.get("udp_port").into_value(),
+        udp_checksum: table.get("udp_checksum").into_value(),
+        clamp_mss: table.get_or("clamp_mss", defaults::CLAMP_MSS).value,
+        routes: table.tables("routes").into_iter().map(underlay_route).collect(),
+    };
+    table.end();
+    underlay
+}
+
+fn underlay_route(table: Table<'_>) -> UnderlayRouteTable {
+    let route = UnderlayRouteTable {
+        subject: table.subject().to_owned(),
+        prefix: table.need("prefix"),
+        via: table.need_list("via"),
+    };
+    table.end();
+    route
+}
+
+fn peer(table: Table<'_>) -> PeerTable {
+    let peer = PeerTable {
+        subject: table.subject().to_owned(),
+        at: table.at(),
+        name: table.need("name"),
+        vtep: table.need("vtep"),
+    };
+    table.end();
+    peer
+}
+
+fn endpoint(table: Table<'_>) -> EndpointTable {
+    let endpoint = EndpointTable {
+        subject: table.subject().to_owned(),
+        at: table.at(),
+        network: table.need("network"),
+        mac: table.need("mac"),
+        addresses: table.list("addresses").into_value().unwrap_or_default(),
+        peer: table.need("peer"),
+        generation: table.get_or("generation", defaults::GENERATION).value,
+    };
+    table.end();
+    endpoint
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use podlane_api::PortKind;
 
 use super::value::Found;
-use crate::desired::{DeviceName, FrameCount, Gateway, MacAddr, Mtu, Name, Prefix, VlanId};
+use crate::desired::{DeviceName, FrameCount, Gateway, MacAddr, Mtu, Name, Prefix, VlanId, Vni};
 
 /// A place in the file, counted from 1; columns are characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -131,6 +131,62 @@ pub enum Mistake {
         list(subnets)
     )]
     NotConnected { next_hop: IpAddr, subnets: Vec<Prefix> },
+
+    #[error("there is no underlay to carry it (write [underlay] with \"vteps\" and \"uplinks\", or remove this)")]
+    NoUnderlay,
+    #[error("\"{key}\" is empty (name at least one {what})")]
+    Empty { key: &'static str, what: &'static str },
+    #[error("{address} is a second VTEP address of its family, beside {other} (keep one of each family)")]
+    FamilyTwice { address: IpAddr, other: IpAddr },
+    #[error("no port is named \"{name}\" ({})", defined(nearest.as_ref(), names, "port"))]
+    UnknownPort { name: Name, nearest: Option<Name>, names: Vec<Name> },
+    #[error("no peer is named \"{name}\" ({})", defined(nearest.as_ref(), names, "peer"))]
+    UnknownPeer { name: Name, nearest: Option<Name>, names: Vec<Name> },
+    #[error("port \"{port}\" is of kind \"{kind}\" (tunnelled packets go by a port of kind \"uplink\")")]
+    NotAnUplink { port: Name, kind: PortKind },
+    #[error(
+        "port \"{port}\" is in a network, and an uplink of the underlay is in none (remove its network and vlans, or name another port)"
+    )]
+    UplinkInNetwork { port: Name },
+    #[error("\"{name}\" is listed already, on line {first} (once is enough)")]
+    NameRepeated { name: Name, first: usize },
+    #[error("{prefix} is routed already, on line {first} (write all its next hops into one \"via\")")]
+    UnderlayRouteTwice { prefix: Prefix, first: usize },
+    #[error("{address} is this node's own VTEP address (name another node's)")]
+    OwnVtep { address: IpAddr },
+    #[error("{address} is {peer}'s already, on line {first} (a VTEP address is one node's)")]
+    PeerTwice { address: IpAddr, peer: String, first: usize },
+    #[error("{address} is of a family in which this node has no VTEP address (add one to \"vteps\" under [underlay])")]
+    NoVtepOfFamily { address: IpAddr },
+    #[error(
+        "{address} is on no link of this node, which are {}, and no route leads to it (add one to \"routes\" under [underlay])",
+        list(links)
+    )]
+    Unreachable { address: IpAddr, links: Vec<Prefix> },
+    #[error("VNI {vni} is network \"{network}\"'s already, on line {first} (give each network its own)")]
+    VniTwice { vni: Vni, network: Name, first: usize },
+    #[error("\"{key}\" means nothing to a network without a VNI (give it a vni, or remove this)")]
+    NeedsVni { key: &'static str },
+    #[error("network \"{network}\" has no VNI, so that nothing of it is on another node (give it a vni)")]
+    NoVni { network: Name },
+    #[error("peer \"{peer}\" does not have network \"{network}\" (add it to the network's peers)")]
+    PeerWithoutNetwork { peer: Name, network: Name },
+    #[error(
+        "{address} is the VTEP address of {owner} (choose another: what is in a tunnel may not be called as its ends are)"
+    )]
+    VtepAddress { address: IpAddr, owner: String },
+    #[error(
+        "{mac} is stated by {other} too, on line {first}, in the same generation {generation} (raise the generation of the one that counts)"
+    )]
+    MacInGeneration { mac: MacAddr, other: String, generation: u64, first: usize },
+    #[error(
+        "{address} is stated by {other} too, on line {first}, in the same generation {generation} (raise the generation of the one that counts)"
+    )]
+    AddressInGeneration { address: IpAddr, other: String, generation: u64, first: usize },
+    #[error(
+        "the networks' peers by {uplinks} uplinks are {paths} paths, more than a switch can have (at most {most}: name the \"peers\" of each network, or take fewer uplinks)"
+    )]
+    TooManyPaths { paths: usize, uplinks: usize, most: usize },
 }
 
 fn known(nearest: Option<&str>, keys: &[&str]) -> String {

@@ -13,7 +13,7 @@ mod file;
 mod mistake;
 mod table;
 mod value;
-mod verify;
+pub(crate) mod verify;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -187,10 +187,7 @@ impl<'a> Table<'a> {
         let (_, value) = self.entry(key)?;
         let at = value.span().start;
         match value.get_ref() {
-            DeValue::Table(entries) => {
-                let colon = if self.subject.is_empty() { "" } else { ": " };
-                Some(self.inner(format!("{}{colon}{key}", self.subject), at, entries))
-            }
+            DeValue::Table(entries) => Some(self.inner(self.within(key.to_owned()), at, entries)),
             other => {
                 self.refuse(at, key, "a table".to_owned(), other);
                 None
@@ -204,11 +201,13 @@ impl<'a> Table<'a> {
             return Vec::new();
         };
         let DeValue::Array(items) = value.get_ref() else {
-            self.refuse(value.span().start, key, format!("a list of tables, each headed [[{key}]]"), value.get_ref());
+            let dot = if self.subject.is_empty() { "" } else { "." };
+            let must_be = format!("a list of tables, each headed [[{}{dot}{key}]]", self.subject);
+            self.refuse(value.span().start, key, must_be, value.get_ref());
             return Vec::new();
         };
         let table = |item: &'a Spanned<DeValue<'a>>| match item.get_ref() {
-            DeValue::Table(entries) => Some(self.inner(titled(key, entries), item.span().start, entries)),
+            DeValue::Table(entries) => Some(self.inner(self.within(titled(key, entries)), item.span().start, entries)),
             other => {
                 self.refuse(item.span().start, key, "a table".to_owned(), other);
                 None
@@ -239,6 +238,10 @@ impl<'a> Table<'a> {
     fn entry(&self, key: &'static str) -> Option<(&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
         self.known.borrow_mut().push(key);
         self.entries?.get_key_value(key)
+    }
+
+    fn within(&self, subject: String) -> String {
+        if self.subject.is_empty() { subject } else { format!("{}: {subject}", self.subject) }
     }
 
     fn inner(&self, subject: String, at: usize, entries: &'a DeTable<'a>) -> Table<'a> {

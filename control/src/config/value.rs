@@ -10,8 +10,8 @@ use std::time::Duration;
 use toml::de::{DeInteger, DeValue};
 
 use crate::desired::{
-    DeviceName, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Gateway, MacAddr, Mode, Mtu, Name, Poll, Queues,
-    Ratio, RingSize, VlanId, WakeLatency, Xdp,
+    DeviceName, Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Gateway, MacAddr, Mode, Mtu, Name,
+    Poll, Queues, Ratio, RingSize, VlanId, Vni, WakeLatency, Xdp,
 };
 use podlane_api::{MAX_SOCKET_PATH, PortKind};
 
@@ -95,6 +95,11 @@ impl Word for Xdp {
     const VALUES: &'static [Self] = &[Self::Auto, Self::Native, Self::Generic];
 }
 
+impl Word for Encapsulation {
+    const WORDS: &'static [&'static str] = &[Self::Vxlan.name(), Self::Geneve.name()];
+    const VALUES: &'static [Self] = &[Self::Vxlan, Self::Geneve];
+}
+
 impl FromValue for bool {
     fn must_be() -> Cow<'static, str> {
         "true or false".into()
@@ -122,6 +127,40 @@ impl FromValue for u64 {
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {
         integer(value)
+    }
+}
+
+impl FromValue for Vni {
+    fn must_be() -> Cow<'static, str> {
+        between("a whole number", 1..=Self::MAX)
+    }
+
+    fn from_value(value: &DeValue<'_>) -> Option<Self> {
+        integer(value).and_then(Self::new)
+    }
+}
+
+impl FromValue for VlanId {
+    fn must_be() -> Cow<'static, str> {
+        Self::MUST_BE.into()
+    }
+
+    fn from_value(value: &DeValue<'_>) -> Option<Self> {
+        integer(value).and_then(Self::new)
+    }
+}
+
+/// A UDP port that packets can be sent to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct UdpPort(pub(super) u16);
+
+impl FromValue for UdpPort {
+    fn must_be() -> Cow<'static, str> {
+        between("a UDP port", 1..=u16::MAX.into())
+    }
+
+    fn from_value(value: &DeValue<'_>) -> Option<Self> {
+        integer(value).filter(|port| *port != 0).map(Self)
     }
 }
 

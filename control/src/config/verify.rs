@@ -3,10 +3,12 @@
 //! Every rule runs, whatever the others found: a table that broke a rule still takes part in the next ones, and an
 //! entry that was refused on reading is left out of them, so one mistake is one finding.
 
+mod endpoints;
 mod networks;
 mod ports;
 mod routes;
 mod stations;
+mod underlay;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -17,14 +19,17 @@ use super::Machine;
 use super::file::File;
 use super::mistake::{Findings, Mistake};
 use super::table::At;
-use crate::desired::{Desired, Name, Network};
+use crate::desired::{Desired, Endpoint, Name, Network};
 
 /// Applies all rules. The result is meaningful only when nothing was found.
 pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> Desired {
-    let networks = networks::verify(&file.networks, findings);
+    let below = underlay::verify(file.underlay.as_ref(), &file.peers, &file.ports, findings);
+    let networks = networks::verify(&file.networks, &below, findings);
     let routes = routes::verify(&file.routes, &networks, findings);
-    stations::verify(&file.ports, &networks, findings);
-    let ports = ports::verify(file.ports, &networks, findings);
+    stations::verify(&file.ports, (&networks, &below), findings);
+    let endpoints = endpoints::verify(&file.endpoints, &file.ports, (&networks, &below), findings);
+    let uplinks = below.underlay.as_ref().map(|underlay| underlay.uplinks.as_slice()).unwrap_or_default();
+    let ports = ports::verify(file.ports, (&networks, uplinks), findings);
     let workers = workers::verify(file.workers, &ports, machine, findings);
     Desired {
         daemon: file.daemon,
@@ -33,10 +38,27 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
         networks,
         ports,
         routes,
-        underlay: None,
-        peers: BTreeMap::new(),
-        endpoints: Vec::new(),
+        underlay: below.underlay,
+        peers: below.peers,
+        endpoints,
     }
+}
+
+/// Why an endpoint that is stated while the daemon runs does not fit what the daemon was started with. The same rules as for
+/// one in the file, but for generations: those of the file have been compared, later ones depend on what was moved since.
+pub(crate) fn endpoint(endpoint: &Endpoint, desired: &Desired) -> Option<Mistake> {
+    let below = underlay::Below { underlay: desired.underlay.clone(), peers: desired.peers.clone() };
+    let Some(network) = desired.networks.get(&endpoint.network) else {
+        let names = desired.networks.keys();
+        let of = |name, nearest, names| Mistake::UnknownNetwork { name, nearest, names };
+        return Some(unknown(&endpoint.network, names, of));
+    };
+    let Some(peer) = desired.peers.get(&endpoint.peer) else {
+        let of = |name, nearest, names| Mistake::UnknownPeer { name, nearest, names };
+        return Some(unknown(&endpoint.peer, desired.peers.keys(), of));
+    };
+    let address = || endpoint.addresses.iter().find_map(|address| endpoints::unfit(*address, network, &below));
+    endpoints::reach(network, peer).or_else(|| stations::mac_in(endpoint.mac, network)).or_else(address)
 }
 
 /// The networks by name, the way every rule sees them.

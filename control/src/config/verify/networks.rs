@@ -1,13 +1,17 @@
-//! Rules of `[[network]]`: one name each, gateways that can be stations, subnets that do not overlap within a VRF.
+//! Rules of `[[network]]`: one name each, gateways that can be stations, subnets that do not overlap within a VRF, and a VNI that
+//! tells it apart in tunnels.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::underlay::Below;
 use super::{First, Networks};
+use crate::config::defaults;
 use crate::config::file::NetworkTable;
 use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::At;
-use crate::desired::{Gateway, Name, Network, Prefix};
+use crate::desired::{Gateway, Name, Network, Prefix, Vni};
+use podlane_dataplane::ids::MAX_PATHS;
 
 /// The least MTU of a link that carries IPv6 (RFC 8200, section 5).
 const IPV6_MIN_MTU: u32 = 1_280;
@@ -15,7 +19,7 @@ const IPV6_MIN_MTU: u32 = 1_280;
 /// The most networks: as many as a network's number can tell apart.
 const MOST: usize = 1 << 16;
 
-pub(super) fn verify(tables: &[NetworkTable], findings: &Findings<'_>) -> Networks {
+pub(super) fn verify(tables: &[NetworkTable], below: &Below, findings: &Findings<'_>) -> Networks {
     if let Some(name) = tables.get(MOST).and_then(|surplus| surplus.name.given()) {
         let mistake = Mistake::TooMany { what: "network", count: tables.len(), most: MOST };
         findings.add(name.at, "", mistake);
@@ -23,6 +27,7 @@ pub(super) fn verify(tables: &[NetworkTable], findings: &Findings<'_>) -> Networ
     let mut names = First::new();
     let mut networks = Networks::new();
     let mut subnets = Subnets::default();
+    let mut vnis = First::new();
     for table in tables {
         let Some(name) = table.name.given() else {
             continue;
@@ -36,32 +41,36 @@ pub(super) fn verify(tables: &[NetworkTable], findings: &Findings<'_>) -> Networ
         own_vrf(table, &name.value, tables, findings);
         gateway_mac(table, findings);
         mtu(table, findings);
-        let network = network(table, &name.value);
+        let peers = tunnels(table, (&name.value, below), &mut vnis, findings);
+        let network = Network { peers, ..network(table, &name.value) };
         for gateway in &table.gateways {
-            if let Some(mistake) = station(gateway.value).or_else(|| subnets.overlap(gateway.value, &network)) {
+            let mistake = station(gateway.value).or_else(|| below.vtep(gateway.value.address()));
+            if let Some(mistake) = mistake.or_else(|| subnets.overlap(gateway.value, &network)) {
                 findings.add(gateway.at, &table.subject, mistake);
             }
             subnets.add(gateway.value, &network);
         }
         networks.insert(name.value.clone(), network);
     }
+    paths(tables, &networks, below, findings);
     networks
 }
 
 fn network(table: &NetworkTable, name: &Name) -> Network {
+    let is_overlay = table.vni.given().is_some();
     Network {
         name: name.clone(),
         gateways: table.gateways.iter().map(|gateway| gateway.value).collect(),
         gateway_mac: table.gateway_mac.given().map_or_else(|| Network::derived_mac(name), |mac| mac.value),
         vrf: table.vrf.given().map_or_else(|| name.clone(), |vrf| vrf.value.clone()),
-        mtu: Some(table.mtu.value),
+        mtu: table.mtu.given().map(|mtu| mtu.value).or((!is_overlay).then_some(defaults::MTU)),
         learning: table.learning,
         mac_age: table.mac_age,
         flood_limit: table.flood_limit,
-        vni: None,
+        vni: table.vni.given().map(|vni| vni.value),
         peers: Vec::new(),
-        flood: false,
-        replication_limit: table.flood_limit,
+        flood: table.flood.given().map_or(defaults::FLOOD, |flood| flood.value),
+        replication_limit: table.replication_limit.given().map_or(defaults::REPLICATION_LIMIT, |limit| limit.value),
     }
 }
 
@@ -86,8 +95,59 @@ fn gateway_mac(table: &NetworkTable, findings: &Findings<'_>) {
 
 fn mtu(table: &NetworkTable, findings: &Findings<'_>) {
     let has_ipv6 = table.gateways.iter().any(|gateway| gateway.value.address().is_ipv6());
-    if has_ipv6 && table.mtu.value.get() < IPV6_MIN_MTU {
-        findings.add(table.mtu.at, &table.subject, Mistake::MtuBelowIpv6 { mtu: table.mtu.value });
+    if let Some(mtu) = table.mtu.given().filter(|mtu| has_ipv6 && mtu.value.get() < IPV6_MIN_MTU) {
+        findings.add(mtu.at, &table.subject, Mistake::MtuBelowIpv6 { mtu: mtu.value });
+    }
+}
+
+/// The peers of an overlay network; what only one can have means nothing to another.
+fn tunnels(
+    table: &NetworkTable,
+    (name, below): (&Name, &Below),
+    vnis: &mut First<Vni, Name>,
+    findings: &Findings<'_>,
+) -> Vec<Name> {
+    let Some(At { value: vni, at }) = table.vni.given() else {
+        let flood = table.flood.given().filter(|flood| flood.value).map(|flood| flood.at);
+        let of_overlay =
+            [("peers", table.peers.at()), ("flood", flood), ("replication_limit", table.replication_limit.at())];
+        for (key, at) in of_overlay.into_iter().filter(|_| table.vni.is_absent()) {
+            if let Some(at) = at {
+                findings.add(at, &table.subject, Mistake::NeedsVni { key });
+            }
+        }
+        return Vec::new();
+    };
+    if let Some((first, network)) = vnis.note(*vni, *at, name.clone()) {
+        findings.add(*at, &table.subject, Mistake::VniTwice { vni: *vni, network, first: findings.line(first) });
+    }
+    if below.underlay.is_none() {
+        findings.add(*at, &table.subject, Mistake::NoUnderlay);
+        return Vec::new();
+    }
+    let Some(written) = table.peers.given() else { return below.peers.keys().cloned().collect() };
+    let mut listed = First::new();
+    let mut peers = Vec::new();
+    for peer in &written.value {
+        match listed.note(peer.value.clone(), peer.at, ()) {
+            Some((first, ())) => {
+                let mistake = Mistake::NameRepeated { name: peer.value.clone(), first: findings.line(first) };
+                findings.add(peer.at, &table.subject, mistake);
+            }
+            None => peers.extend(below.named(peer, &table.subject, findings).map(|peer| peer.name.clone())),
+        }
+    }
+    peers.sort_unstable();
+    peers
+}
+
+/// Every peer of every overlay network takes a path by every uplink.
+fn paths(tables: &[NetworkTable], networks: &Networks, below: &Below, findings: &Findings<'_>) {
+    let uplinks = below.underlay.as_ref().map_or(0, |underlay| underlay.uplinks.len());
+    let paths = networks.values().map(|network| network.peers.len()).sum::<usize>() * uplinks;
+    let overlay = tables.iter().find_map(|table| Some((table, table.vni.given()?)));
+    if let Some((table, vni)) = overlay.filter(|_| paths > MAX_PATHS) {
+        findings.add(vni.at, &table.subject, Mistake::TooManyPaths { paths, uplinks, most: MAX_PATHS });
     }
 }
 

@@ -16,7 +16,11 @@ use crate::desired::{Attachment, Device, DeviceName, Membership, Mode, Name, Por
 /// The most ports: one number is the switch's own.
 const MOST: usize = podlane_dataplane::ids::MAX_PORTS - 1;
 
-pub(super) fn verify(tables: Vec<PortTable>, networks: &Networks, findings: &Findings<'_>) -> BTreeMap<Name, Port> {
+pub(super) fn verify(
+    tables: Vec<PortTable>,
+    (networks, uplinks): (&Networks, &[Name]),
+    findings: &Findings<'_>,
+) -> BTreeMap<Name, Port> {
     if let Some(surplus) = tables.get(MOST) {
         let mistake = Mistake::TooMany { what: "port", count: tables.len(), most: MOST };
         findings.add(surplus.at, &surplus.subject, mistake);
@@ -26,6 +30,7 @@ pub(super) fn verify(tables: Vec<PortTable>, networks: &Networks, findings: &Fin
     let mut ports = BTreeMap::new();
     for table in tables {
         let membership = membership(&table, networks, findings);
+        belongs(&table, uplinks, findings);
         kind(&table, findings);
         taken.note(&table, findings);
         let Some(name) = table.name.given().cloned() else {
@@ -53,7 +58,7 @@ fn port(table: PortTable, membership: Membership, name: Name) -> Option<Port> {
     };
     let mac = table.mac.into_value();
     let addresses = table.addresses.iter().map(|address| address.value).collect();
-    Some(Port { name, attachment, membership, mac, addresses, generation: 0, fault: table.fault })
+    Some(Port { name, attachment, membership, mac, addresses, generation: table.generation, fault: table.fault })
 }
 
 fn device(keys: DeviceKeys, role: Role) -> Option<Device> {
@@ -123,11 +128,16 @@ fn membership(table: &PortTable, networks: &Networks, findings: &Findings<'_>) -
             tagged.insert(vlan.value, name);
         }
     }
+    Membership { untagged, tagged }
+}
+
+/// A port that is in no network leads nowhere, unless tunnels go by it.
+fn belongs(table: &PortTable, uplinks: &[Name], findings: &Findings<'_>) {
+    let is_uplink = table.name.given().is_some_and(|name| uplinks.contains(&name.value));
     let no_vlans = table.vlans.is_absent() || table.vlans.given().is_some_and(|vlans| vlans.value.is_empty());
-    if table.network.is_absent() && no_vlans {
+    if table.network.is_absent() && no_vlans && !is_uplink {
         findings.add(table.at, &table.subject, Mistake::NoNetwork);
     }
-    Membership { untagged, tagged }
 }
 
 /// What only one port can have.

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use podlane_api::MacAddr;
 
 use super::networks::class;
+use super::underlay::Below;
 use super::{First, Networks};
 use crate::config::file::PortTable;
 use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::At;
 use crate::desired::{Name, Network, Prefix};
 
-pub(super) fn verify(tables: &[PortTable], networks: &Networks, findings: &Findings<'_>) {
+pub(super) fn verify(tables: &[PortTable], (networks, below): (&Networks, &Below), findings: &Findings<'_>) {
     let mut macs = First::new();
     let mut addresses = First::new();
     for table in tables {
@@ -32,6 +33,7 @@ pub(super) fn verify(tables: &[PortTable], networks: &Networks, findings: &Findi
             let repeated = own.note(address.value, address.at, ());
             let mistake =
                 repeated.map(|(at, ())| Mistake::AddressRepeated { address: address.value, first: findings.line(at) });
+            let mistake = mistake.or_else(|| below.vtep(address.value));
             let mistake = mistake.or_else(|| placement(address.value, &of_port));
             let mistake = mistake.or_else(|| shared(address, table, &of_port, &mut addresses, findings));
             if let Some(mistake) = mistake {
@@ -56,16 +58,25 @@ fn mac_mistake(
         return Some(Mistake::GroupMac { mac });
     }
     networks.iter().find_map(|network| {
-        if network.gateway_mac == mac && !network.gateways.is_empty() {
-            return Some(Mistake::GatewayMac { mac, network: network.name.clone() });
+        if let Some(mistake) = mac_in(mac, network) {
+            return Some(mistake);
         }
         let (first, port) = macs.note((network.name.clone(), mac), at, table.subject.clone())?;
         Some(Mistake::MacTwice { mac, port, network: network.name.clone(), first: findings.line(first) })
     })
 }
 
+/// Why a station of a network cannot have the MAC address.
+pub(super) fn mac_in(mac: MacAddr, network: &Network) -> Option<Mistake> {
+    if !mac.is_unicast() {
+        return Some(Mistake::GroupMac { mac });
+    }
+    let is_gateway = network.gateway_mac == mac && !network.gateways.is_empty();
+    is_gateway.then(|| Mistake::GatewayMac { mac, network: network.name.clone() })
+}
+
 /// Why the address does not fit the port's networks. A pure L2 network has no subnets, so any address fits it.
-fn placement(address: IpAddr, networks: &[&Network]) -> Option<Mistake> {
+pub(super) fn placement(address: IpAddr, networks: &[&Network]) -> Option<Mistake> {
     if let Some(class) = class(address) {
         return Some(Mistake::NotUnicast { address, class });
     }
