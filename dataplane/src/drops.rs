@@ -88,6 +88,7 @@ drop_reasons! {
     ForUnderlay, "for_underlay", "ARP, neighbour discovery or ICMP of the underlay: read, and answered where an answer is due.";
     UnderlayUnresolved, "underlay_unresolved", "No next hop towards the peer's VTEP answers; it was asked for.";
     ReplicationLimit, "replication_limit", "A copy for a peer was not made: the network's replication limit was reached.";
+    NoListener, "no_listener", "A multicast packet whose group nobody else in the network listens to, or a report that no querier waits for.";
     VtepAddress, "vtep_address", "A pod sends from the address of a VTEP.";
     FaultDrop, "fault_drop", "Dropped on purpose by a fault port.";
     PortRemoved, "port_removed", "The port was removed while the frame was queued for it.";

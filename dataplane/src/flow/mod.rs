@@ -2,6 +2,7 @@
 
 mod bucket;
 mod entry;
+pub mod groups;
 pub mod key;
 pub mod learned;
 pub mod program;

@@ -1,13 +1,25 @@
 //! Flooding: copies to every other port of a network, and to its peers where the network floods to them (head-end replication:
 //! RFC 7348, 4.2, without its multicast group in the underlay).
+//!
+//! Multicast is flooded too, never cached: so its cost stays under the network's flood limit, and each packet meets the memberships of its
+//! moment. In a network that snoops, it goes to those who listen: see [`flow::groups`](crate::flow::groups).
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use podlane_wire::{IpProtocol, MacAddr};
 
 use crate::{
     counters::SWITCH,
     drops::DropReason,
-    flow::{Program, TagEdit},
+    flow::{
+        Class, FlowKey, Program, TagEdit,
+        groups::{Family, Groups, Place, Querier},
+    },
     ids::{NetworkId, PathId, PortId},
+    slow::{self, Snooped},
     stage::{
         apply::{Packet, Pass, forward},
+        claims::{ROOM, untagged},
         dispatch::Exits,
         encapsulate,
         resolve::way_into,
@@ -22,6 +34,16 @@ enum Way<'a> {
     Tunnel(PathId),
 }
 
+/// Whom a flooded packet is for.
+#[derive(Clone, Copy)]
+enum Audience {
+    Everyone,
+    /// A report of memberships: who hears another's keeps quiet about the same group (RFC 2236, 3), so only those that keep account
+    /// may (RFC 4541, 2.1.1), among them the switches of other nodes.
+    Queriers(Family),
+    Listeners(IpAddr),
+}
+
 /// Copies to every other port of the packet's network and to its peers, under the network's caps; the last copy is the packet
 /// itself. What came out of a tunnel goes into none.
 #[cold]
@@ -34,9 +56,13 @@ pub(super) fn flood(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
         return exits.drop(pass.ingress, packet.frame, DropReason::FloodLimit);
     }
     let here = packet.key.port();
-    let members = network.members.iter().filter(|member| member.port != here).map(Way::Port);
+    let audience = if network.snooping { audience(&packet, (number, network), pass) } else { Audience::Everyone };
+    let hears = |port| audience.includes(&pass.shared.groups, Place { network: number, port }, pass.now);
+    let others = network.members.iter().filter(|member| member.port != here);
+    let members = others.filter(|member| hears(member.port)).map(Way::Port);
     let peers: &[PathId] = if here.path().is_none() { &network.replicate_to } else { &[] };
-    let mut ways = members.chain(peers.iter().copied().map(Way::Tunnel)).peekable();
+    let peers = peers.iter().filter(|path| hears(path.port()));
+    let mut ways = members.chain(peers.copied().map(Way::Tunnel)).peekable();
     while let Some(way) = ways.next() {
         if ways.peek().is_none() {
             return send(packet, &way, (number, network), (pass, pass.ingress), exits);
@@ -45,7 +71,93 @@ pub(super) fn flood(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
             send(copy, &way, (number, network), (pass, SWITCH), exits);
         }
     }
-    exits.drop(pass.ingress, packet.frame, DropReason::NoDestination);
+    let reason = match audience {
+        Audience::Everyone => DropReason::NoDestination,
+        Audience::Queriers(_) | Audience::Listeners(_) => DropReason::NoListener,
+    };
+    exits.drop(pass.ingress, packet.frame, reason);
+}
+
+impl Audience {
+    fn includes(self, groups: &Groups, place: Place, now: u32) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Queriers(family) => place.port.path().is_some() || groups.is_router(place, family, now),
+            Self::Listeners(group) => {
+                groups.is_member(place, group, now)
+                    || groups.is_router(place, Family::of(group), now)
+                    || groups.is_overfull(place, now)
+            }
+        }
+    }
+}
+
+/// Whom a packet of a network that snoops is for; learns from it what it says about memberships.
+fn audience(packet: &Packet<'_>, (number, network): (NetworkId, &Network), pass: &Pass<'_>) -> Audience {
+    let Some(group) = group_of(packet.key) else { return Audience::Everyone };
+    let (groups, family) = (&pass.shared.groups, Family::of(group));
+    let place = |port| Place { network: number, port };
+    let reported = speaks_of_memberships(packet.key) && hear(packet, place(packet.key.port()), pass);
+    let querier = groups.querier(number, family, pass.now);
+    if reported {
+        return if querier == Querier::None { Audience::Everyone } else { Audience::Queriers(family) };
+    }
+    // Neighbour discovery must reach whoever it is for, reported or not.
+    let restricted = querier == Querier::Settled && packet.key.kind().class != Class::Nd && !slow::always_flooded(group);
+    // A group that nobody registered goes everywhere, which RFC 4541, 2.1.2 (3), leaves open: some stations never report.
+    let registered = |port| groups.is_member(place(port), group, pass.now);
+    let is_registered = || {
+        let here = network.members.iter().any(|member| registered(member.port));
+        here || network.replicate_to.iter().any(|path| registered(path.port()))
+    };
+    if restricted && is_registered() { Audience::Listeners(group) } else { Audience::Everyone }
+}
+
+/// Learns from a message about memberships. Returns whether it was a report.
+#[cold]
+fn hear(packet: &Packet<'_>, place: Place, pass: &Pass<'_>) -> bool {
+    let mut room = [0; ROOM];
+    let bytes = untagged(packet.frame.bytes(), packet.layout, &mut room);
+    let groups = &pass.shared.groups;
+    match slow::membership(bytes, |group, joins| groups.report(place, group, joins, pass.now)) {
+        Some(Snooped::Report) => true,
+        Some(Snooped::Querier) => {
+            // Believed if all stations hear it: memberships count from its question on.
+            if let Some(family) = asked_everyone(packet.key) {
+                groups.query(place, family, pass.now);
+            }
+            false
+        }
+        None => false,
+    }
+}
+
+/// The group a packet is for.
+fn group_of(key: &FlowKey) -> Option<IpAddr> {
+    let (_, destination) = key.addresses()?;
+    let MacAddr([first, ..]) = key.destination_mac();
+    (first & 1 != 0 && destination.is_multicast()).then_some(destination)
+}
+
+/// Whether a packet may be IGMP or MLD.
+fn speaks_of_memberships(key: &FlowKey) -> bool {
+    let kind = key.kind();
+    match kind.class {
+        Class::Ipv4 => kind.protocol == IpProtocol::IGMP.0,
+        Class::Ipv6 => kind.protocol == IpProtocol::ICMPV6.0,
+        Class::Nd | Class::Arp | Class::Other => false,
+    }
+}
+
+/// The family whose every station is addressed, by the group and by the MAC address that goes with it.
+fn asked_everyone(key: &FlowKey) -> Option<Family> {
+    const ALL4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+    const ALL6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    match (key.addresses()?.1, key.destination_mac()) {
+        (IpAddr::V4(ALL4), mac) if mac == MacAddr::of_ipv4_multicast(ALL4) => Some(Family::Ipv4),
+        (IpAddr::V6(ALL6), mac) if mac == MacAddr::of_ipv6_multicast(ALL6) => Some(Family::Ipv6),
+        _ => None,
+    }
 }
 
 /// Sends one copy one way. `origin` is whom the ledger has it from.

@@ -19,6 +19,7 @@ use crate::{
     drops::DropReason,
     flow::{
         Class, FlowKey, FlowTable, Program, TagEdit,
+        groups::Groups,
         key::{mac_word, word_mac},
         learned::{Learned, Lesson, spread},
         table::SHARDS,
@@ -44,6 +45,8 @@ pub struct Shared {
     pub hop_questions: Asked,
     /// What the way to a peer carries, by [`peer_key`], where it was heard that this is less than its uplink's MTU.
     pub path_mtus: Learned<3>,
+    /// Who listens to which multicast group.
+    pub groups: Groups,
 }
 
 /// Underlay next hops, and peers whose way has a smaller MTU, that are remembered at once.
@@ -60,6 +63,7 @@ impl Shared {
             hops: Learned::new(NODES),
             hop_questions: Asked::of(NODES),
             path_mtus: Learned::new(NODES),
+            groups: Groups::default(),
         }
     }
 
@@ -428,7 +432,9 @@ impl<'a> Resolver<'a> {
     fn flood(&self, place: &Place<'_>, alone: DropReason) -> Resolution {
         let here = self.miss.key.port();
         let nowhere_else = here.path().is_some() || place.network.replicate_to.is_empty();
-        let only_member = nowhere_else && place.network.members.iter().all(|member| member.port == here);
+        // Who is alone may report what it listens to before others come.
+        let heard = place.network.snooping && is_group(self.miss.key.destination_mac());
+        let only_member = nowhere_else && !heard && place.network.members.iter().all(|member| member.port == here);
         Resolution::once(if only_member { Program::drop(alone) } else { Program::flood() })
     }
 }

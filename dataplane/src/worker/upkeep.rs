@@ -2,7 +2,7 @@
 
 use crate::{
     flow::Sweep,
-    ids::{NetworkId, WorkerId},
+    ids::{NetworkId, PortId, WorkerId},
     stage::resolve::shard,
     worker::{Worker, hops::Hops},
 };
@@ -23,6 +23,7 @@ pub(super) struct Upkeep {
     last: u32,
     health: u32,
     stations: usize,
+    groups: usize,
     pub(super) hops: Hops,
 }
 
@@ -70,18 +71,21 @@ impl Worker {
         let range = self.upkeep.stations..self.upkeep.stations + count;
         let age = |seen: u32| (now.wrapping_sub(seen) as i32).max(0) as u32;
         let (tables, flows) = (&self.tables, &self.shared.flows);
+        let attached = |port: PortId| match port.path() {
+            Some(path) => tables.underlay.path(path).is_some(),
+            None => tables.port(port).is_some(),
+        };
         let silent = |key: &[u64; 1], port: u64, seen| {
             let network = tables.network(NetworkId((key[0] >> 48) as u16));
-            let port = crate::ids::PortId((port - 1) as u16);
-            let attached = match port.path() {
-                Some(path) => tables.underlay.path(path).is_some(),
-                None => tables.port(port).is_some(),
-            };
-            !attached || network.is_none_or(|network| age(seen) > network.mac_age)
+            !attached(PortId((port - 1) as u16)) || network.is_none_or(|network| age(seen) > network.mac_age)
         };
         self.shared.macs.forget(range.clone(), silent, |key| flows.forget(shard(key)));
         self.shared.neighbours.forget(range, |_, _, seen| age(seen) > NEIGHBOUR_AGE, |_| ());
         self.upkeep.stations = if self.upkeep.stations + count >= slots { 0 } else { self.upkeep.stations + count };
+        let slots = self.shared.groups.slots();
+        let count = slots * elapsed / ROUND + 4;
+        self.shared.groups.forget(self.upkeep.groups..self.upkeep.groups + count, attached, now);
+        self.upkeep.groups = if self.upkeep.groups + count >= slots { 0 } else { self.upkeep.groups + count };
     }
 
     fn look_after_devices(&mut self, now: u32) {
