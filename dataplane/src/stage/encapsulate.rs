@@ -5,7 +5,7 @@
 use podlane_rings::Frame;
 
 use crate::{
-    burst::Layout,
+    burst::{Layout, length_of},
     drops::DropReason,
     flow::{Class, FlowKey, Program, TagEdit, learned::spread},
     ids::PortId,
@@ -145,7 +145,7 @@ fn in_pieces(mut packet: Packet<'_>, program: &Program, hash: u64, pass: &Pass<'
     exits.pool.umem().finish_checksum(&mut packet.frame);
     let (key, l3): (&FlowKey, _) = (packet.key, packet.layout.l3);
     fragment::cut(packet, program.mtu(), pass.ingress, exits, |frame, origin, exits| {
-        let length = frame.len() as u32;
+        let length = length_of(&frame, exits.pool.umem()) as u32;
         let piece = Packet { frame, key, layout: Layout { l3, l4: 0 }, length };
         send(piece, program, hash, (pass, origin), exits);
     });

@@ -43,7 +43,7 @@ fn network(frame: &[u8]) -> Ipv4<'_> {
 }
 
 /// What a receiver makes of fragments in any order: header of the first, payload of all, whether more are missing.
-fn reassembled(fragments: &[Vec<u8>]) -> (Ipv4Header, Vec<u8>, bool) {
+pub(crate) fn reassembled(fragments: &[Vec<u8>]) -> (Ipv4Header, Vec<u8>, bool) {
     let mut parts: Vec<_> = fragments
         .iter()
         .map(|frame| {

@@ -10,6 +10,8 @@ mod isolation;
 mod malformed;
 mod packets;
 mod parsers;
+mod path_mtu;
 mod route;
 mod tunnel;
+mod underlay;
 mod vlan;

@@ -15,7 +15,7 @@ use podlane_wire::{MacAddr, Packet, Transport};
 
 use crate::packets::{Host, RED, arp_reply, host, udp4, udp6};
 
-const UPLINK: PortId = PortId(9);
+pub(crate) const UPLINK: PortId = PortId(9);
 const A: Host = host(0, 1);
 const B: Host = host(0, 2);
 
@@ -44,13 +44,21 @@ pub(crate) struct Join {
     pub(crate) ipv6: bool,
     pub(crate) vlan: Option<u16>,
     pub(crate) mtu: u16,
+    /// Whether the host's kernel has the VTEP address too.
+    pub(crate) shared: bool,
 }
 
-pub(crate) const VXLAN: Join = Join { encapsulation: Encapsulation::Vxlan, ipv6: false, vlan: None, mtu: 1550 };
+pub(crate) const VXLAN: Join =
+    Join { encapsulation: Encapsulation::Vxlan, ipv6: false, vlan: None, mtu: 1550, shared: false };
 
 impl Join {
     /// The underlay of `here`, which has `there` as its only peer, under a plan whose network 0 is VNI 7.
     pub(crate) fn on(self, plan: Plan, here: Node, there: Node) -> Plan {
+        self.by_way_of(plan, here, there, &[there])
+    }
+
+    /// The same by way of these next hops.
+    pub(crate) fn by_way_of(self, plan: Plan, here: Node, there: Node, hops: &[Node]) -> Plan {
         let address = |node: Node| if self.ipv6 { node.v6() } else { node.v4() };
         let uplink = Uplink {
             port: UPLINK,
@@ -59,7 +67,7 @@ impl Join {
             mtu: self.mtu,
             link_local: here.mac().link_local(),
         };
-        let hops = vec![Hop { uplink: 0, address: address(there) }];
+        let hops = hops.iter().map(|hop| Hop { uplink: 0, address: address(*hop) }).collect();
         let peer = Peer { address: address(there), vtep: address(here), hops };
         let segment = Segment {
             network: NetworkId(0),
@@ -71,7 +79,7 @@ impl Join {
             clamp_mss: false,
             peers: vec![0],
         };
-        let vtep = Vtep { address: address(here), shared: false };
+        let vtep = Vtep { address: address(here), shared: self.shared };
         plan.uplink(UPLINK, self.mtu).overlay(vec![vtep], vec![uplink], vec![peer], &[segment])
     }
 }
