@@ -19,6 +19,7 @@ use crate::{
         idle::{self, Plan},
         idle_ports,
         veth::{self, Rival},
+        vxlan,
     },
 };
 
@@ -43,6 +44,14 @@ enum Command {
         /// Another switch to measure against; skipped by name if it is not installed.
         #[arg(long, value_enum, default_values_t = [Against::Testpmd])]
         against: Vec<Against>,
+    },
+    /// Packet rates into and out of VXLAN: plain routing, Podlane, and others.
+    Vxlan {
+        #[command(flatten)]
+        common: Common,
+        /// Another tunnel to measure against; skipped by name if it is not to be had.
+        #[arg(long, value_enum, default_values_t = [AgainstTunnel::Ovs, AgainstTunnel::Kernel])]
+        against: Vec<AgainstTunnel>,
     },
     /// What silent ports cost a busy pair.
     IdlePorts {
@@ -87,6 +96,26 @@ enum Against {
     Testpmd,
     /// Nothing else.
     Nothing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+enum AgainstTunnel {
+    /// Open vSwitch with AF_XDP ports.
+    Ovs,
+    /// The kernel's `vxlan` device and bridge.
+    Kernel,
+    /// Nothing else.
+    Nothing,
+}
+
+impl AgainstTunnel {
+    const fn rival(self) -> Option<vxlan::Rival> {
+        match self {
+            Self::Ovs => Some(vxlan::Rival::Ovs),
+            Self::Kernel => Some(vxlan::Rival::Kernel),
+            Self::Nothing => None,
+        }
+    }
 }
 
 /// Why a length of time was refused.
@@ -143,6 +172,10 @@ fn perform(cli: &Cli) -> Result<(), CliError> {
         Command::Veth { common, against } => {
             let rivals = against.iter().filter(|against| **against == Against::Testpmd).map(|_| Rival::Testpmd);
             (veth::run(&terms(common), &rivals.collect::<Vec<_>>())?, common)
+        }
+        Command::Vxlan { common, against } => {
+            let rivals: Vec<_> = against.iter().filter_map(|against| against.rival()).collect();
+            (vxlan::run(&terms(common), &rivals)?, common)
         }
         Command::IdlePorts { common, ports } => (idle_ports::run(&terms(common), *ports)?, common),
         Command::Idle { common, packets, silence_ms } => {

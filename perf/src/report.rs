@@ -29,6 +29,9 @@ pub struct Report {
     pub series: Vec<Series>,
     /// What they are held to.
     pub checks: Vec<Check>,
+    /// What a reader must know to read them right.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub notes: &'static [&'static str],
 }
 
 impl Report {
@@ -66,7 +69,7 @@ impl Display for Report {
             };
             writeln!(f, "{}   {target}: {verdict}", line(&check.series))?;
         }
-        Ok(())
+        self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
     }
 }
 
@@ -103,7 +106,9 @@ mod tests {
             Check::ratio("one / one", &one, &one, Target::AtLeast(0.95)),
             Check::ratio("one / other", &one, &other, Target::AtLeast(1.15)),
         ];
-        let text = Report { title: "A run", origin, rounds: 1, series: vec![one, other], checks }.to_string();
+        let text =
+            Report { title: "A run", origin, rounds: 1, series: vec![one, other], checks, notes: &["Read it so."] }
+                .to_string();
         let words: Vec<String> =
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(
@@ -118,6 +123,7 @@ mod tests {
                 "",
                 "one / one 1.000 1.000 1.000 0.0 % at least 0.95: met",
                 "one / other skipped: other was not measured at least 1.15: not measured",
+                "Read it so.",
             ]
         );
     }

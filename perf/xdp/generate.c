@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * What the kernel runs for each packet it makes for the generator: the packet
- * gets the source port of the next flow and leaves by the pod's link. It is run
- * by BPF_PROG_TEST_RUN on live frames and attached to nothing.
+ * gets the source port of the next flow, and a tunnelled one an outer source
+ * port of that flow too, and leaves by the link. It is run by BPF_PROG_TEST_RUN
+ * on live frames and attached to nothing.
  *
  * The declarations are written out, as for the switch's own programs, so that a
  * build needs clang and nothing else.
@@ -19,8 +20,8 @@ struct xdp_md {
 };
 
 enum { XDP_ABORTED = 0 };
-/* Behind the Ethernet header and an IPv4 header without options. */
-enum { SOURCE_PORT = 14 + 20 };
+/* What a tunnel's sender chooses from (RFC 7348, 5). */
+enum { DYNAMIC_PORTS = 0xc000 };
 
 static long (*const redirect)(u32 ifindex, unsigned long long flags) = (void *)23;
 
@@ -30,21 +31,34 @@ static long (*const redirect)(u32 ifindex, unsigned long long flags) = (void *)2
 volatile const u32 LINK = 0;
 volatile const u32 FLOWS = 1;
 volatile const u32 FIRST_PORT = 1024;
+/* Where the source port stands, and the outer one: 0 where there is none. */
+volatile const u32 SOURCE_PORT = 14 + 20;
+volatile const u32 OUTER_SOURCE_PORT = 0;
 
 /* The generator is one thread, so nobody else counts here. */
 static u32 turn;
 
+static __attribute__((always_inline)) int put(struct xdp_md *md, u32 at, u16 port)
+{
+	char *place = (char *)(unsigned long)md->data + (at & 0xff);
+	char *end = (char *)(unsigned long)md->data_end;
+
+	if (place + 2 > end)
+		return 0;
+	*(u16 *)place = __builtin_bswap16(port);
+	return 1;
+}
+
 SECTION("xdp")
 int generate(struct xdp_md *md)
 {
-	char *packet = (char *)(unsigned long)md->data;
-	char *end = (char *)(unsigned long)md->data_end;
 	u32 flow = turn + 1 < FLOWS ? turn + 1 : 0;
 
-	if (packet + SOURCE_PORT + 2 > end)
+	if (!put(md, SOURCE_PORT, FIRST_PORT + flow))
+		return XDP_ABORTED;
+	if (OUTER_SOURCE_PORT && !put(md, OUTER_SOURCE_PORT, DYNAMIC_PORTS | flow))
 		return XDP_ABORTED;
 	turn = flow;
-	*(u16 *)(packet + SOURCE_PORT) = __builtin_bswap16(FIRST_PORT + flow);
 	return redirect(LINK, 0);
 }
 

@@ -13,7 +13,10 @@ use thiserror::Error;
 
 use crate::{
     bed::HostEnd,
-    load::traffic::{FIRST_PORT, Packet, Traffic},
+    load::{
+        traffic::{FIRST_PORT, Traffic},
+        underlay::SOURCE_PORT_AT,
+    },
 };
 
 const OBJECT: &[u8] = include_bytes!("../../xdp/generate.o");
@@ -42,19 +45,22 @@ pub enum GeneratorError {
 /// A generator of one traffic on one pod's link.
 pub(crate) struct Generator {
     ebpf: Ebpf,
-    packet: Packet,
+    packet: Vec<u8>,
 }
 
 impl Generator {
     /// Loads the program for a pod's link. Call [`Self::send`] in that pod.
     pub(crate) fn new(link: &HostEnd, traffic: Traffic) -> Result<Self, GeneratorError> {
+        let outer = if traffic.tunnelled { SOURCE_PORT_AT as u32 } else { 0 };
         let mut ebpf = EbpfLoader::new()
             .override_global("LINK", &link.ifindex, true)
             .override_global("FLOWS", &u32::from(traffic.flows), true)
             .override_global("FIRST_PORT", &u32::from(FIRST_PORT), true)
+            .override_global("SOURCE_PORT", &(traffic.source_port_at() as u32), true)
+            .override_global("OUTER_SOURCE_PORT", &outer, true)
             .load(OBJECT)?;
         program(&mut ebpf)?.load()?;
-        Ok(Self { ebpf, packet: traffic.packet() })
+        Ok(Self { ebpf, packet: traffic.on_the_link() })
     }
 
     /// Sends so many packets, and returns when they are on the link.

@@ -8,6 +8,7 @@ pub mod flood;
 pub mod generator;
 pub mod probe;
 pub mod traffic;
+pub mod underlay;
 
 use std::time::Duration;
 
@@ -44,6 +45,16 @@ pub enum LoadError {
     Silent {
         /// How long was waited.
         patience: Duration,
+    },
+    /// Something else came through.
+    #[error(
+        "packets of {expected} bytes were expected and {found:.1} arrived on average; look at what else is on the links"
+    )]
+    Strange {
+        /// The bytes of each packet that was sent.
+        expected: usize,
+        /// The bytes of those that arrived, on average.
+        found: f64,
     },
     /// Ctrl-C.
     #[error("interrupted")]

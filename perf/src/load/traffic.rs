@@ -4,7 +4,10 @@ use core::net::Ipv4Addr;
 
 use podlane_wire::{EtherType, EthernetHeader, IpProtocol, Ipv4Header, MacAddr, UdpHeader};
 
-use crate::bed::station_mac;
+use crate::{
+    bed::station_mac,
+    load::underlay::{OUTER, tunnelled},
+};
 
 /// Bytes of a packet: 64 on a wire, less the frame check sequence, which a veth does not have.
 pub const PACKET: usize = 60;
@@ -28,19 +31,27 @@ pub struct Traffic {
     pub flows: u16,
     /// Whether the packets go to another network by the gateway's MAC address.
     pub routed: bool,
+    /// Whether they come from another node, in VXLAN.
+    pub tunnelled: bool,
 }
 
 impl Traffic {
     /// Packets within one network.
     #[must_use]
     pub const fn bridged(flows: u16) -> Self {
-        Self { flows, routed: false }
+        Self { flows, routed: false, tunnelled: false }
     }
 
     /// Packets to another network.
     #[must_use]
     pub const fn routed(flows: u16) -> Self {
-        Self { flows, routed: true }
+        Self { flows, routed: true, tunnelled: false }
+    }
+
+    /// Packets within one network, from another node.
+    #[must_use]
+    pub const fn tunnelled(flows: u16) -> Self {
+        Self { flows, routed: false, tunnelled: true }
     }
 
     /// The network of the receiving station.
@@ -65,6 +76,19 @@ impl Traffic {
         let _ = ipv4.emit(&mut packet[ETHERNET..ETHERNET + IPV4]);
         let _ = udp.emit(&mut packet[ETHERNET + IPV4..]);
         packet
+    }
+
+    /// What is put on the link: [`Self::packet`], and around it what carries it between nodes.
+    #[must_use]
+    pub fn on_the_link(self) -> Vec<u8> {
+        let packet = self.packet();
+        if self.tunnelled { tunnelled(&packet) } else { packet.to_vec() }
+    }
+
+    /// Where in [`Self::on_the_link`] the source port stands that tells flows apart.
+    #[must_use]
+    pub const fn source_port_at(self) -> usize {
+        ETHERNET + IPV4 + if self.tunnelled { OUTER } else { 0 }
     }
 }
 

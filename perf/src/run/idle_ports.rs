@@ -11,7 +11,10 @@ use podlane_host::{Netns, Veth, VethPeer, sysctl};
 
 use crate::{
     bed::{Bed, HostEnd},
-    load::{flood::Flood, traffic::Traffic},
+    load::{
+        flood::Flood,
+        traffic::{PACKET, Traffic},
+    },
     machine::Origin,
     report::Report,
     run::{RunError, Terms},
@@ -74,7 +77,7 @@ pub fn run(terms: &Terms<'_>, ports: u16) -> Result<Report, RunError> {
     let beside = Series::new(format!("beside {ports} silent ports"), "Mpps", beside);
     let checks = vec![Check::ratio("beside / alone", &beside, &alone, KEPT)];
     let title = "what silent ports cost a busy pair, 64-byte UDP, 1,000 flows, one core";
-    Ok(Report { title, origin, rounds: terms.rounds, series: vec![alone, beside], checks })
+    Ok(Report { title, origin, rounds: terms.rounds, series: vec![alone, beside], checks, notes: &[] })
 }
 
 /// One more link, whose other end is silent.
@@ -115,6 +118,7 @@ fn rate(bed: &Bed, terms: &Terms<'_>) -> Result<f64, RunError> {
         length: terms.length,
         patience: std::time::Duration::from_secs(2),
         taken: None,
+        arriving: PACKET,
         stop: terms.stop,
     };
     Ok(flood.run()?.rate() / 1e6)

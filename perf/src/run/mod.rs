@@ -3,6 +3,7 @@
 pub mod idle;
 pub mod idle_ports;
 pub mod veth;
+pub mod vxlan;
 
 use std::{io, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
 

@@ -7,7 +7,7 @@ use crate::{
     report::Report,
     run::{RunError, Terms},
     series::{Check, Series, Target},
-    subject::{Subject, SubjectError, crossconnect::CrossConnect, drain::Drain, podlane::Podlane, testpmd::Testpmd},
+    subject::{Subject, crossconnect::CrossConnect, drain::Drain, podlane::Podlane, testpmd::Testpmd},
 };
 
 /// Of the bare cross-connect's rate, what a switch is to keep.
@@ -53,10 +53,11 @@ pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
         rounds: terms.rounds,
         series,
         checks,
+        notes: &[],
     })
 }
 
-/// Measures each subject once a round. One that is absent or forwards nothing is skipped, by name.
+/// Measures each subject once a round. One that is absent, cannot be had here or forwards nothing is skipped, by name.
 ///
 /// # Errors
 /// [`RunError`], if it is the bed, the load or a subject of our own that failed.
@@ -69,7 +70,7 @@ pub fn in_turns(subjects: &[&dyn Subject], terms: &Terms<'_>) -> Result<Vec<Seri
             match measure(*subject, terms) {
                 Ok(rate) => samples.push(rate),
                 Err(RunError::Load(error @ LoadError::Silent { .. })) => *outcome = Err(error.to_string()),
-                Err(RunError::Subject { source: source @ SubjectError::Absent { .. }, .. }) => {
+                Err(RunError::Subject { source, .. }) if source.is_a_reason_to_skip() => {
                     *outcome = Err(source.to_string());
                 }
                 Err(error) => return Err(error),
@@ -95,6 +96,7 @@ fn measure(subject: &dyn Subject, terms: &Terms<'_>) -> Result<f64, RunError> {
         length: terms.length,
         patience: subject.patience(),
         taken: running.taken(),
+        arriving: subject.arriving(),
         stop: terms.stop,
     };
     let sample = flood.run()?;

@@ -6,21 +6,30 @@
 pub mod crossconnect;
 pub mod drain;
 pub mod end;
+pub mod kernel;
+pub mod overlay;
+pub mod ovs;
 pub mod podlane;
 mod poller;
 pub mod sleeper;
 pub mod switch;
 pub mod testpmd;
+mod tools;
+pub mod tunnel;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use podlane_host::NetnsError;
+use podlane_host::{HostError, NetnsError};
 use thiserror::Error;
 
-use crate::{bed::Bed, load::traffic::Traffic};
+use crate::{
+    bed::Bed,
+    load::traffic::{PACKET, Traffic},
+};
 
 /// Something that takes packets from the bed's first link, and usually forwards them to the second.
 pub trait Subject {
@@ -29,6 +38,11 @@ pub trait Subject {
 
     /// What is to be sent to it.
     fn traffic(&self) -> Traffic;
+
+    /// Bytes of a packet behind it.
+    fn arriving(&self) -> usize {
+        PACKET
+    }
 
     /// How long it may take until it forwards.
     fn patience(&self) -> Duration {
@@ -67,6 +81,18 @@ pub enum SubjectError {
         /// How to get it.
         remedy: &'static str,
     },
+    /// It is installed, and does not do here what is to be measured.
+    #[error("{program} cannot {task}: {says}; see {remedy}")]
+    Unable {
+        /// Whose program.
+        program: &'static str,
+        /// What it was told.
+        task: String,
+        /// What it answered.
+        says: String,
+        /// Where to look.
+        remedy: &'static str,
+    },
     /// It ended by itself.
     #[error("{name} ended by itself; run it alone and look at what it prints")]
     Ended {
@@ -99,6 +125,17 @@ pub enum SubjectError {
     /// A namespace cannot be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    /// The kernel refused a link or an address.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A program's own folder cannot be made.
+    #[error("cannot make the folder {}: {source}; make room there or set TMPDIR", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
     /// No memory for the flow table.
     #[error("no memory for a flow table of {flows} flows: {source}; free some memory")]
     Flows {
@@ -107,4 +144,12 @@ pub enum SubjectError {
         /// What the kernel says.
         source: std::io::Error,
     },
+}
+
+impl SubjectError {
+    /// Whether the subject's row is skipped by name instead of ending the run.
+    #[must_use]
+    pub fn is_a_reason_to_skip(&self) -> bool {
+        matches!(self, Self::Absent { .. } | Self::Unable { .. })
+    }
 }

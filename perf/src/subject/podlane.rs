@@ -79,7 +79,7 @@ pub fn tables(traffic: Traffic) -> Tables {
     plan.port(PORTS[0], 0, stated(0, 1)).port(PORTS[1], far.into(), stated(far, 2)).build()
 }
 
-struct Switching(Switch);
+pub(super) struct Switching(pub(super) Switch);
 
 impl Running for Switching {
     fn stop(self: Box<Self>) -> Result<(), SubjectError> {

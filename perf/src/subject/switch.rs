@@ -3,7 +3,7 @@
 use std::{num::NonZero, sync::Arc};
 
 use crossbeam::channel::{Receiver, unbounded};
-use podlane_bpf::Program;
+use podlane_bpf::{Claim, Program};
 use podlane_dataplane::{
     PortId,
     flow::{FlowTable, HashSeed},
@@ -22,7 +22,10 @@ use podlane_dataplane::{
 use podlane_host::Netns;
 use podlane_rings::{AskMode, FramePool, Umem, UmemConfig};
 
-use crate::{bed::HostEnd, subject::SubjectError};
+use crate::{
+    bed::HostEnd,
+    subject::{SubjectError, end::RING},
+};
 
 /// The daemon's default, so that the table is as far from the cache as there.
 const FLOWS: usize = 1 << 20;
@@ -36,6 +39,7 @@ const FLOW_IDLE: u32 = 120_000;
 /// One worker and its ports.
 pub struct Switch {
     crew: Crew,
+    shared: Arc<Shared>,
     devices: Vec<Device>,
     _events: Receiver<Event>,
 }
@@ -53,7 +57,7 @@ impl Switch {
         let (events, _events) = unbounded();
         let config = WorkerConfig { core: Some(core), poll, flow_idle: FLOW_IDLE };
         let crew = Crew::start(vec![(config, pool)], &shared, &events)?;
-        Ok(Self { crew, devices: Vec::new(), _events })
+        Ok(Self { crew, shared, devices: Vec::new(), _events })
     }
 
     /// Opens a link's port and has the worker serve it. `fill` frames are lent for what may arrive.
@@ -61,15 +65,44 @@ impl Switch {
     /// # Errors
     /// [`SubjectError`], naming the link.
     pub fn attach(&mut self, netns: &Netns, link: &HostEnd, port: PortId, fill: u32) -> Result<(), SubjectError> {
+        let device = self.open(netns, link, port, (Program::Pod, fill))?;
+        self.devices.push(device);
+        Ok(())
+    }
+
+    /// The same for an uplink, of whose packets only those are taken that are claimed.
+    ///
+    /// # Errors
+    /// [`SubjectError`], naming the link.
+    pub fn attach_uplink(
+        &mut self,
+        netns: &Netns,
+        link: &HostEnd,
+        port: PortId,
+        claim: &Claim<'_>,
+    ) -> Result<(), SubjectError> {
+        let mut device = self.open(netns, link, port, (Program::Uplink, RING))?;
+        let claimed = device.claim(claim);
+        self.devices.push(device);
+        Ok(claimed?)
+    }
+
+    fn open(
+        &self,
+        netns: &Netns,
+        link: &HostEnd,
+        port: PortId,
+        (program, fill): (Program, u32),
+    ) -> Result<Device, SubjectError> {
         let mut pools = vec![self.lend(fill as usize)?];
         let config = DeviceConfig {
             name: link.name.clone(),
             ifindex: link.ifindex,
-            program: Program::Pod,
+            program,
             pin: None,
             attach: podlane_bpf::AskMode::Native,
             mode: AskMode::Auto,
-            ring: super::end::RING,
+            ring: RING,
             fill,
             queues: 1,
             multi_buffer: false,
@@ -80,11 +113,10 @@ impl Switch {
             self.command(Command::Absorb(pool))?;
         }
         let (device, ports) = opened??;
-        self.devices.push(device);
         for (_, end) in ports {
             self.reattach(port, Box::new(end))?;
         }
-        Ok(())
+        Ok(device)
     }
 
     /// Has the worker serve a port that is open.
@@ -113,6 +145,12 @@ impl Switch {
         let (send, back) = unbounded();
         self.command(Command::Tables(Arc::new(tables), send))?;
         back.recv().map(drop).map_err(|_| ENDED)
+    }
+
+    /// What is learned from traffic, to teach it beforehand what no traffic will tell.
+    #[must_use]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// What the worker reports now.

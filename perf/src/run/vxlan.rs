@@ -1,0 +1,82 @@
+//! `podlane-perf vxlan`: what a tunnel costs, each way, over AF_XDP veths; in turns with plain routing, and with others' tunnels.
+//!
+//! One switch is measured: packets come from a pod and are counted on the underlay, or come in VXLAN from the underlay and are counted in
+//! a pod. How long they are says which they are, and is checked.
+
+use crate::{
+    load::traffic::Traffic,
+    machine::Origin,
+    report::Report,
+    run::{RunError, Terms, veth::in_turns},
+    series::{Check, Series, Target},
+    subject::{
+        Subject,
+        kernel::Kernel,
+        overlay::Overlay,
+        ovs::Ovs,
+        podlane::Podlane,
+        tunnel::Direction::{Decapsulation, Encapsulation},
+    },
+};
+
+/// Of the plain routed rate, what a tunnel is to keep, each way.
+const OF_ROUTED: Target = Target::AtLeast(0.90);
+
+/// Of the rate of OVS with AF_XDP, what is to be reached, each way.
+const OF_OVS: Target = Target::AtLeast(1.2);
+
+/// Another tunnel to measure against.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rival {
+    /// Open vSwitch with AF_XDP ports.
+    Ovs,
+    /// The kernel's `vxlan` device and bridge.
+    Kernel,
+}
+
+const ROUTED: Podlane = Podlane { name: "podlane, routed without a tunnel", traffic: Traffic::routed(1000) };
+const OURS: [Overlay; 2] = [
+    Overlay { name: "podlane, encapsulation", direction: Encapsulation },
+    Overlay { name: "podlane, decapsulation", direction: Decapsulation },
+];
+const OVS: [Ovs; 2] = [
+    Ovs { name: "OVS AF_XDP, encapsulation", direction: Encapsulation },
+    Ovs { name: "OVS AF_XDP, decapsulation", direction: Decapsulation },
+];
+const KERNEL: [Kernel; 2] = [
+    Kernel { name: "kernel vxlan, encapsulation", direction: Encapsulation },
+    Kernel { name: "kernel vxlan, decapsulation", direction: Decapsulation },
+];
+
+/// Measures and compares.
+///
+/// # Errors
+/// [`RunError`]; nothing is left behind.
+pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
+    let mut subjects: Vec<&dyn Subject> = vec![&ROUTED];
+    subjects.extend(OURS.iter().map(|overlay| overlay as &dyn Subject));
+    for rival in rivals {
+        match rival {
+            Rival::Ovs => subjects.extend(OVS.iter().map(|ovs| ovs as &dyn Subject)),
+            Rival::Kernel => subjects.extend(KERNEL.iter().map(|kernel| kernel as &dyn Subject)),
+        }
+    }
+    let origin = Origin::here();
+    let series = in_turns(&subjects, terms)?;
+    // The order of the roster above.
+    let (routed, ours) = (&series[0], &series[1..=OURS.len()]);
+    let mut checks: Vec<Check> =
+        ours.iter().map(|one| Check::ratio(&format!("{} / routed", one.name), one, routed, OF_ROUTED)).collect();
+    for (one, ovs) in ours.iter().zip(&OVS) {
+        let measured: Option<&Series> = series.iter().find(|series| series.name == ovs.name);
+        checks.extend(measured.map(|ovs| Check::ratio(&format!("{} / OVS AF_XDP", one.name), one, ovs, OF_OVS)));
+    }
+    Ok(Report {
+        title: "VXLAN over AF_XDP veths, 64-byte inner UDP, 1,000 flows, one core",
+        origin,
+        rounds: terms.rounds,
+        series,
+        checks,
+        notes: &[],
+    })
+}

@@ -1,0 +1,101 @@
+//! Other people's programs: run to their end, or for as long as a subject runs.
+
+use std::{
+    io::{self, ErrorKind},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use podlane_host::Netns;
+
+use crate::subject::SubjectError;
+
+/// How long a program may take to end when it is asked to.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Between two looks at whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// A program, and what to say where it is not there or does not do.
+#[derive(Clone, Copy)]
+pub(crate) struct Tool {
+    pub(crate) program: &'static str,
+    /// How to get it.
+    pub(crate) install: &'static str,
+    /// Where to look when it refuses.
+    pub(crate) manual: &'static str,
+}
+
+impl Tool {
+    /// Runs it to its end in a namespace and returns what it printed.
+    pub(crate) fn run(self, netns: &Netns, mut command: Command) -> Result<String, SubjectError> {
+        command.stdin(Stdio::null());
+        let Output { status, stdout, stderr } =
+            netns.run(|| command.output())?.map_err(|source| self.not_started(source))?;
+        if status.success() {
+            return Ok(String::from_utf8_lossy(&stdout).trim().to_owned());
+        }
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+        let says = String::from_utf8_lossy(&stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        Err(self.unable(arguments.join(" "), says))
+    }
+
+    /// Starts it in a namespace, silent; it ends when the [`Service`] is dropped.
+    pub(crate) fn serve(self, netns: &Netns, mut command: Command) -> Result<Service, SubjectError> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // A child is born in the namespace of the thread that starts it.
+        let child = netns.run(|| command.spawn())?.map_err(|source| self.not_started(source))?;
+        Ok(Service { name: self.program, child })
+    }
+
+    pub(crate) fn unable(self, task: String, says: String) -> SubjectError {
+        SubjectError::Unable { program: self.program, task, says, remedy: self.manual }
+    }
+
+    fn not_started(self, source: io::Error) -> SubjectError {
+        match source.kind() {
+            ErrorKind::NotFound => SubjectError::Absent { program: self.program, remedy: self.install },
+            _ => SubjectError::Start { name: self.program, source },
+        }
+    }
+}
+
+/// A program that runs until it is dropped.
+pub(crate) struct Service {
+    name: &'static str,
+    child: Child,
+}
+
+impl Service {
+    /// That it still runs.
+    pub(crate) fn check(&mut self) -> Result<(), SubjectError> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            _ => Err(SubjectError::Ended { name: self.name }),
+        }
+    }
+}
+
+impl Drop for Service {
+    /// Asks it to end, so that it takes its programs off the links, and forces it if that is not enough.
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
+        let deadline = Instant::now() + FAREWELL;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                // It may have ended just now.
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
