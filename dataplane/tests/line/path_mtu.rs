@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use podlane_dataplane::{
-    DropReason,
+    DropReason, PathId,
     tables::{Network, PortTable},
     testbed::{Plan, TestBed, dropped, made, received, sent},
     tunnel::Encapsulation,
@@ -15,13 +15,18 @@ use proptest::prelude::*;
 
 use crate::{
     fragments::reassembled,
-    packets::{Field, Host, RED, checksums_are_right, frame, header4, host, icmp_of, ipv4, ipv6, tagged, transport},
+    packets::{
+        BROADCAST, Field, Host, RED, checksums_are_right, frame, gateway, header4, host, icmp_of, ipv4, ipv6, routed,
+        transport,
+    },
+    route::{by_gateway, two_networks},
     tunnel::{Join, Node, UPLINK, VXLAN},
-    underlay::{live, near},
+    underlay::{live, near, on_wire},
 };
 
 const A: Host = host(0, 1);
 const B: Host = host(0, 2);
+const C: Host = host(1, 1);
 const HERE: Node = Node(1);
 const THERE: Node = Node(2);
 const ROUTER: Node = Node(7);
@@ -33,9 +38,13 @@ fn inside(join: Join, outer: u16) -> u16 {
 
 /// A UDP packet from A to B of `length` bytes from the IP header on, that may not be fragmented.
 fn packet(v6: bool, length: u16) -> Vec<u8> {
+    datagram_of((A, B), v6, length)
+}
+
+fn datagram_of(ends: (Host, Host), v6: bool, length: u16) -> Vec<u8> {
     let headers = if v6 { 48 } else { 28 };
     let payload: Vec<u8> = (0..length - headers).map(|n| (n ^ n >> 8) as u8).collect();
-    transport(IpProtocol::UDP, (A, B), v6, &payload, Field::Finished)
+    transport(IpProtocol::UDP, ends, v6, &payload, Field::Finished)
 }
 
 /// A bed that knows its next hop, which it has asked for already.
@@ -97,7 +106,7 @@ impl News {
             }
             _ => panic!("a node has an address of each family"),
         };
-        join.vlan.map_or(said.clone(), |vlan| tagged(vlan, &said))
+        on_wire(join, &said)
     }
 }
 
@@ -250,10 +259,60 @@ fn far(join: Join) -> TestBed {
 fn wide(join: Join) -> TestBed {
     let quiet = |network: &mut Network| network.flood_unknown = false;
     let plan = Plan::new(1).network(0, quiet).port(RED, 0, PortTable { mtu: 9000, ..A.stated() });
-    let bed = TestBed::new(join.on(plan, HERE, THERE).remote(0, 0, B.mac, &[B.v4.into(), B.v6.into()]));
+    resolved(join, join.on(plan, HERE, THERE))
+}
+
+/// The same with A in another network than the one that reaches B: what passes is routed.
+fn router(join: Join) -> TestBed {
+    resolved(join, join.on(two_networks().port(RED, 1, PortTable { mtu: 9000, ..C.stated() }), HERE, THERE))
+}
+
+fn resolved(join: Join, plan: Plan) -> TestBed {
+    let bed = TestBed::new(plan.remote(0, 0, B.mac, &[B.v4.into(), B.v6.into()]));
     let there = if join.ipv6 { THERE.v6() } else { THERE.v4() };
     bed.shared.learn_hop(UPLINK, there, THERE.mac(), 1);
     bed
+}
+
+#[test]
+fn a_routed_packet_too_big_is_refused_by_the_gateway() {
+    for join in joins() {
+        let (mut bed, inner) = (router(join), inside(join, 1500));
+        for v6 in [false, true] {
+            let of = |length| datagram_of((C, by_gateway(B, 1)), v6, length);
+            bed.receive(RED, of(inner + 1));
+            bed.turn();
+            assert_eq!(bed.moved(), [made(1), received(RED, 1), sent(RED, 1), dropped(DropReason::TooBig, 1)]);
+            let error = bed.sent_by(RED).pop().expect("an error");
+            let parsed = Packet::parse(&error).expect("an error is well formed");
+            let gateway = gateway(1);
+            let ends: (IpAddr, IpAddr) =
+                if v6 { (gateway.v6.into(), C.v6.into()) } else { (gateway.v4.into(), C.v4.into()) };
+            assert_eq!((parsed.ethernet.source(), parsed.addresses()), (gateway.mac, Some(ends)));
+            assert_eq!(icmp_of(&error), if v6 { (2, 0, inner.into()) } else { (3, 4, inner.into()) });
+            assert!(of(inner + 1)[14..].starts_with(&error[parsed.payload.clone()]));
+            let fits = outer(&mut bed, &of(inner));
+            assert_eq!(fits.len(), 14 + join.vlan.map_or(0, |_| 4) + 1500);
+        }
+    }
+}
+
+#[test]
+fn a_copy_for_a_peer_is_no_longer_than_its_path_carries() {
+    for join in joins() {
+        let flooding = |network: &mut Network| {
+            network.replicate_to = vec![PathId(0)];
+            network.replication_limit = 1000;
+        };
+        let wide = PortTable { mtu: 9000, ..A.stated() };
+        let mut bed = resolved(join, join.on(Plan::new(1).network(0, flooding).port(RED, 0, wide), HERE, THERE));
+        let inner = inside(join, 1500);
+        let broadcast = |length: u16| frame(A.mac, BROADCAST, EtherType(0x88b5), &vec![9; length.into()]);
+        assert_eq!(outer(&mut bed, &broadcast(inner)).len(), 14 + join.vlan.map_or(0, |_| 4) + 1500);
+        bed.receive(RED, broadcast(inner + 1));
+        bed.turn();
+        assert_eq!(bed.moved(), [received(RED, 1), dropped(DropReason::TooBig, 1)]);
+    }
 }
 
 /// What A may send: UDP in both families, and what is not IP.
@@ -265,16 +324,16 @@ enum Sort {
     Other,
 }
 
-fn of_sort(sort: Sort, length: u16) -> Vec<u8> {
+fn of_sort(sort: Sort, (from, to): (Host, Host), length: u16) -> Vec<u8> {
     match sort {
-        Sort::Whole4 => packet(false, length),
+        Sort::Whole4 => datagram_of((from, to), false, length),
         Sort::Divisible4 => {
             let body: Vec<u8> = (0..length - 20).map(|n| (n ^ n >> 8) as u8).collect();
-            let header = Ipv4Header { dont_fragment: false, identification: 7, ..header4(A, B, IpProtocol(253)) };
-            ipv4(A.mac, B.mac, header, &body)
+            let header = Ipv4Header { dont_fragment: false, identification: 7, ..header4(from, to, IpProtocol(253)) };
+            ipv4(from.mac, to.mac, header, &body)
         }
-        Sort::Ipv6 => packet(true, length),
-        Sort::Other => frame(A.mac, B.mac, EtherType(0x88b5), &vec![9; length.into()]),
+        Sort::Ipv6 => datagram_of((from, to), true, length),
+        Sort::Other => frame(from.mac, to.mac, EtherType(0x88b5), &vec![9; length.into()]),
     }
 }
 
@@ -284,7 +343,7 @@ proptest! {
     /// A miss and a hit, and the same after news: nothing longer than the way carries leaves, and what arrives is what was sent.
     #[test]
     fn nothing_ever_leaves_an_uplink_longer_than_its_mtu(
-        (geneve, outer6, tagged, shrunk) in any::<(bool, bool, bool, bool)>(),
+        (geneve, outer6, tagged, shrunk, by_router) in any::<(bool, bool, bool, bool, bool)>(),
         mtu in 1400_u16..2000,
         less in 0_u16..100,
         lengths in prop::collection::vec((48_u16..2100, 0..4_usize, -2..3_i32, any::<bool>()), 1..8),
@@ -292,7 +351,7 @@ proptest! {
         let encapsulation = if geneve { Encapsulation::Geneve } else { Encapsulation::Vxlan };
         let vlan = tagged.then_some(30);
         let join = Join { encapsulation, ipv6: outer6, vlan, mtu, shared: false };
-        let (mut near, mut far) = (wide(join), far(join));
+        let (mut near, mut far) = (if by_router { router(join) } else { wide(join) }, far(join));
         let mut carried = mtu;
         if shrunk {
             carried = mtu - less;
@@ -301,7 +360,7 @@ proptest! {
         for (length, sort, off, close) in lengths {
             let sort = [Sort::Whole4, Sort::Divisible4, Sort::Ipv6, Sort::Other][sort];
             let length = if close { inside(join, carried).wrapping_add_signed(off as i16) } else { length };
-            let sent = of_sort(sort, length);
+            let sent = if by_router { of_sort(sort, (C, by_gateway(B, 1)), length) } else { of_sort(sort, (A, B), length) };
             let fits = length <= inside(join, carried);
             for _ in 0..2 {
                 near.receive(RED, sent.clone());
@@ -314,6 +373,9 @@ proptest! {
                 far.turn();
                 let arrived = far.sent_by(RED);
                 match sort {
+                    Sort::Other if by_router => prop_assert!(out.is_empty()),
+                    // The path of this test has no gateway's MAC address to send from.
+                    _ if fits && by_router => prop_assert_eq!(arrived, [routed(&sent, MacAddr::default(), B.mac)]),
                     _ if fits => prop_assert_eq!(arrived, [sent.clone()]),
                     Sort::Divisible4 => {
                         let (header, payload, more) = reassembled(&arrived);

@@ -10,10 +10,12 @@ use podlane_dataplane::{
         Network,
         underlay::{Hop, Peer, Segment, Uplink, Vtep},
     },
-    testbed::{Plan, TestBed, dropped, made, received, sent},
+    testbed::{Moved, Plan, TestBed, dropped, made, received, sent},
     tunnel::Encapsulation,
 };
-use podlane_wire::{ArpOperation, Icmpv4Type, Icmpv6Type, MacAddr, Packet, Transport, ndp::solicited_node};
+use podlane_wire::{
+    ArpOperation, Icmpv4Type, Icmpv6Type, MacAddr, Network as Layer, Packet, Transport, ndp::solicited_node,
+};
 
 use crate::{
     packets::{
@@ -28,7 +30,8 @@ const A: Host = host(0, 1);
 const B: Host = host(0, 2);
 const HERE: Node = Node(1);
 const THERE: Node = Node(2);
-const FOUND: [podlane_dataplane::testbed::Moved; 2] = [received(UPLINK, 1), dropped(DropReason::ForUnderlay, 1)];
+/// A next hop's word was taken.
+const FOUND: [Moved; 2] = [received(UPLINK, 1), dropped(DropReason::ForUnderlay, 1)];
 
 /// A pod behind RED, B with another node, which is reached by way of these next hops.
 pub(crate) fn near(join: Join, hops: &[Node]) -> TestBed {
@@ -44,15 +47,15 @@ fn station(node: Node) -> Host {
 }
 
 /// The frame as it stands on the join's wire.
-fn on_wire(join: Join, frame: Vec<u8>) -> Vec<u8> {
-    join.vlan.map_or(frame.clone(), |vlan| tagged(vlan, &frame))
+pub(crate) fn on_wire(join: Join, frame: &[u8]) -> Vec<u8> {
+    join.vlan.map_or(frame.to_vec(), |vlan| tagged(vlan, frame))
 }
 
 /// What a node answers when asked.
 pub(crate) fn answer(join: Join, node: Node) -> Vec<u8> {
     let (from, us) = (station(node), station(HERE));
     let asker = Host { v6: HERE.mac().link_local(), ..us };
-    on_wire(join, if join.ipv6 { advertisement(from, asker, from.v6) } else { arp_reply(from, us) })
+    on_wire(join, &if join.ipv6 { advertisement(from, asker, from.v6) } else { arp_reply(from, us) })
 }
 
 /// The question a frame is, as destination MAC address and target; `None` if it is none, or wrong.
@@ -60,18 +63,17 @@ fn question(join: Join, frame: &[u8]) -> Option<(MacAddr, IpAddr)> {
     let packet = Packet::parse(frame).ok()?;
     assert_eq!(packet.ethernet.source(), HERE.mac());
     assert_eq!(packet.tags.outer.map(|tag| tag.id), join.vlan);
-    let target: IpAddr = match packet.network {
-        podlane_wire::Network::Arp(arp) if arp.operation() == ArpOperation::REQUEST => {
+    let target: IpAddr = match (packet.network, packet.transport) {
+        (Layer::Arp(arp), _) if arp.operation() == ArpOperation::REQUEST => {
             let asker = if join.shared { Ipv4Addr::UNSPECIFIED.into() } else { HERE.v4() };
             assert_eq!((IpAddr::from(arp.sender_ip()), arp.sender_mac()), (asker, HERE.mac()));
             arp.target_ip().into()
         }
-        podlane_wire::Network::Ipv6(v6, _) if matches!(packet.transport, Transport::Icmpv6(icmp) if icmp.kind() == Icmpv6Type::NEIGHBOUR_SOLICITATION) =>
-        {
+        (Layer::Ipv6(v6, _), Transport::Icmpv6(icmp)) if icmp.kind() == Icmpv6Type::NEIGHBOUR_SOLICITATION => {
             assert_eq!((v6.source(), v6.hop_limit()), (HERE.mac().link_local(), 255));
             assert!(checksums_are_right(frame));
-            let at = packet.transport_at + 8;
-            Ipv6Addr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).ok()?).into()
+            let target: [u8; 16] = *frame[packet.transport_at + 8..].first_chunk()?;
+            target.into()
         }
         _ => return None,
     };
@@ -257,7 +259,7 @@ fn a_next_hop_that_moves_is_followed_at_once() {
         bed.turn();
         bed.moved();
         let former = bed.sent_by(UPLINK).pop().unwrap();
-        bed.receive(UPLINK, on_wire(join, announced));
+        bed.receive(UPLINK, on_wire(join, &announced));
         bed.turn();
         assert_eq!(bed.moved(), FOUND);
         bed.receive(RED, udp4(A, B));
@@ -280,7 +282,7 @@ fn only_next_hops_are_believed_and_only_on_their_vlan() {
         let ours = Host { v6: HERE.mac().link_local(), ..station(HERE) };
         let ours =
             if join.ipv6 { advertisement(mirrored, ours, mirrored.v6) } else { arp_reply(mirrored, station(HERE)) };
-        for frame in [answer(join, Node(3)), answer(elsewhere, THERE), on_wire(join, ours)] {
+        for frame in [answer(join, Node(3)), answer(elsewhere, THERE), on_wire(join, &ours)] {
             bed.receive(UPLINK, frame);
             bed.turn();
             assert_eq!(bed.moved(), [received(UPLINK, 1), dropped(DropReason::NotTunnelled, 1)]);
@@ -302,7 +304,7 @@ fn asked_of_us(join: Join) -> Vec<Vec<u8>> {
             echo6(them, local, Icmpv6Type::ECHO_REQUEST),
         ],
     };
-    asked.into_iter().map(|frame| on_wire(join, frame)).collect()
+    asked.iter().map(|frame| on_wire(join, frame)).collect()
 }
 
 #[test]
@@ -320,7 +322,7 @@ fn questions_for_addresses_that_are_ours_alone_are_answered_with_the_tag() {
             let packet = Packet::parse(&said).unwrap();
             assert_eq!((packet.ethernet.source(), packet.ethernet.destination()), (HERE.mac(), Node(3).mac()));
             assert_eq!(packet.tags.outer.map(|tag| tag.id), join.vlan);
-            assert!(matches!(packet.network, podlane_wire::Network::Arp(_)) || checksums_are_right(&said));
+            assert!(matches!(packet.network, Layer::Arp(_)) || checksums_are_right(&said));
         }
     }
 }
@@ -408,7 +410,8 @@ fn spread(bed: &mut TestBed) -> Vec<MacAddr> {
         }
     }
     let out = bed.sent_by(UPLINK);
-    out.iter().map(|frame| Packet::parse(frame).unwrap().ethernet.destination()).collect()
+    let destination = |frame: &Vec<u8>| *frame.first_chunk().expect("an Ethernet header");
+    out.iter().map(|frame| MacAddr(destination(frame))).collect()
 }
 
 #[test]
