@@ -110,11 +110,15 @@ impl Worker {
 fn look_after(watched: &Watched, underlay: &Underlay, shared: &Shared, now: u32, exits: &mut Exits) {
     let hop = watched.hop;
     let Some(uplink) = underlay.uplinks.get(usize::from(hop.uplink)) else { return };
-    if !exits.leads_to(uplink.port) {
-        return;
-    }
     let key = hop_key(uplink.port, hop.address);
     let known = shared.hops.sighting(&key);
+    if !exits.leads_to(uplink.port) {
+        // The uplink is not there (yet, or any more): what can go another way does at once.
+        if known.is_some() {
+            shared.forget_hop(uplink.port, hop.address);
+        }
+        return;
+    }
     // Another worker's clock may be ahead.
     if known.is_some_and(|(_, seen)| (now.wrapping_sub(seen) as i32) < watched.reachable as i32) {
         return;

@@ -130,25 +130,30 @@ fn a_next_hop_is_asked_for_before_a_packet_needs_it() {
     }
 }
 
+/// Network 0 as VNI 7 with these peers.
+fn segment(peers: Vec<u16>) -> Segment {
+    Segment {
+        network: NetworkId(0),
+        vni: Vni(7),
+        encapsulation: Encapsulation::Vxlan,
+        udp_port: Encapsulation::Vxlan.port(),
+        checksum: None,
+        gateway_mac: MacAddr::default(),
+        clamp_mss: false,
+        peers,
+    }
+}
+
 #[test]
 fn a_thousand_next_hops_are_not_asked_for_at_once() {
     let far = |number: u16| IpAddr::from(Ipv4Addr::new(198, 18, (number >> 8) as u8, number as u8));
     let peer =
         |number| Peer { address: far(number), vtep: HERE.v4(), hops: vec![Hop { uplink: 0, address: far(number) }] };
-    let segment = Segment {
-        network: NetworkId(0),
-        vni: Vni(7),
-        encapsulation: Encapsulation::Vxlan,
-        udp_port: 4789,
-        checksum: None,
-        gateway_mac: MacAddr::default(),
-        clamp_mss: false,
-        peers: (1..=1000).map(|number| number - 1).collect(),
-    };
     let link_local = HERE.mac().link_local();
     let uplink = Uplink { port: UPLINK, mac: HERE.mac(), vlan: None, mtu: 1500, link_local };
     let vtep = Vtep { address: HERE.v4(), shared: false };
     let plan = Plan::new(1).port(RED, 0, A.stated()).uplink(UPLINK, 1500);
+    let segment = segment((0..1000).collect());
     let mut bed = TestBed::new(plan.overlay(vec![vtep], vec![uplink], (1..=1000).map(peer).collect(), &[segment]));
     bed.turn();
     assert_eq!(bed.moved(), [made(16), sent(UPLINK, 16)]);
@@ -447,6 +452,39 @@ fn next_hops_share_flows_and_the_flows_of_a_silent_one_go_elsewhere_until_it_is_
             bed.counters().ports[UPLINK.index()].dropped[DropReason::ForUnderlay as usize]
         );
     }
+}
+
+#[test]
+fn two_uplinks_share_flows_and_one_that_is_gone_leaves_them_to_the_other() {
+    const SECOND: PortId = PortId(10);
+    let uplink = |port| Uplink { port, mac: HERE.mac(), vlan: None, mtu: 1550, link_local: HERE.mac().link_local() };
+    let hops = [0, 1].map(|uplink| Hop { uplink, address: THERE.v4() }).to_vec();
+    let peer = Peer { address: THERE.v4(), vtep: HERE.v4(), hops };
+    let plan = Plan::new(1).port(RED, 0, A.stated()).uplink(UPLINK, 1550).uplink(SECOND, 1550);
+    let vtep = Vtep { address: HERE.v4(), shared: false };
+    let segment = segment(vec![0]);
+    let plan = plan.overlay(vec![vtep], vec![uplink(UPLINK), uplink(SECOND)], vec![peer], &[segment]);
+    let mut bed = TestBed::new(plan.remote(0, 0, B.mac, &[B.v4.into(), B.v6.into()]));
+    bed.turn();
+    assert_eq!(bed.moved(), [made(2), sent(UPLINK, 1), sent(SECOND, 1)]);
+    // The answer by one says nothing of the other.
+    bed.receive(SECOND, answer(VXLAN, THERE));
+    bed.turn();
+    let by = |bed: &mut TestBed| {
+        let _questions = (bed.sent_by(UPLINK), bed.sent_by(SECOND));
+        let first = spread(bed).len();
+        (first, bed.sent_by(SECOND).len())
+    };
+    assert_eq!(by(&mut bed), (0, 1000));
+    bed.receive(UPLINK, answer(VXLAN, THERE));
+    bed.turn();
+    let (first, second) = by(&mut bed);
+    assert!(first.abs_diff(second) < 100 && first + second == 1000, "{first} and {second}");
+    bed.detach(SECOND);
+    bed.pass(100);
+    assert_eq!(by(&mut bed), (1000, 0));
+    let lost = bed.counters().lost();
+    assert_eq!(lost, 2, "the two answers that were read");
 }
 
 #[test]
