@@ -142,7 +142,11 @@ impl Groups {
     pub fn querier(&self, network: NetworkId, family: Family, now: u32) -> Querier {
         match self.known.sighting(&querier_key(network, family)) {
             Some((since, seen)) if age(seen, now) <= QUERIER_AGE => {
-                if age((since - 1) as u32, now) < SETTLING { Querier::New } else { Querier::Settled }
+                if age((since - 1) as u32, now) < SETTLING {
+                    Querier::New
+                } else {
+                    Querier::Settled
+                }
             }
             _ => Querier::None,
         }
@@ -277,7 +281,10 @@ mod tests {
         groups.query(HERE, Family::Ipv4, 1000);
         assert_eq!((asked(10_999), asked(11_000)), (Querier::New, Querier::Settled));
         groups.query(HERE, Family::Ipv4, 126_000);
-        assert_eq!((asked(126_000), asked(381_000), asked(381_001)), (Querier::Settled, Querier::Settled, Querier::None));
+        assert_eq!(
+            (asked(126_000), asked(381_000), asked(381_001)),
+            (Querier::Settled, Querier::Settled, Querier::None)
+        );
         assert!(groups.is_router(HERE, Family::Ipv4, 381_000) && !groups.is_router(HERE, Family::Ipv4, 381_001));
         assert!(!groups.is_router(HERE, Family::Ipv6, 126_000) && !groups.is_router(ELSEWHERE, Family::Ipv4, 126_000));
         groups.query(HERE, Family::Ipv4, 500_000);

@@ -74,8 +74,8 @@ fn take_out(
         // What was padded for the wire.
         frame.set_len(opened.inner).map_err(|_| DropReason::TunnelTruncated)?;
     }
-    if opened.ecn == CONGESTION {
-        mark_congestion(frame)?;
+    if opened.ecn & 1 != 0 {
+        mark_congestion(frame, opened.ecn)?;
     }
     Ok(())
 }
@@ -99,32 +99,39 @@ fn verify(frame: &Frame, udp: usize, pseudo: checksum::Sum, unfinished: bool, um
     if checksum::sum_parts(parts).plus(pseudo).is_valid() { Ok(()) } else { Err(DropReason::OuterChecksum) }
 }
 
-/// Carries the underlay's congestion mark over to the inner packet (RFC 6040, 4.2).
+/// Carries the underlay's congestion mark over to the inner packet (RFC 6040, 4.2): congestion experienced, or the milder one of
+/// ECT(1).
 #[cold]
-fn mark_congestion(frame: &mut Frame) -> Result<(), DropReason> {
-    const NOT_CAPABLE: u8 = 0;
+fn mark_congestion(frame: &mut Frame, outer: u8) -> Result<(), DropReason> {
     let Some(head) = frame.bytes_mut().first_chunk_mut::<{ ETHERNET + IPV4 }>() else { return Ok(()) };
     let (link, ip) = head.split_at_mut(ETHERNET);
     match (u16::from_be_bytes([link[12], link[13]]), ip[0] >> 4) {
         (0x0800, 4) => {
-            if ip[1] & CONGESTION == NOT_CAPABLE {
-                return Err(DropReason::CongestionMark);
-            }
             let before = u16::from_be_bytes([ip[0], ip[1]]);
-            let marked = before | u16::from(CONGESTION);
-            let sum = checksum::update16(u16::from_be_bytes([ip[10], ip[11]]), before, marked);
-            ip[1] |= CONGESTION;
+            ip[1] = ip[1] & !CONGESTION | marked(ip[1] & CONGESTION, outer)?;
+            let after = u16::from_be_bytes([ip[0], ip[1]]);
+            let sum = checksum::update16(u16::from_be_bytes([ip[10], ip[11]]), before, after);
             ip[10..12].copy_from_slice(&sum.to_be_bytes());
         }
         (0x86dd, 6) => {
-            if ip[1] >> 4 & CONGESTION == NOT_CAPABLE {
-                return Err(DropReason::CongestionMark);
-            }
-            ip[1] |= CONGESTION << 4;
+            let inner = marked(ip[1] >> 4 & CONGESTION, outer)?;
+            ip[1] = ip[1] & !(CONGESTION << 4) | inner << 4;
         }
         _ => {}
     }
     Ok(())
+}
+
+/// The inner congestion bits that come of these, the outer ones being ECT(1) or congestion experienced.
+const fn marked(inner: u8, outer: u8) -> Result<u8, DropReason> {
+    const NOT_CAPABLE: u8 = 0;
+    const ECT_0: u8 = 2;
+    match (inner, outer) {
+        (NOT_CAPABLE, CONGESTION) => Err(DropReason::CongestionMark),
+        (NOT_CAPABLE, _) => Ok(NOT_CAPABLE),
+        (ECT_0, _) | (_, CONGESTION) => Ok(outer),
+        _ => Ok(inner),
+    }
 }
 
 /// Lowers what TCP offers to what the way back carries.

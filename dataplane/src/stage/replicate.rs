@@ -103,7 +103,8 @@ fn audience(packet: &Packet<'_>, (number, network): (NetworkId, &Network), pass:
         return if querier == Querier::None { Audience::Everyone } else { Audience::Queriers(family) };
     }
     // Neighbour discovery must reach whoever it is for, reported or not.
-    let restricted = querier == Querier::Settled && packet.key.kind().class != Class::Nd && !slow::always_flooded(group);
+    let restricted =
+        querier == Querier::Settled && packet.key.kind().class != Class::Nd && !slow::always_flooded(group);
     // A group that nobody registered goes everywhere, which RFC 4541, 2.1.2 (3), leaves open: some stations never report.
     let registered = |port| groups.is_member(place(port), group, pass.now);
     let is_registered = || {

@@ -279,10 +279,10 @@ impl<'a> Resolver<'a> {
         if is_group(source) {
             return Err(DropReason::SourceMulticast);
         }
-        if place.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
-            return Ok(());
-        }
+        let gateway = place.network.gateway.as_ref();
+        let of_gateway = gateway.is_some_and(|gateway| gateway.mac == source);
         match place.network.stations.get(&source) {
+            _ if of_gateway => {}
             Some(stated) if *stated != here => return Err(DropReason::SpoofedMac),
             Some(_) => {}
             None if place.network.learning => self.shared.learn_mac(place.number, source, here, self.miss.now),
@@ -291,12 +291,22 @@ impl<'a> Resolver<'a> {
         if !matches!(key.kind().class, Class::Arp | Class::Nd) {
             return Ok(());
         }
-        let claim = self.message().and_then(|message| message.claim());
-        let stated = claim.and_then(|claim| place.network.neighbours.get(&claim.address));
-        if stated.is_some_and(|mac| *mac != source) {
-            return Err(DropReason::SpoofedAddress);
+        let message = self.message();
+        if gateway.is_some() && !of_gateway && message.is_some_and(|message| message.speaks_as_router()) {
+            return Err(DropReason::RogueRouter);
         }
-        self.learn_from_message(place);
+        if let Some(claim) = message.and_then(|message| message.claim()) {
+            let stations = &place.network.stations;
+            let of_another = gateway.is_some_and(|gateway| gateway.has(claim.address)) != of_gateway
+                || place.network.neighbours.get(&claim.address).is_some_and(|mac| *mac != source)
+                || claim.mac.is_some_and(|mac| mac != source && stations.contains_key(&mac));
+            if of_another {
+                return Err(DropReason::SpoofedAddress);
+            }
+        }
+        if !of_gateway {
+            self.learn_from_message(place);
+        }
         Ok(())
     }
 

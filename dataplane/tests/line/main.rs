@@ -13,5 +13,6 @@ mod parsers;
 mod path_mtu;
 mod route;
 mod tunnel;
+mod tunnel_malformed;
 mod underlay;
 mod vlan;
