@@ -27,6 +27,7 @@ mod make;
 mod netlink;
 mod netns;
 mod sysctl;
+mod vxlan;
 mod wake_latency;
 
 pub use addresses::LinkAddress;
@@ -38,4 +39,5 @@ pub use links::Links;
 pub use make::{Veth, VethPeer};
 pub use netns::{Netns, NetnsError, NetnsId, Pinned, unpin};
 pub use sysctl::sysctl;
+pub use vxlan::Vxlan;
 pub use wake_latency::{WakeLatency, WakeLatencyError, WakeLimit};
