@@ -6,12 +6,13 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use criterion::BenchmarkId;
 use podlane::{
-    compile::{Attached, Numbers, compile},
+    compile::{Attached, Numbers, Seen, compile},
     config::{Machine, parse},
     desired::{Desired, Name},
 };
 use podlane_benches::measure::configured;
 use podlane_dataplane::Generation;
+use podlane_wire::MacAddr;
 
 /// Networks, and ports in each: the demo, a busy node, the most ports there are in the most networks.
 const SIZES: [(usize, usize); 4] = [(1, 3), (10, 11), (1_000, 4), (4, 1_000)];
@@ -25,11 +26,12 @@ fn main() {
         let attached: BTreeMap<Name, Attached> = desired
             .ports
             .keys()
-            .map(|name| (name.clone(), Attached { mtu: 1500, unfinished_checksums: true }))
+            .map(|name| (name.clone(), Attached { mtu: 1500, mac: MacAddr::default(), unfinished_checksums: true }))
             .collect();
+        let seen = Seen { attached, ..Seen::default() };
         let size = format!("{networks} networks of {ports} ports");
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            bencher.iter(|| compile(&desired, &numbers, &attached, Generation(1)).expect("the routes make tables"));
+            bencher.iter(|| compile(&desired, &numbers, &seen, Generation(1)).expect("the routes make tables"));
         });
     }
     group.finish();

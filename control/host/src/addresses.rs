@@ -73,9 +73,24 @@ impl Links {
     pub fn addresses<'a>(&mut self, link: impl Into<LinkId<'a>>) -> Result<Vec<LinkAddress>, HostError> {
         let link = link.into();
         let index = self.index_of(link)?;
+        self.list_addresses(Some(index), format_args!("list the addresses of {link}"))
+    }
+
+    /// The addresses of all links of the namespace.
+    ///
+    /// # Errors
+    /// As any request.
+    pub fn all_addresses(&mut self) -> Result<Vec<LinkAddress>, HostError> {
+        self.list_addresses(None, format_args!("list the addresses of all links"))
+    }
+
+    fn list_addresses(
+        &mut self,
+        index: Option<u32>,
+        task: std::fmt::Arguments<'_>,
+    ) -> Result<Vec<LinkAddress>, HostError> {
         let request = rt_addr::Request::new().op_getaddr_dump(&Ifaddrmsg::new());
         let mut addresses = Vec::new();
-        let task = format_args!("list the addresses of {link}");
         self.ask(&request, task, |reply| {
             match reply {
                 Reply::Restart => addresses.clear(),
@@ -174,12 +189,13 @@ impl Links {
     }
 }
 
-fn decode(payload: &[u8], index: u32) -> Result<Option<LinkAddress>, Refusal> {
+/// An address of the link of this index, or of any.
+fn decode(payload: &[u8], index: Option<u32>) -> Result<Option<LinkAddress>, Refusal> {
     if payload.len() < Ifaddrmsg::len() {
         return Err(Refusal::Malformed("an address's header is cut short"));
     }
     let (header, attributes) = OpGetaddrDump::decode_reply(payload);
-    if header.ifa_index != index {
+    if index.is_some_and(|index| header.ifa_index != index) {
         return Ok(None);
     }
     // On a point-to-point link `local` is ours and `address` the peer's; elsewhere they are the

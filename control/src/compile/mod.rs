@@ -4,8 +4,10 @@
 //! worker never meets a name, and nothing here has met a device.
 
 mod numbers;
+mod overlay;
+mod stations;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use podlane_dataplane::Generation;
@@ -15,8 +17,9 @@ use podlane_wire::MacAddr;
 use thiserror::Error;
 
 pub use numbers::Numbers;
+pub use overlay::proposed_mtu;
 
-use crate::desired::{self, Desired, Name, Target};
+use crate::desired::{self, Desired, Endpoint, Name, Target};
 
 /// What is known of a port once it is attached. A port that is not attached is in no table: it is closed, and nothing is
 /// sent to it.
@@ -24,8 +27,21 @@ use crate::desired::{self, Desired, Name, Target};
 pub struct Attached {
     /// The longest IP packet its device takes.
     pub mtu: u16,
+    /// Its device's MAC address, zeros where it has none.
+    pub mac: MacAddr,
     /// Whether the kernel behind it leaves checksums to be finished.
     pub unfinished_checksums: bool,
+}
+
+/// What is known of the world, beside what is desired.
+#[derive(Clone, Default, Debug)]
+pub struct Seen {
+    /// The ports that are attached.
+    pub attached: BTreeMap<Name, Attached>,
+    /// The VTEP addresses that the host has as well.
+    pub hosts: BTreeSet<IpAddr>,
+    /// The stations on other nodes: those of the configuration, as they have moved since.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// What is desired cannot be put into tables.
@@ -41,46 +57,73 @@ pub enum Unsatisfied {
     },
 }
 
-/// The tables for what is desired and attached.
+/// The tables for what is desired and seen.
 ///
 /// # Errors
 /// [`Unsatisfied`]; the tables in force stay.
 pub fn compile(
     desired: &Desired,
     numbers: &Numbers,
-    attached: &BTreeMap<Name, Attached>,
+    seen: &Seen,
     generation: Generation,
 ) -> Result<Tables, Unsatisfied> {
     let mut tables = Tables {
         generation,
         ports: vec![None; numbers.ports_end()],
-        networks: desired.networks.values().map(|network| empty(network, numbers)).collect(),
+        networks: desired.networks.values().map(|network| empty(desired, network, (numbers, seen))).collect(),
         vrfs: numbers.vrfs().map(|vrf| routes(desired, numbers, vrf)).collect::<Result<_, _>>()?,
-        ..Tables::default()
+        underlay: overlay::underlay(desired, numbers, seen),
     };
     for port in desired.ports.values() {
-        enter_stations(&mut tables, port, numbers);
-        if let Some(facts) = attached.get(&port.name) {
+        if let Some(facts) = seen.attached.get(&port.name) {
             open(&mut tables, port, *facts, numbers);
+        }
+    }
+    for network in desired.networks.values().filter(|network| network.flood) {
+        replicate(&mut tables, network, numbers);
+    }
+    stations::enter(&mut tables, desired, numbers, seen);
+    let is_uplink = |name: &Name| desired.underlay.as_ref().is_some_and(|underlay| underlay.uplinks.contains(name));
+    for name in seen.attached.keys().filter(|name| is_uplink(name)) {
+        if let Some(port) = &mut tables.ports[numbers.port(name).index()] {
+            port.underlay = true;
         }
     }
     Ok(tables)
 }
 
 /// A network without ports.
-fn empty(network: &desired::Network, numbers: &Numbers) -> Network {
+fn empty(desired: &Desired, network: &desired::Network, (numbers, seen): (&Numbers, &Seen)) -> Network {
     Network {
         vrf: numbers.vrf(&network.vrf),
-        gateway: gateway(network),
+        gateway: gateway(network, mtu_of(desired, network, seen)),
         learning: network.learning,
         flood_unknown: true,
         mac_age: u32::try_from(network.mac_age.as_millis()).unwrap_or(u32::MAX),
         flood_limit: network.flood_limit.0,
+        snooping: true,
         ..Network::default()
     }
 }
 
-fn gateway(network: &desired::Network) -> Option<Gateway> {
+/// The largest IP packet of a network: what it states, else what its tunnels carry.
+#[must_use]
+pub fn mtu_of(desired: &Desired, network: &desired::Network, seen: &Seen) -> u16 {
+    let stated = network.mtu.map(|mtu| u16::try_from(mtu.get()).unwrap_or(u16::MAX));
+    stated.or_else(|| proposed_mtu(desired, network, &seen.attached)).unwrap_or(u16::MAX)
+}
+
+/// Floods a network to its peers as well.
+fn replicate(tables: &mut Tables, network: &desired::Network, numbers: &Numbers) {
+    let id = numbers.network(&network.name);
+    let first = |peer| tables.underlay.first_path(id, numbers.peer(peer));
+    let firsts = network.peers.iter().filter_map(first).collect();
+    let flooded = &mut tables.networks[id.index()];
+    flooded.replicate_to = firsts;
+    flooded.replication_limit = network.replication_limit.0;
+}
+
+fn gateway(network: &desired::Network, mtu: u16) -> Option<Gateway> {
     if network.gateways.is_empty() {
         return None;
     }
@@ -92,22 +135,12 @@ fn gateway(network: &desired::Network) -> Option<Gateway> {
         }
     }
     let mac = MacAddr(network.gateway_mac.0);
-    Some(Gateway { mac, ipv4, ipv6, link_local: mac.link_local(), mtu: network.mtu.map_or(1500, mtu) })
-}
-
-/// Where a port's stated addresses are, attached or not: traffic for a port that is away is dropped, not flooded.
-fn enter_stations(tables: &mut Tables, port: &desired::Port, numbers: &Numbers) {
-    let Some(mac) = port.mac.map(|mac| MacAddr(mac.0)) else { return };
-    for name in port.membership.networks() {
-        let network = &mut tables.networks[numbers.network(name).index()];
-        network.stations.insert(mac, numbers.port(&port.name));
-        network.neighbours.extend(port.addresses.iter().map(|address| (*address, mac)));
-    }
+    Some(Gateway { mac, ipv4, ipv6, link_local: mac.link_local(), mtu })
 }
 
 fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Numbers) {
     let id = numbers.port(&port.name);
-    let Attached { mtu, unfinished_checksums } = facts;
+    let Attached { mtu, unfinished_checksums, .. } = facts;
     let native = port.membership.untagged.as_ref().map(|name| numbers.network(name));
     // In order of the ids already: the map is.
     let vlans: Vec<_> = port.membership.tagged.iter().map(|(vlan, name)| (vlan.get(), numbers.network(name))).collect();
@@ -158,8 +191,4 @@ fn routes(desired: &Desired, numbers: &Numbers, vrf: &Name) -> Result<Vrf, Unsat
     let ipv4 = Lpm::build(&ipv4).map_err(unsatisfied)?;
     let ipv6 = Lpm::build(&ipv6).map_err(unsatisfied)?;
     Ok(Vrf { ipv4, ipv6, next_hops })
-}
-
-fn mtu(mtu: desired::Mtu) -> u16 {
-    u16::try_from(mtu.get()).unwrap_or(u16::MAX)
 }

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use podlane_api::{PortState, XdpMode};
+use std::sync::Arc;
 
-use crate::desired::{Desired, Name};
+use podlane_api::{PortState, XdpMode};
+use podlane_dataplane::tables::Tables;
+
+use crate::compile::proposed_mtu;
+use crate::desired::{Desired, Name, Network};
 
 /// One port's fate.
 #[derive(Clone, Debug)]
@@ -35,6 +39,10 @@ pub struct Facts {
     pub ports: BTreeMap<Name, Fate>,
     /// The generation of the tables in force.
     pub generation: u32,
+    /// The tables in force.
+    pub tables: Arc<Tables>,
+    /// For each overlay network the largest IP packet of its pods that fits into its tunnels.
+    pub proposed_mtus: BTreeMap<Name, u16>,
     /// What is not as it should be, and what to do; by subject, so that each is said once.
     pub warnings: BTreeMap<String, String>,
     /// Why the daemon cannot go on.
@@ -51,7 +59,9 @@ impl Board {
     pub fn new(desired: &Desired) -> Self {
         let waiting = || Fate::not_up(PortState::Waiting, "not attached yet");
         let ports = desired.ports.keys().map(|name| (name.clone(), waiting())).collect();
-        Self(Mutex::new(Facts { ports, ..Facts::default() }))
+        let proposed = |network: &Network| Some((network.name.clone(), proposed_mtu(desired, network, &BTreeMap::new())?));
+        let proposed_mtus = desired.networks.values().filter_map(proposed).collect();
+        Self(Mutex::new(Facts { ports, proposed_mtus, ..Facts::default() }))
     }
 
     /// A copy of the facts.
@@ -64,6 +74,12 @@ impl Board {
     #[must_use]
     pub fn read_port(&self, name: &Name) -> Option<Fate> {
         self.lock().ports.get(name).cloned()
+    }
+
+    /// What fits into the tunnels of an overlay network.
+    #[must_use]
+    pub fn proposed_mtu(&self, network: &Name) -> Option<u16> {
+        self.lock().proposed_mtus.get(network).copied()
     }
 
     /// Changes the facts.

@@ -15,10 +15,12 @@
 pub mod board;
 mod cores;
 mod crew;
+mod endpoints;
 mod open;
 mod pass;
 mod pins;
 mod room;
+mod underlay;
 mod world;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use thiserror::Error;
 
 pub use board::{Board, Facts, Fate};
 pub use crew::{Ends, PATIENCE, Silent, Workers};
+pub use endpoints::{EndpointError, Endpoints};
 
 use crate::compile::Numbers;
 use crate::desired::{Desired, FrameBytes, Mtu, Network};
@@ -78,6 +81,7 @@ pub struct Engine {
     numbers: Arc<Numbers>,
     shared: Arc<Shared>,
     board: Arc<Board>,
+    endpoints: Arc<Endpoints>,
     workers: Workers,
     began: Instant,
     stop: Option<Sender<()>>,
@@ -103,6 +107,8 @@ impl Engine {
         let workers = Workers::new(crew.lines.clone());
         let numbers = Arc::new(Numbers::of(&desired));
         let (stop, stopped) = bounded(0);
+        let (endpoints, moved) = Endpoints::new(Arc::clone(&desired));
+        let endpoints = Arc::new(endpoints);
         let reconciler = Reconciler {
             desired: Arc::clone(&desired),
             numbers: Arc::clone(&numbers),
@@ -112,6 +118,10 @@ impl Engine {
             happened,
             set_aside: Default::default(),
             stopped,
+            endpoints: Arc::clone(&endpoints),
+            moved,
+            waiting: Vec::new(),
+            hosts: Default::default(),
             world: World::of(&desired),
             cores: Cores::of(&desired),
             up: Default::default(),
@@ -129,6 +139,7 @@ impl Engine {
             numbers,
             shared,
             board,
+            endpoints,
             workers,
             began: Instant::now(),
             stop: Some(stop),
@@ -164,7 +175,14 @@ impl Engine {
     /// The largest IP packet of a network: what it states, else what its tunnels carry.
     #[must_use]
     pub fn mtu(&self, network: &Network) -> u32 {
-        network.mtu.map_or(1500, Mtu::get)
+        let proposed = || self.board.proposed_mtu(&network.name).map_or(0, u32::from);
+        network.mtu.map_or_else(proposed, Mtu::get)
+    }
+
+    /// The stations on other nodes, and the way to move them.
+    #[must_use]
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
     }
 
     /// Since when it runs.

@@ -1,10 +1,11 @@
 //! Opening a port: from a name in the configuration to rings the workers can turn.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use podlane_api::{PortState, XdpMode};
-use podlane_bpf::{Claim, Program, port_pin};
+use podlane_bpf::{Program, port_pin};
 use podlane_dataplane::WorkerId;
 use podlane_dataplane::port::Port;
 use podlane_dataplane::port::PortError;
@@ -13,11 +14,13 @@ use podlane_dataplane::port::fault::{FaultConfig, FaultPort};
 use podlane_dataplane::port::replay::{Pace, ReplayConfig, ReplayPort};
 use podlane_host::{HostError, Link, Links, Netns, NetnsError};
 use podlane_rings::{AskMode, FramePool};
+use podlane_wire::MacAddr;
 use thiserror::Error;
 
 use super::board::Fate;
 use super::crew::{Ends, Silent, Workers};
 use super::room::{ShortFrames, safe_mode};
+use super::underlay::Claimed;
 use super::world::{Found, Missing, Spot, World};
 use crate::compile::Attached;
 use crate::desired::{self, Attachment, Desired, FrameBytes, LEAST_FILL, Mode, Queues, Replay, Role, Xdp};
@@ -80,6 +83,8 @@ pub(super) struct OpenDevice {
     pub(super) half: Device,
     /// Where it is.
     pub(super) spot: Spot,
+    /// What of its traffic is ours; none for a pod's, which is all ours.
+    pub(super) claimed: Option<Claimed>,
     /// Whether its sockets take packets longer than a frame.
     pub(super) spans_frames: bool,
 }
@@ -106,6 +111,8 @@ pub(super) struct Opener<'a> {
     pub(super) pins: Option<&'a Path>,
     /// The devices there are.
     pub(super) world: &'a World,
+    /// The VTEP addresses that the host has as well.
+    pub(super) hosts: &'a BTreeSet<IpAddr>,
 }
 
 impl Opener<'_> {
@@ -134,7 +141,14 @@ impl Opener<'_> {
 
     fn device(&self, port: &desired::Port, device: &desired::Device) -> Result<Opened, OpenError> {
         let Found { spot, link, netns } = self.world.find(device)?;
-        spare_the_host(link, netns)?;
+        let mac = MacAddr(link.mac.unwrap_or_default());
+        let claimed = match device.role {
+            Role::Pod => None,
+            Role::Uplink => Some(Claimed::of(self.desired, &port.name, mac, self.hosts)),
+        };
+        if claimed.as_ref().is_none_or(Claimed::is_whole) {
+            spare_the_host(link, netns)?;
+        }
         let mut config = self.device_config(port, device, link);
         config.mode = safe_mode(config.mode, link, self.desired.workers.frame_bytes)?;
         let mut pools = self.workers.lend((config.fill * self.queues_each(config.queues)) as usize)?;
@@ -142,18 +156,20 @@ impl Opener<'_> {
             Some(netns) => netns.run(|| Device::open(&config, &mut pools)),
             None => Ok(Device::open(&config, &mut pools)),
         };
-        let claimed = opened.map_err(OpenError::from).and_then(|opened| Ok(claim(opened?, device.role, &mut pools)?));
+        let opened =
+            opened.map_err(OpenError::from).and_then(|opened| Ok(claim(opened?, claimed.as_ref(), &mut pools)?));
         self.workers.give_back(pools);
-        let (device_half, ends) = claimed?;
+        let (device_half, ends) = opened?;
         let xdp = match device_half.attach_mode() {
             podlane_bpf::AttachMode::Native => XdpMode::Native,
             podlane_bpf::AttachMode::Generic => XdpMode::Generic,
         };
         Ok(Opened {
-            device: Some(OpenDevice { half: device_half, spot, spans_frames: config.multi_buffer }),
+            device: Some(OpenDevice { half: device_half, spot, claimed, spans_frames: config.multi_buffer }),
             ends: ends.into_iter().map(|(worker, end)| (worker, Box::new(end) as Box<dyn Port>)).collect(),
             attached: Attached {
                 mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+                mac,
                 unfinished_checksums: link.kind.as_deref() == Some("veth"),
             },
             fate: Fate { state: PortState::Up, reason: None, xdp: Some(xdp), mtu: Some(link.mtu) },
@@ -219,7 +235,7 @@ impl Opener<'_> {
         Ok(Opened {
             device: None,
             ends: vec![(WorkerId(0), Box::new(end))],
-            attached: Attached { mtu: FILE_MTU, unfinished_checksums: false },
+            attached: Attached { mtu: FILE_MTU, mac: MacAddr::default(), unfinished_checksums: false },
             fate: Fate { state: PortState::Up, reason: None, xdp: None, mtu: None },
         })
     }
@@ -252,16 +268,14 @@ pub(super) fn spans_frames(mtu: u32, frame: FrameBytes) -> bool {
     mtu + LINK_HEADER + HEADROOM > frame.get()
 }
 
-/// Has an uplink that is given whole take our own L2 as well. VXLAN to us is claimed with its first VTEP.
+/// Has an uplink's program take what is ours.
 fn claim(
     (mut half, ends): (Device, Vec<(WorkerId, AfXdpPort)>),
-    role: Role,
+    claimed: Option<&Claimed>,
     pools: &mut [FramePool],
 ) -> Result<(Device, Vec<(WorkerId, AfXdpPort)>), PortError> {
-    if role == Role::Pod {
-        return Ok((half, ends));
-    }
-    match half.claim(&Claim { whole: true, ..Claim::default() }) {
+    let Some(claimed) = claimed else { return Ok((half, ends)) };
+    match half.claim(&claimed.claim()) {
         Ok(()) => Ok((half, ends)),
         Err(error) => {
             for (worker, end) in ends {

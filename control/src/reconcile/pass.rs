@@ -1,25 +1,30 @@
 //! The reconciler's loop: one pass brings the world as near to what is desired as it can be.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, TryRecvError};
+use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use podlane_api::PortState;
 use podlane_dataplane::Generation;
 use podlane_dataplane::port::PortError;
+use podlane_dataplane::tables::Tables;
 use podlane_dataplane::worker::command::Event;
+use podlane_wire::MacAddr;
 use thiserror::Error;
 
 use super::board::{Board, Fate};
 use super::chain;
 use super::cores::Cores;
 use super::crew::{Ends, Silent, Workers};
+use super::endpoints::Endpoints;
 use super::open::{OpenDevice, OpenError, Opened, Opener, spans_frames};
 use super::pins::Pins;
+use super::underlay::{self, Claimed};
 use super::world::{Missing, World};
-use crate::compile::{Attached, Numbers, Unsatisfied, compile};
+use crate::compile::{Attached, Numbers, Seen, Unsatisfied, compile};
 use crate::desired::{Attachment, Desired, Name};
 
 /// A pass at least this often: paths of network namespaces announce nothing.
@@ -73,6 +78,13 @@ pub(super) struct Reconciler {
     /// What happened and was set aside while a port was taken away.
     pub(super) set_aside: VecDeque<Event>,
     pub(super) stopped: Receiver<()>,
+    pub(super) endpoints: Arc<Endpoints>,
+    /// Endpoints have changed; who changed them waits.
+    pub(super) moved: Receiver<Sender<()>>,
+    /// Those whose change is not in force yet.
+    pub(super) waiting: Vec<Sender<()>>,
+    /// The VTEP addresses that the host has as well.
+    pub(super) hosts: BTreeSet<IpAddr>,
     pub(super) world: World,
     pub(super) cores: Cores,
     pub(super) up: BTreeMap<Name, Up>,
@@ -102,10 +114,11 @@ impl Reconciler {
         !matches!(self.stopped.try_recv(), Err(TryRecvError::Empty))
     }
 
-    /// Waits for a link to change, a port to die, the end, or the next pulse.
+    /// Waits for a link to change, a port to die, an endpoint to move, the end, or the next pulse.
     fn wait(&self) {
         let deadline = Instant::now() + PULSE;
-        while Instant::now() < deadline && !self.is_stopped() && self.happened.is_empty() {
+        let quiet = || !self.is_stopped() && self.happened.is_empty() && self.moved.is_empty();
+        while Instant::now() < deadline && quiet() {
             if self.world.wait(GLANCE) {
                 return;
             }
@@ -117,8 +130,12 @@ impl Reconciler {
         while let Some(event) = self.set_aside.pop_front().or_else(|| self.happened.try_recv().ok()) {
             changed |= self.heed(event);
         }
+        self.waiting.extend(self.moved.try_iter());
+        changed |= !self.waiting.is_empty();
         self.world.look();
+        changed |= self.follow_hosts();
         changed |= self.follow();
+        self.reclaim();
         let mut published = Instant::now();
         for name in self.missing() {
             if self.is_stopped() {
@@ -152,12 +169,12 @@ impl Reconciler {
     fn follow(&mut self) -> bool {
         let mut changed = false;
         for name in self.up.keys().cloned().collect::<Vec<_>>() {
-            let Some(Up { device: Some(open), fate, .. }) = self.up.get(&name) else { continue };
+            let Some(Up { device: Some(open), fate, attached, .. }) = self.up.get(&name) else { continue };
             let Some(Attachment::Device(device)) = self.desired.ports.get(&name).map(|port| &port.attachment) else {
                 continue;
             };
-            let mtu = match self.world.find(device) {
-                Ok(found) if found.spot == open.spot => found.link.mtu,
+            let (mtu, mac) = match self.world.find(device) {
+                Ok(found) if found.spot == open.spot => (found.link.mtu, MacAddr(found.link.mac.unwrap_or_default())),
                 // Another device has the name now: it is attached in this very pass.
                 Ok(_) => {
                     self.take_away(&name);
@@ -173,13 +190,47 @@ impl Reconciler {
                     continue;
                 }
             };
-            if fate.mtu != Some(mtu) {
+            // Only an uplink's is of interest: it is in the outer headers.
+            if open.claimed.is_some() && attached.mac != mac {
+                tracing::info!(port = %name, %mac, "MAC address changed");
+                if let Some(up) = self.up.get_mut(&name) {
+                    up.attached.mac = mac;
+                }
+                changed = true;
+            } else if fate.mtu != Some(mtu) {
                 let reopen = spans_frames(mtu, self.desired.workers.frame_bytes) && !open.spans_frames;
                 self.take_mtu(&name, mtu, reopen);
                 changed = true;
             }
         }
         changed
+    }
+
+    /// Looks which of our VTEP addresses are the host's too.
+    fn follow_hosts(&mut self) -> bool {
+        let hosts = underlay::hosts(&self.desired, &mut self.world);
+        let changed = hosts != self.hosts;
+        if changed {
+            tracing::info!(shared = ?hosts, "VTEP addresses that the host has too");
+        }
+        self.hosts = hosts;
+        changed
+    }
+
+    /// Has every uplink claim what is ours by now.
+    fn reclaim(&mut self) {
+        for (name, up) in &mut self.up {
+            let Some(OpenDevice { half, claimed: Some(claimed), .. }) = &mut up.device else { continue };
+            let wanted = Claimed::of(&self.desired, name, up.attached.mac, &self.hosts);
+            if *claimed == wanted {
+                continue;
+            }
+            match half.claim(&wanted.claim()) {
+                Ok(()) => *claimed = wanted,
+                // Tried again in the next pass.
+                Err(error) => tracing::error!(port = %name, %error, "claim not changed"),
+            }
+        }
     }
 
     /// Takes over a device's new MTU. Sockets that cannot carry it are opened anew, in this very pass.
@@ -245,6 +296,7 @@ impl Reconciler {
             workers: &self.workers,
             pins: self.pins.as_ref().map(Pins::directory),
             world: &self.world,
+            hosts: &self.hosts,
         };
         match opener.open(port) {
             Ok(Opened { device, ends, attached, fate }) => {
@@ -327,16 +379,20 @@ impl Reconciler {
     fn publish(&mut self) {
         self.generation += 1;
         let attached = self.up.iter().map(|(name, up)| (name.clone(), up.attached)).collect();
-        let generation = Generation(self.generation);
-        let outcome = compile(&self.desired, &self.numbers, &attached, generation)
-            .map_err(Unpublished::from)
-            .and_then(|tables| Ok(self.workers.publish(&Arc::new(tables))?));
+        let seen = Seen { attached, hosts: self.hosts.clone(), endpoints: self.endpoints.list() };
+        let outcome = self.put_in_force(&seen);
         self.behind = outcome.is_err();
         if outcome.is_ok() {
             self.hand_out();
+            // Who does not wait any more need not be told.
+            for waits in self.waiting.drain(..) {
+                let _ = waits.send(());
+            }
         }
         self.board.write(|facts| match outcome {
-            Ok(()) => {
+            Ok(tables) => {
+                facts.tables = tables;
+                underlay::tell_mtus(&self.desired, &seen, facts);
                 facts.generation = self.generation;
                 facts.warnings.remove("tables");
                 facts.ports.extend(self.up.iter().map(|(name, up)| (name.clone(), up.fate.clone())));
@@ -346,6 +402,12 @@ impl Reconciler {
                 facts.warnings.insert("tables".to_owned(), error.to_string());
             }
         });
+    }
+
+    fn put_in_force(&self, seen: &Seen) -> Result<Arc<Tables>, Unpublished> {
+        let tables = Arc::new(compile(&self.desired, &self.numbers, seen, Generation(self.generation))?);
+        self.workers.publish(&tables)?;
+        Ok(tables)
     }
 }
 

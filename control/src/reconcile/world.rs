@@ -4,8 +4,9 @@
 //! open no longer than that: a socket of ours would keep alive what an operator has deleted, with a port in it
 //! that nobody can reach.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::thread;
@@ -117,6 +118,15 @@ impl World {
         let mut fds: Vec<_> = events.map(|events| PollFd::new(events.as_fd(), PollFlags::POLLIN)).collect();
         // What interrupts this is worth a look as well.
         poll(&mut fds, PollTimeout::try_from(longest).unwrap_or(PollTimeout::ZERO)) != Ok(0)
+    }
+
+    /// The addresses the host has in a namespace; none where it cannot be asked.
+    ///
+    /// The kernel is asked each time: its announcements of addresses are not subscribed to, and a pass comes four times a second.
+    pub(super) fn addresses(&mut self, netns: &Option<PathBuf>) -> BTreeSet<IpAddr> {
+        let Some(Ok(place)) = self.places.get_mut(netns) else { return BTreeSet::new() };
+        let listed = place.links.all_addresses().inspect_err(|error| tracing::warn!(%error, "the host's addresses"));
+        listed.unwrap_or_default().into_iter().map(|own| own.address).collect()
     }
 
     /// The device, where it should be.

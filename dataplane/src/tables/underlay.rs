@@ -92,7 +92,7 @@ pub struct Peer {
     pub address: IpAddr,
     /// This node's address towards it, of the same family.
     pub vtep: IpAddr,
-    /// The ways there: any that is alive will do. Never empty.
+    /// The ways there: any that is alive will do. Empty while no uplink is attached.
     pub hops: Vec<Hop>,
 }
 
@@ -268,6 +268,16 @@ impl Underlay {
     pub fn service(&self, udp_port: u16) -> Option<Encapsulation> {
         self.services.iter().find(|(port, _)| *port == udp_port).map(|(_, encapsulation)| *encapsulation)
     }
+}
+
+/// The link-local address that the switch has on an uplink beside the kernel's: nobody else's, so that what is sent to it is ours.
+///
+/// The interface id is the MAC address around `50:64`, where the kernel's has `ff:fe` (RFC 4291, appendix A). Its last 24 bits
+/// are the kernel's, and so is its solicited-node group (section 2.7.1): the NIC lets questions for it through already.
+#[must_use]
+pub fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0x50, 0x64, d, e, f])
 }
 
 /// An underlay next hop, as a key of [`Shared::hops`](crate::stage::resolve::Shared::hops).
