@@ -72,7 +72,11 @@ fn in_vlan<'a>(bytes: &'a [u8], vlan: Option<u16>, room: &'a mut [u8; ROOM]) -> 
 
 /// Learns from an answer or announcement, if it is a next hop's.
 fn hear_of_hop(bytes: &[u8], uplink: &Uplink, pass: &Pass<'_>) -> bool {
-    let Some((address, mac)) = slow::heard(bytes) else { return false };
+    slow::heard(bytes).is_some_and(|(address, mac)| believe(address, mac, uplink, pass))
+}
+
+/// Takes it that an address has `mac`, if it is a next hop's. Returns whether it is.
+fn believe(address: IpAddr, mac: MacAddr, uplink: &Uplink, pass: &Pass<'_>) -> bool {
     let believed = pass.tables.underlay.is_hop(uplink.port, address) && mac != uplink.mac;
     if believed {
         pass.shared.learn_hop(uplink.port, address, mac, pass.now);
@@ -112,6 +116,11 @@ fn answer(bytes: &[u8], uplink: &Uplink, pass: &Pass<'_>, exits: &mut Exits) -> 
     };
     say(uplink, exits, |exits, out| {
         let reply = slow::answer_as_host(&own, bytes, out).map_err(|_| DropReason::NotTunnelled)?;
+        // Who asks for us says who it is (RFC 826). An uplink's announcements are left to the host, so of a next hop that has moved
+        // this may be the first word.
+        if let Some((address, mac)) = slow::learned(&own, bytes) {
+            believe(address, mac, uplink, pass);
+        }
         let admitted = exits.limits.underlay_reply(reply.kind, pass.now);
         admitted.then_some(reply).ok_or(DropReason::ReplyLimit)
     })

@@ -277,6 +277,23 @@ fn a_next_hop_that_moves_is_followed_at_once() {
 }
 
 #[test]
+fn a_next_hop_that_asks_for_us_says_who_it_is() {
+    for join in wires().into_iter().filter(|join| !join.shared) {
+        let mut bed = near(join, &[THERE]);
+        bed.turn();
+        bed.moved();
+        let (us, moved) = (station(HERE), station(THERE).at(MacAddr([2, 9, 0, 0, 0, 99])));
+        for (from, known) in [(station(Node(3)), None), (station(THERE), Some(THERE.mac())), (moved, Some(moved.mac))] {
+            let asked = if join.ipv6 { solicitation(from, us.v6) } else { arp_request(from, us.v4) };
+            bed.receive(UPLINK, on_wire(join, &asked));
+            bed.turn();
+            assert_eq!(bed.moved(), [received(UPLINK, 1), sent(UPLINK, 1)]);
+            assert_eq!(bed.shared.hop(UPLINK, address(join, THERE)), known);
+        }
+    }
+}
+
+#[test]
 fn only_next_hops_are_believed_and_only_on_their_vlan() {
     for join in wires() {
         let mut bed = near(join, &[THERE]);
