@@ -8,6 +8,7 @@ mod gateway;
 mod guard;
 mod isolation;
 mod malformed;
+mod multicast;
 mod packets;
 mod parsers;
 mod path_mtu;
