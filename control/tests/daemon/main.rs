@@ -6,5 +6,6 @@ mod crowd;
 mod devices;
 mod life;
 mod networks;
+mod overlay;
 mod support;
 mod truth;

@@ -27,6 +27,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 enum Company {
     Any { _guard: RwLockReadGuard<'static, ()> },
     None { _guard: RwLockWriteGuard<'static, ()> },
+    /// Beside another node of the same test, which holds the guard.
+    Same,
 }
 
 /// A switch's namespace, pods connected to it, and a place for files.
@@ -52,11 +54,19 @@ impl Node {
         if skip(test) {
             return None;
         }
-        let company = company();
+        Some(Self::made(test, company()))
+    }
+
+    /// Another node of the same test.
+    pub(crate) fn beside(&self, test: &str) -> Self {
+        Self::made(test, Company::Same)
+    }
+
+    fn made(test: &str, company: Company) -> Self {
         let instance = format!("test-{}-{test}", std::process::id()).chars().take(60).collect::<String>();
         let scratch = std::env::temp_dir().join(&instance);
         fs::create_dir_all(&scratch).unwrap();
-        Some(Self { lab: Lab::new().unwrap(), scratch, instance: instance.replace('_', "-"), _company: company })
+        Self { lab: Lab::new().unwrap(), scratch, instance: instance.replace('_', "-"), _company: company }
     }
 
     /// A pod at 10.1.0.`host` and fd00:1::`host`, of the network whose gateways are 10.1.0.1 and fd00:1::1.
