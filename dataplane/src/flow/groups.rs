@@ -33,7 +33,7 @@ const SETTLING: u32 = 10_000;
 /// Memberships and routers that are remembered at once.
 const MEMBERSHIPS: usize = 16_384;
 
-/// Groups that one place can register. A Linux host joins 20 by itself (`igmp_max_memberships`); behind a path are many pods.
+/// Groups that one place can register. A Linux socket joins 20 (`igmp_max_memberships`); behind a path are many pods.
 const PER_PLACE: u16 = 256;
 
 const LISTENS: u64 = 1;

@@ -10,8 +10,9 @@ use podlane_dataplane::{
 use podlane_wire::{Igmp, IgmpQuery, IpProtocol, Ipv4Header, Ipv6Header, MacAddr, Mld, MldQuery, checksum, igmp};
 
 use crate::{
-    packets::{BLUE, GREEN, Host, RED, arp_reply, arp_request, host, ipv4, ipv6, solicitation, udp4, udp6},
+    packets::{BLUE, GREEN, Host, RED, arp_reply, arp_request, host, ipv4, ipv6, solicitation, tagged, udp4, udp6},
     tunnel::{Node, VXLAN},
+    tunnel_malformed::two_peers,
 };
 
 const UPLINK: PortId = PortId(9);
@@ -146,6 +147,32 @@ fn a_packet_counts_once_against_the_flood_limit_and_each_copy_against_that_of_re
     assert_eq!(bed.moved(), [made(1), received(RED, 1), sent(BLUE, 1), dropped(DropReason::ReplicationLimit, 1)]);
 }
 
+#[test]
+fn every_peer_gets_a_copy_which_counts_and_what_came_from_one_goes_to_none() {
+    for (limit, copies) in [(1_000_000, 2), (10, 1)] {
+        let change = |network: &mut Network| {
+            network.replicate_to = vec![PathId(0), PathId(1)];
+            network.replication_limit = limit;
+        };
+        let plan = two_peers(Plan::new(1).network(0, change).port(RED, 0, PortTable::default()), VXLAN);
+        let mut bed = TestBed::new(plan.port(BLUE, 0, PortTable::default()));
+        for there in [Node(2), Node(3)] {
+            bed.shared.learn_hop(UPLINK, there.v4(), there.mac(), 1);
+        }
+        say(&mut bed, RED, &arp_request(A, B.v4));
+        let mut moved = vec![made(2), received(RED, 1), sent(BLUE, 1), sent(UPLINK, copies)];
+        if copies < 2 {
+            moved.push(dropped(DropReason::ReplicationLimit, 2 - copies));
+        }
+        assert_eq!(bed.moved(), moved);
+        let outer = bed.sent_by(UPLINK);
+        let peers = outer.iter().map(|packet| packet[33]).collect::<Vec<_>>();
+        assert_eq!(peers, [2, 3][..copies as usize]);
+        say(&mut bed, UPLINK, &from_afar(&arp_request(B, A.v4)));
+        assert_eq!(bed.moved(), [made(1), received(UPLINK, 1), sent(RED, 1), sent(BLUE, 1)]);
+    }
+}
+
 /// Where the group of an address is addressed.
 fn group_mac(group: IpAddr) -> MacAddr {
     match group {
@@ -166,7 +193,7 @@ fn to_group(from: Host, group: IpAddr) -> Vec<u8> {
 fn igmp_to(from: Host, to: IpAddr, message: &Igmp<'_>) -> Vec<u8> {
     let IpAddr::V4(v4) = to else { panic!("IGMP is IPv4's") };
     let mut bytes = [0; 64];
-    let length = message.emit(&mut bytes).unwrap();
+    let length = message.emit(&mut bytes).expect("64 bytes hold a message");
     igmp::fill_checksum(&mut bytes[..length]);
     let header = Ipv4Header { ttl: 1, ..Ipv4Header::new(from.v4, v4, IpProtocol::IGMP, 0) };
     ipv4(from.mac, group_mac(to), header, &bytes[..length])
@@ -177,7 +204,7 @@ fn mld_to(from: Host, to: IpAddr, message: &Mld<'_>) -> Vec<u8> {
     let IpAddr::V6(v6) = to else { panic!("MLD is IPv6's") };
     let source = from.mac.link_local();
     let mut bytes = [0; 64];
-    let length = message.emit(&mut bytes).unwrap();
+    let length = message.emit(&mut bytes).expect("64 bytes hold a message");
     let pseudo = checksum::pseudo_v6(source, v6, IpProtocol::ICMPV6, length as u32);
     let sum = pseudo.plus(checksum::sum(&bytes[..length])).finish();
     bytes[2..4].copy_from_slice(&sum.to_be_bytes());
@@ -244,7 +271,7 @@ fn who_gets(bed: &mut TestBed, port: PortId, packet: &[u8]) -> Vec<PortId> {
 fn from_afar(packet: &[u8]) -> Vec<u8> {
     let mut far = node(Node(2), Node(1), |_| ());
     say(&mut far, RED, packet);
-    far.sent_by(UPLINK).pop().unwrap()
+    far.sent_by(UPLINK).pop().expect("the node floods to its peer")
 }
 
 #[test]
@@ -317,6 +344,22 @@ fn a_group_only_its_sender_listens_to_ends_by_name() {
     assert_eq!(bed.moved(), [received(RED, 1), sent(UPLINK, 1)], "the other node's switch hears of it");
     say(&mut bed, RED, &to_group(A, GROUP4));
     assert_eq!(bed.moved(), [received(RED, 1), dropped(DropReason::NoListener, 1)]);
+}
+
+#[test]
+fn a_report_behind_a_tag_counts() {
+    for group in [GROUP4, GROUP6] {
+        let plan = Plan::new(1).network(0, |network| network.snooping = true).tagged(GREEN, 7, 0);
+        let plan = plan.port(RED, 0, PortTable::default()).port(BLUE, 0, PortTable::default());
+        let mut bed = TestBed::new(plan.port(UPLINK, 0, PortTable::default()));
+        say(&mut bed, BLUE, &query(B, group, everyone(group)));
+        say(&mut bed, GREEN, &tagged(7, &report(C, group)));
+        bed.pass(10_000);
+        let _ = bed.moved();
+        say(&mut bed, RED, &to_group(A, group));
+        assert_eq!(bed.moved(), [made(1), received(RED, 1), sent(BLUE, 1), sent(GREEN, 1)]);
+        assert_eq!(bed.sent_by(GREEN).pop(), Some(tagged(7, &to_group(A, group))));
+    }
 }
 
 #[test]

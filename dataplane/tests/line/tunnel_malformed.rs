@@ -3,12 +3,15 @@
 use core::net::IpAddr;
 
 use podlane_dataplane::{
-    DropReason, PortId,
-    tables::PortTable,
+    DropReason, NetworkId, PortId, Vni,
+    tables::{
+        PortTable,
+        underlay::{Hop, Peer, Segment, Uplink, Vtep},
+    },
     testbed::{Moved, Plan, TestBed, dropped, received, sent},
     tunnel::Encapsulation,
 };
-use podlane_wire::{EtherType, IpProtocol, Ipv4Header, Ipv6Header, checksum};
+use podlane_wire::{EtherType, IpProtocol, Ipv4Header, Ipv6Header, MacAddr, checksum};
 use proptest::prelude::*;
 
 use crate::{
@@ -39,6 +42,30 @@ fn plan(join: Join) -> Plan {
     let plan = Plan::new(1).gateway(0, gateway(0).mac, &[(gateway(0).v4.into(), 24), (gateway(0).v6.into(), 64)]);
     let plan = join.on(plan.port(RED, 0, A.stated()), HERE, THERE);
     plan.remote(0, 0, B.mac, &[B.v4.into(), B.v6.into()])
+}
+
+/// Puts network 0 of a plan on an underlay with two peers.
+pub(crate) fn two_peers(plan: Plan, join: Join) -> Plan {
+    let address = |node: Node| if join.ipv6 { node.v6() } else { node.v4() };
+    let peer = |node| Peer {
+        address: address(node),
+        vtep: address(HERE),
+        hops: vec![Hop { uplink: 0, address: address(node) }],
+    };
+    let uplink =
+        Uplink { port: UPLINK, mac: HERE.mac(), vlan: None, mtu: join.mtu, link_local: HERE.mac().link_local() };
+    let segment = Segment {
+        network: NetworkId(0),
+        vni: Vni(7),
+        encapsulation: join.encapsulation,
+        udp_port: join.encapsulation.port(),
+        checksum: None,
+        gateway_mac: MacAddr::default(),
+        clamp_mss: false,
+        peers: vec![0, 1],
+    };
+    let vtep = Vtep { address: address(HERE), shared: false };
+    plan.uplink(UPLINK, join.mtu).overlay(vec![vtep], vec![uplink], vec![peer(THERE), peer(Node(3))], &[segment])
 }
 
 /// A bed of it, which knows its next hop and need not ask.
@@ -382,6 +409,27 @@ fn a_peer_speaks_for_no_pod_of_this_node_and_not_for_the_gateway() {
         dies(&mut bed, behind, DropReason::SpoofedAddress);
         let honest = arp_reply(B, A);
         reaches(&mut bed, Outer::new(join, &honest).packet(), &honest);
+    }
+}
+
+#[test]
+fn a_peer_speaks_for_no_endpoint_of_another() {
+    for join in joins() {
+        let plan = two_peers(Plan::new(1).port(RED, 0, A.stated()), join);
+        let mut bed = TestBed::new(plan.remote(0, 0, B.mac, &[B.v4.into(), B.v6.into()]));
+        for there in [THERE, Node(3)] {
+            bed.shared.learn_hop(UPLINK, if join.ipv6 { there.v6() } else { there.v4() }, there.mac(), 1);
+        }
+        for (inner, reason) in [
+            (udp4(B, A), DropReason::SpoofedMac),
+            (udp6(B, A), DropReason::SpoofedMac),
+            (arp_request(B, B.v4), DropReason::SpoofedMac),
+            (arp_reply(B.at(STRANGER.mac), A), DropReason::SpoofedAddress),
+            (advertisement(B.at(STRANGER.mac), A, B.v6), DropReason::SpoofedAddress),
+        ] {
+            dies(&mut bed, Outer { from: Node(3), ..Outer::new(join, &inner) }.packet(), reason);
+        }
+        reaches(&mut bed, Outer::new(join, &udp4(B, A)).packet(), &udp4(B, A));
     }
 }
 
