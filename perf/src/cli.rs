@@ -19,7 +19,7 @@ use crate::{
         idle::{self, Plan},
         idle_ports,
         veth::{self, Rival},
-        vxlan,
+        vxlan, vxlan_tcp,
     },
 };
 
@@ -52,6 +52,11 @@ enum Command {
         /// Another tunnel to measure against; skipped by name if it is not to be had.
         #[arg(long, value_enum, default_values_t = [AgainstTunnel::Ovs, AgainstTunnel::Kernel])]
         against: Vec<AgainstTunnel>,
+    },
+    /// A TCP stream from node to node: through two Podlanes, and through the kernel's own overlay.
+    VxlanTcp {
+        #[command(flatten)]
+        common: Common,
     },
     /// What silent ports cost a busy pair.
     IdlePorts {
@@ -177,6 +182,7 @@ fn perform(cli: &Cli) -> Result<(), CliError> {
             let rivals: Vec<_> = against.iter().filter_map(|against| against.rival()).collect();
             (vxlan::run(&terms(common), &rivals)?, common)
         }
+        Command::VxlanTcp { common } => (vxlan_tcp::run(&terms(common))?, common),
         Command::IdlePorts { common, ports } => (idle_ports::run(&terms(common), *ports)?, common),
         Command::Idle { common, packets, silence_ms } => {
             let plan = Plan { packets: *packets, silence: Duration::from_millis(*silence_ms) };

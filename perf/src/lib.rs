@@ -16,6 +16,7 @@ pub mod cli;
 pub mod cores;
 pub mod load;
 pub mod machine;
+pub mod nodes;
 pub mod report;
 pub mod run;
 pub mod series;

@@ -1,12 +1,13 @@
 //! The load: packets into one pod's link, and a count of what arrives behind the other.
 //!
-//! Two kinds: a [`Flood`](flood::Flood) sends as fast as it can and counts, for rates; a [`Probe`](probe::Probe) sends one
-//! packet and waits for it, for latency. The kernel runs a veth's receive path on the sender's core, so the load's core also pays for
+//! Three kinds: a [`Flood`](flood::Flood) sends as fast as it can and counts, for rates; a [`Probe`](probe::Probe) sends one
+//! packet and waits for it, for latency; a [`stream`] is TCP between the pods' kernels, for what an application sees. The kernel runs a veth's receive path on the sender's core, so the load's core also pays for
 //! bringing packets into the switch's memory, as a pod would; the switch's core pays for their way into the receiving pod.
 
 pub mod flood;
 pub mod generator;
 pub mod probe;
+pub mod stream;
 pub mod traffic;
 pub mod underlay;
 
@@ -56,6 +57,9 @@ pub enum LoadError {
         /// The bytes of those that arrived, on average.
         found: f64,
     },
+    /// A TCP stream failed.
+    #[error("no TCP stream from pod to pod: {0}; run it alone and look at what the switch drops")]
+    Stream(#[source] std::io::Error),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,

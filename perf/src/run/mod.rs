@@ -4,6 +4,7 @@ pub mod idle;
 pub mod idle_ports;
 pub mod veth;
 pub mod vxlan;
+pub mod vxlan_tcp;
 
 use std::{io, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
 

@@ -1,18 +1,21 @@
 //! The kernel's own overlay: its `vxlan` device under its bridge.
 //!
 //! A veth is received on its sender's core, so by itself the kernel would tunnel on the load's. It is told to receive the first link's
-//! packets on the switch's core (RPS), as somebody would who gives a core to it; what it does before that hand-over stays with the load.
+//! packets in a thread on the switch's core (threaded NAPI), as somebody would who gives a core to it. Refused: spreading what was received
+//! over cores (RPS), where the packets on their way in and on their way out wait in one queue, and crowd each other out.
 
-use std::{fs, process::Command};
+use core::net::Ipv4Addr;
+use std::{fs, io, process::Command};
 
 use nix::{
     mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
+    sched::{CloneFlags, CpuSet, sched_setaffinity, unshare},
+    unistd::Pid,
 };
-use podlane_host::{Feature, Links};
+use podlane_host::{Feature, Links, Netns};
 
 use crate::{
-    bed::{Bed, HostEnd, POD_LINK, station_mac},
+    bed::{Bed, HostEnd, station_mac},
     load::{
         traffic::Traffic,
         underlay::{PEER, PREFIX, VNI, VTEP, peer_mac},
@@ -26,6 +29,10 @@ use crate::{
 
 const IP: Tool = Tool { program: "ip", install: "apt-get install iproute2", manual: "ip-link(8)" };
 const BRIDGE: Tool = Tool { program: "bridge", manual: "bridge(8)", ..IP };
+const RENICE: Tool = Tool { program: "renice", install: "apt-get install util-linux", manual: "renice(1)" };
+
+/// The device.
+const TUNNEL: &str = "vxlan0";
 
 /// The subject.
 pub struct Kernel {
@@ -49,20 +56,14 @@ impl Subject for Kernel {
     }
 
     fn start(&self, bed: &Bed) -> Result<Box<dyn Running>, SubjectError> {
-        let Ends { pod, uplink } = self.direction.ends(bed)?;
+        let ends = self.direction.ends(bed)?;
+        join(bed.switch(), &ends, [VTEP, PEER])?;
+        let Ends { pod, uplink } = ends;
         let mut links = Links::open_in(bed.switch())?;
-        links.add_address(uplink.ifindex, VTEP.into(), PREFIX)?;
         links.add_neighbour(uplink.ifindex, PEER.into(), peer_mac().0)?;
-        let bridge = links.bridge("br0")?;
-        add_vxlan(bed, "vxlan0", &uplink.name)?;
-        for port in ["vxlan0", &pod.name] {
-            links.enslave(port, bridge)?;
-            links.set_up(port)?;
-        }
-        links.set_up(bridge)?;
         // The receiver never speaks, so that the bridge cannot learn where it is.
         let behind = match self.direction {
-            Direction::Encapsulation => "vxlan0",
+            Direction::Encapsulation => TUNNEL,
             Direction::Decapsulation => &pod.name,
         };
         let mut known = Command::new(BRIDGE.program);
@@ -72,43 +73,69 @@ impl Subject for Kernel {
         // Only with GRO does a veth without XDP take packets in bursts, and the generator's at all.
         links.set_feature(first.ifindex, Feature::Gro, true)?;
         receive_on(bed, &first)?;
-        // Without it what leaves would wait in the same queue as what that core has to receive, and be dropped there.
-        Links::open_in(&bed.to().netns)?.set_feature(POD_LINK, Feature::Gro, true)?;
         Ok(Box::new(Bridging))
     }
 }
 
-/// Makes the device. Like Podlane it sends no outer UDP checksums over IPv4.
-fn add_vxlan(bed: &Bed, name: &str, uplink: &str) -> Result<(), SubjectError> {
-    let (vni, near, far) = (VNI.to_string(), VTEP.to_string(), PEER.to_string());
+/// Bridges a pod's link with a tunnel from one VTEP to another. Like Podlane it sends no outer UDP checksums over IPv4.
+pub(crate) fn join(netns: &Netns, ends: &Ends, vteps: [Ipv4Addr; 2]) -> Result<(), SubjectError> {
+    let mut links = Links::open_in(netns)?;
+    links.add_address(ends.uplink.ifindex, vteps[0].into(), PREFIX)?;
+    let bridge = links.bridge("br0")?;
+    let (vni, [near, far]) = (VNI.to_string(), vteps.map(|vtep| vtep.to_string()));
     let mut command = Command::new(IP.program);
-    command.args(["link", "add", name, "type", "vxlan", "id", &vni, "dev", uplink]);
+    command.args(["link", "add", TUNNEL, "type", "vxlan", "id", &vni, "dev", &ends.uplink.name]);
     command.args(["local", &near, "remote", &far, "dstport", "4789", "nolearning", "noudpcsum"]);
-    IP.run(bed.switch(), command).map(drop)
+    IP.run(netns, command)?;
+    for port in [TUNNEL, &ends.pod.name] {
+        links.enslave(port, bridge)?;
+        links.set_up(port)?;
+    }
+    Ok(links.set_up(bridge)?)
 }
 
-/// Has what a link receives worked on by the switch's core.
+/// Has a link's packets received by a thread of their own (threaded NAPI), on the switch's core.
 fn receive_on(bed: &Bed, link: &HostEnd) -> Result<(), SubjectError> {
-    let mask = core_mask(bed.cores.switch);
-    let written = bed.switch().run(|| {
+    let core = bed.cores.switch;
+    let pinned = bed.switch().run(|| {
         // /sys shows the links of the namespace it was mounted in, so this thread gets a view of its own.
         let nothing = None::<&str>;
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
         mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), nothing)?;
-        fs::write(format!("/sys/class/net/{}/queues/rx-0/rps_cpus", link.name), mask)
+        fs::write(format!("/sys/class/net/{}/threaded", link.name), "1")?;
+        let thread = receiver_of(&link.name)?.ok_or(io::ErrorKind::NotFound)?;
+        let mut cores = CpuSet::new();
+        cores.set(core)?;
+        sched_setaffinity(thread, &cores)?;
+        Ok(thread)
     })?;
-    written.map_err(|source| SubjectError::Unable {
+    let thread = pinned.map_err(|source: io::Error| SubjectError::Unable {
         program: "the kernel",
-        task: format!("receive {} on core {}", link.name, bed.cores.switch),
+        task: format!("receive {} in a thread on core {core}", link.name),
         says: source.to_string(),
-        remedy: "CONFIG_RPS and /sys/class/net/*/queues/rx-0/rps_cpus",
-    })
+        remedy: "/sys/class/net/*/threaded (Linux 5.12)",
+    })?;
+    // What makes this process urgent does not reach a thread of the kernel.
+    let mut urgent = Command::new(RENICE.program);
+    urgent.args(["-n", "-20", "-p", &thread.to_string()]);
+    RENICE.run(bed.switch(), urgent).map(drop)
 }
 
-/// A core as the kernel's masks are written: hexadecimal, a comma after each 32 bits.
-pub(super) fn core_mask(core: usize) -> String {
-    format!("{:x}{}", 1_u32 << (core % 32), ",00000000".repeat(core / 32))
+/// The thread that receives a link's packets. It is named after the link and a number that only grows, so that of links of one name
+/// in several namespaces ours is the newest.
+fn receiver_of(link: &str) -> io::Result<Option<Pid>> {
+    let prefix = format!("napi/{link}-");
+    let mut newest = None;
+    for process in fs::read_dir("/proc")? {
+        let process = process?;
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // A process may end while it is looked at.
+        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        let number = name.trim_end().strip_prefix(&prefix).and_then(|number| number.parse::<u32>().ok());
+        newest = newest.max(number.map(|number| (number, pid)));
+    }
+    Ok(newest.map(|(_, pid)| Pid::from_raw(pid)))
 }
 
 /// It ends with the bed's namespaces.
@@ -117,15 +144,5 @@ struct Bridging;
 impl Running for Bridging {
     fn stop(self: Box<Self>) -> Result<(), SubjectError> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mask_has_the_cores_bit_in_its_word() {
-        assert_eq!([0, 1, 5, 33].map(core_mask), ["1", "2", "20", "2,00000000"]);
     }
 }

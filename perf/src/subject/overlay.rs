@@ -1,5 +1,6 @@
 //! Podlane with one network on an underlay: a pod's port, and an uplink of which the XDP program claims the tunnel packets.
 
+use core::net::Ipv4Addr;
 use std::num::NonZero;
 
 use podlane_bpf::{Claim, Vtep as Claimed};
@@ -13,6 +14,7 @@ use podlane_dataplane::{
     tunnel::Encapsulation,
     worker::idle::Poll,
 };
+use podlane_host::Netns;
 use podlane_wire::MacAddr;
 
 use crate::{
@@ -26,7 +28,7 @@ use crate::{
         end::RING,
         podlane::Switching,
         switch::{FRAMES, Switch},
-        tunnel::Direction,
+        tunnel::{Direction, Ends},
     },
 };
 
@@ -35,7 +37,7 @@ const POD: PortId = PortId(1);
 const UPLINK: PortId = PortId(2);
 
 /// The longest outer IP packet.
-const UNDERLAY_MTU: u16 = 1500;
+pub(crate) const UNDERLAY_MTU: u16 = 1500;
 
 /// The subject.
 pub struct Overlay {
@@ -60,45 +62,63 @@ impl Subject for Overlay {
 
     fn start(&self, bed: &Bed) -> Result<Box<dyn Running>, SubjectError> {
         let ends = self.direction.ends(bed)?;
-        let frames = NonZero::new(FRAMES).unwrap_or(NonZero::<u32>::MIN);
-        let mut switch = Switch::start(bed.cores.switch, Poll::Busy, frames)?;
-        let claim = Claim {
-            vteps: &[Claimed { address: VTEP.into(), own: true }],
-            tunnel_ports: &[Encapsulation::Vxlan.port()],
-            next_hops: &[PEER.into()],
-            whole: false,
+        // The sender is station 1 and the receiver station 2; one of them is on the far node.
+        let (station, other) = match self.direction {
+            Direction::Encapsulation => (1, 2),
+            Direction::Decapsulation => (2, 1),
         };
-        switch.attach(bed.switch(), &ends.pod, POD, RING)?;
-        switch.attach_uplink(bed.switch(), &ends.uplink, UPLINK, &claim)?;
-        switch.publish(self.tables())?;
+        let node = Node { station, other, ..Node::NEAR };
+        let switch = node.start((bed.cores.switch, Poll::Busy), bed.switch(), &ends)?;
         // The far node is none and answers no ARP.
         switch.shared().learn_hop(UPLINK, PEER.into(), peer_mac(), 0);
         Ok(Box::new(Switching(switch)))
     }
 }
 
-impl Overlay {
-    /// The sender is station 1 and the receiver station 2; one of them is on the far node.
-    fn tables(&self) -> Tables {
-        let (here, there) = match self.direction {
-            Direction::Encapsulation => (1, 2),
-            Direction::Decapsulation => (2, 1),
+/// One of two nodes, each with one station of one network.
+#[derive(Clone, Copy)]
+pub(crate) struct Node {
+    /// The station behind its pod's port, and the one on the other node.
+    pub(crate) station: u8,
+    pub(crate) other: u8,
+    /// Its VTEP, and the other node's.
+    pub(crate) vtep: Ipv4Addr,
+    pub(crate) peer: Ipv4Addr,
+    /// The MAC address of its uplink.
+    pub(crate) mac: MacAddr,
+}
+
+impl Node {
+    pub(crate) const NEAR: Self = Self { station: 1, other: 2, vtep: VTEP, peer: PEER, mac: uplink_mac() };
+    pub(crate) const FAR: Self = Self { station: 2, other: 1, vtep: PEER, peer: VTEP, mac: peer_mac() };
+
+    /// Starts its switch.
+    pub(crate) fn start(self, (core, poll): (usize, Poll), netns: &Netns, ends: &Ends) -> Result<Switch, SubjectError> {
+        let frames = NonZero::new(FRAMES).unwrap_or(NonZero::<u32>::MIN);
+        let mut switch = Switch::start(core, poll, frames)?;
+        let claim = Claim {
+            vteps: &[Claimed { address: self.vtep.into(), own: true }],
+            tunnel_ports: &[Encapsulation::Vxlan.port()],
+            next_hops: &[self.peer.into()],
+            whole: false,
         };
+        switch.attach(netns, &ends.pod, POD, RING)?;
+        switch.attach_uplink(netns, &ends.uplink, UPLINK, &claim)?;
+        switch.publish(self.tables())?;
+        Ok(switch)
+    }
+
+    fn tables(self) -> Tables {
+        let Self { station, other, vtep, peer, mac } = self;
         let pod = PortTable {
-            mac: Some(station_mac(here)),
-            addresses: vec![address(0, here).into()],
+            mac: Some(station_mac(station)),
+            addresses: vec![address(0, station).into()],
             unfinished_checksums: true,
             ..PortTable::default()
         };
-        let uplink = Uplink {
-            port: UPLINK,
-            mac: uplink_mac(),
-            vlan: None,
-            mtu: UNDERLAY_MTU,
-            link_local: uplink_mac().link_local(),
-        };
-        let hops = vec![Hop { uplink: 0, address: PEER.into() }];
-        let peer = Peer { address: PEER.into(), vtep: VTEP.into(), hops };
+        let uplink = Uplink { port: UPLINK, mac, vlan: None, mtu: UNDERLAY_MTU, link_local: mac.link_local() };
+        let hops = vec![Hop { uplink: 0, address: peer.into() }];
+        let peer = Peer { address: peer.into(), vtep: vtep.into(), hops };
         let segment = Segment {
             network: NetworkId(0),
             vni: Vni(VNI),
@@ -109,13 +129,13 @@ impl Overlay {
             clamp_mss: false,
             peers: vec![0],
         };
-        let vtep = Vtep { address: VTEP.into(), shared: false };
+        let vtep = Vtep { address: vtep.into(), shared: false };
         Plan::new(1)
             .network(0, |network| network.flood_unknown = false)
             .port(POD, 0, pod)
             .uplink(UPLINK, UNDERLAY_MTU)
             .overlay(vec![vtep], vec![uplink], vec![peer], &[segment])
-            .remote(0, 0, station_mac(there), &[address(0, there).into()])
+            .remote(0, 0, station_mac(other), &[address(0, other).into()])
             .build()
     }
 }
