@@ -14,6 +14,7 @@ pub mod burst;
 pub mod counters;
 pub mod drops;
 pub mod flow;
+mod headers;
 pub mod ids;
 pub mod port;
 pub mod slow;

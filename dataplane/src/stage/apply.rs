@@ -6,13 +6,11 @@ use crate::{
     burst::{BURST, Burst, Layout, Line},
     drops::DropReason,
     flow::{FlowKey, Op, Program, TagEdit},
+    headers::{ETHERNET, VLAN_TAG},
     ids::PortId,
     stage::{dispatch::Exits, encapsulate, finish, fragment, gateway, hop, replicate, resolve::Shared},
     tables::{PortTable, Tables, underlay::Underlay},
 };
-
-const ETHERNET: usize = 14;
-const VLAN_TAG: usize = 4;
 
 /// What every packet of a pass has in common.
 pub struct Pass<'a> {

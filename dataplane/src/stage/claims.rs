@@ -6,13 +6,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use podlane_wire::MacAddr;
 
+use crate::headers::ETHERNET;
 use crate::{burst::Layout, flow::Class};
 
 /// Room for a whole frame without its tag, for the slow path that knows no tags.
 pub(super) const ROOM: usize = 4096;
 
 const ADDRESSES: usize = 12;
-const ETHERNET: usize = 14;
 
 /// An ARP or neighbour discovery message, in place.
 #[derive(Clone, Copy)]

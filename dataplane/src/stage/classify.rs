@@ -13,23 +13,13 @@ use crate::{
     burst::{BURST, Layout, Line, length_of},
     drops::DropReason,
     flow::{Class, FlowKey, FlowTable, Kind, Program, VlanField},
+    headers::{
+        ETHERNET, FRAGMENT, ICMP, ICMPV6, SCTP, TCP, TYPE_ARP, TYPE_IPV4, TYPE_IPV6, TYPE_SERVICE_VLAN, TYPE_VLAN, UDP,
+        VLAN_TAG,
+    },
     ids::PortId,
     stage::plain,
 };
-
-const ETHERNET: usize = 14;
-const VLAN_TAG: usize = 4;
-const TYPE_IPV4: u16 = 0x0800;
-const TYPE_ARP: u16 = 0x0806;
-const TYPE_VLAN: u16 = 0x8100;
-const TYPE_IPV6: u16 = 0x86dd;
-const TYPE_SERVICE_VLAN: u16 = 0x88a8;
-
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
 
 /// How many IPv6 extension headers are walked; RFC 8504, 5.3 allows a limit, and no honest sender comes near it.
 const EXTENSIONS: usize = 8;
@@ -172,7 +162,7 @@ impl Packet<'_> {
         key.set_ipv4([a, b, c, d, e, f, g, h]);
         let l4 = l3 + header_length;
         // More fragments, or an offset: the first fragment too goes without ports, so that all of them are one flow.
-        if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
+        if u16::from_be_bytes([header[6], header[7]]) & FRAGMENT != 0 {
             return Ok((key, Layout { l3: l3 as u16, l4: 0 }));
         }
         key.set_ports(self.ports(protocol, l4, total - header_length)?);

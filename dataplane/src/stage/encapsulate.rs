@@ -8,6 +8,7 @@ use crate::{
     burst::{Layout, length_of},
     drops::DropReason,
     flow::{Class, FlowKey, Program, TagEdit, learned::spread},
+    headers::{ETHERNET, TYPE_IPV4, TYPE_IPV6},
     ids::PortId,
     stage::{
         apply::{Packet, Pass, edit_tag},
@@ -17,8 +18,6 @@ use crate::{
     tables::underlay::Underlay,
     tunnel::template::Patch,
 };
-
-const ETHERNET: u16 = 14;
 
 /// Puts the outer headers in front of a packet that needs nothing else, and counts them into its length. Returns whether it was one;
 /// if not, it is as it was.
@@ -32,8 +31,8 @@ pub(super) fn plain(
     let Some(path) = underlay.path(program.path()).filter(|path| !path.clamp_mss) else { return false };
     let Some(head) = frame.bytes().first_chunk::<16>() else { return false };
     let ecn = match u16::from_be_bytes([head[12], head[13]]) {
-        0x0800 => head[15] & 3,
-        0x86dd => head[15] >> 4 & 3,
+        TYPE_IPV4 => head[15] & 3,
+        TYPE_IPV6 => head[15] >> 4 & 3,
         _ => 0,
     };
     let patch = Patch { next_hop: program.next_hop(), entropy: hash, ecn };
@@ -107,7 +106,7 @@ pub(super) fn of_no_flow(
     exits: &mut Exits,
 ) {
     let hash = u64::from(spread(packet.key.words())) << 32;
-    if packet.length > u32::from(program.mtu()) + u32::from(packet.layout.l3.max(ETHERNET)) {
+    if packet.length > u32::from(program.mtu()) + u32::from(packet.layout.l3.max(ETHERNET as u16)) {
         return exits.drop(origin, packet.frame, DropReason::TooBig);
     }
     send(packet, program, hash, (pass, origin), exits);

@@ -6,23 +6,21 @@
 //! asked to; elsewhere it is finished here.
 
 use podlane_rings::Frame;
-use podlane_wire::{
-    IpProtocol,
-    checksum::{self, Sum},
-};
+use podlane_wire::checksum::{self, Sum};
 
 use crate::{
     burst::Layout,
     flow::{Class, FlowKey},
+    headers::{IPV6, TCP, UDP},
 };
 
 /// Asks that a packet's checksum be finished, if it was left unfinished. Returns whether it was.
 #[inline]
 pub(super) fn request(frame: &mut Frame, key: &FlowKey, layout: Layout) -> bool {
     let kind = key.kind();
-    let field: usize = match IpProtocol(kind.protocol) {
-        IpProtocol::TCP => 16,
-        IpProtocol::UDP => 6,
+    let field: usize = match kind.protocol {
+        TCP => 16,
+        UDP => 6,
         _ => return false,
     };
     let (l3, l4) = (usize::from(layout.l3), usize::from(layout.l4));
@@ -44,8 +42,6 @@ pub(super) fn request(frame: &mut Frame, key: &FlowKey, layout: Layout) -> bool 
     // No room for the request means no room to push a header either: the packet goes as it came.
     checksum::is_unfinished(stands, pseudo) && frame.request_checksum(layout.l4, field as u16).is_ok()
 }
-
-const IPV6: usize = 40;
 
 #[inline]
 fn pair(bytes: &[u8], at: usize) -> Option<u16> {

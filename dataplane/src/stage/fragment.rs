@@ -11,11 +11,11 @@ use crate::{
     counters::SWITCH,
     drops::DropReason,
     flow::Class,
+    headers::DONT_FRAGMENT,
     ids::PortId,
     stage::{apply::Packet, dispatch::Exits},
 };
 
-const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
 

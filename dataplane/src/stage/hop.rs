@@ -5,6 +5,7 @@ use podlane_wire::checksum;
 use crate::{
     drops::DropReason,
     flow::{Class, Program, key::load},
+    headers::{PLAIN_IPV4, PLAIN_IPV4_MASK, PLAIN_IPV6, PLAIN_IPV6_MASK},
     stage::apply::Packet,
 };
 
@@ -14,9 +15,9 @@ use crate::{
 pub(super) fn rewrite(bytes: &mut [u8], program: &Program) -> bool {
     let Some(head) = bytes.first_chunk_mut::<34>() else { return false };
     let kind = u32::from_be_bytes([head[12], head[13], head[14], head[15]]);
-    let counted = if kind & 0xffff_ff00 == 0x0800_4500 {
+    let counted = if kind & PLAIN_IPV4_MASK == PLAIN_IPV4 {
         head.last_chunk_mut::<20>().is_some_and(count_ipv4)
-    } else if kind & 0xffff_f000 == 0x86dd_6000 && head[21] > 1 {
+    } else if kind & PLAIN_IPV6_MASK == PLAIN_IPV6 && head[21] > 1 {
         head[21] -= 1;
         true
     } else {

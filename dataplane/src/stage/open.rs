@@ -9,6 +9,7 @@ use podlane_wire::checksum;
 use crate::{
     burst::{BURST, Burst, Line, length_of},
     drops::DropReason,
+    headers::{ETHERNET, IPV4, TYPE_IPV4, TYPE_IPV6},
     slow,
     stage::{dispatch::Exits, underlay},
     tables::underlay::Path,
@@ -19,9 +20,6 @@ use crate::{
 };
 
 use super::apply::Pass;
-
-const ETHERNET: usize = 14;
-const IPV4: usize = 20;
 
 /// Opens a burst that came in by an uplink. Returns how many packets and bytes that was; what is left in the burst goes
 /// on, with [`Line::vias`] filled in.
@@ -106,14 +104,14 @@ fn mark_congestion(frame: &mut Frame, outer: u8) -> Result<(), DropReason> {
     let Some(head) = frame.bytes_mut().first_chunk_mut::<{ ETHERNET + IPV4 }>() else { return Ok(()) };
     let (link, ip) = head.split_at_mut(ETHERNET);
     match (u16::from_be_bytes([link[12], link[13]]), ip[0] >> 4) {
-        (0x0800, 4) => {
+        (TYPE_IPV4, 4) => {
             let before = u16::from_be_bytes([ip[0], ip[1]]);
             ip[1] = ip[1] & !CONGESTION | marked(ip[1] & CONGESTION, outer)?;
             let after = u16::from_be_bytes([ip[0], ip[1]]);
             let sum = checksum::update16(u16::from_be_bytes([ip[10], ip[11]]), before, after);
             ip[10..12].copy_from_slice(&sum.to_be_bytes());
         }
-        (0x86dd, 6) => {
+        (TYPE_IPV6, 6) => {
             let inner = marked(ip[1] >> 4 & CONGESTION, outer)?;
             ip[1] = ip[1] & !(CONGESTION << 4) | inner << 4;
         }

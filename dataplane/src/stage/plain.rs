@@ -7,26 +7,20 @@
 use crate::{
     burst::Layout,
     flow::{Class, FlowKey, Kind, VlanField},
+    headers::{
+        ETHERNET, FRAGMENT, IPV4, IPV6, PLAIN_IPV4, PLAIN_IPV4_MASK, PLAIN_IPV6, PLAIN_IPV6_MASK, TCP, TYPE_IPV6, UDP,
+    },
     ids::PortId,
 };
-
-const ETHERNET: u16 = 14;
-const IPV4: u16 = 20;
-const IPV6: u16 = 40;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// Reads a plain packet of `length` bytes, of which `bytes` are the first segment, into its row. Returns whether it was one.
 #[inline]
 pub(super) fn read(port: PortId, bytes: &[u8], length: usize, key: &mut FlowKey, layout: &mut Layout) -> bool {
-    // The EtherType, and the version and header length of IP behind it.
-    const TYPE_IPV4: u32 = 0x0800_4500;
-    const TYPE_IPV6: u32 = 0x86dd_6000;
     let Some(head) = bytes.first_chunk::<42>() else { return false };
     let kind = u32::from_be_bytes([head[12], head[13], head[14], head[15]]);
-    if kind & 0xffff_ff00 == TYPE_IPV4 {
+    if kind & PLAIN_IPV4_MASK == PLAIN_IPV4 {
         ipv4(port, head, bytes, length, key, layout)
-    } else if kind & 0xffff_f000 == TYPE_IPV6 {
+    } else if kind & PLAIN_IPV6_MASK == PLAIN_IPV6 {
         ipv6(port, bytes, length, key, layout)
     } else {
         false
@@ -36,16 +30,16 @@ pub(super) fn read(port: PortId, bytes: &[u8], length: usize, key: &mut FlowKey,
 #[inline]
 fn ipv4(port: PortId, head: &[u8; 42], bytes: &[u8], length: usize, key: &mut FlowKey, layout: &mut Layout) -> bool {
     let total = be16(head[16], head[17]);
-    let fragment = u16::from_be_bytes([head[20], head[21]]) & 0x3fff != 0;
+    let fragment = u16::from_be_bytes([head[20], head[21]]) & FRAGMENT != 0;
     let protocol = head[23];
-    let segment = total.wrapping_sub(IPV4.into());
-    let honest = total >= IPV4.into() && total + usize::from(ETHERNET) <= length;
+    let segment = total.wrapping_sub(IPV4);
+    let honest = total >= IPV4 && total + ETHERNET <= length;
     if fragment || !honest || !whole(protocol, segment, be16(head[38], head[39]), bytes.get(46)) {
         return false;
     }
     let Some(head) = head.first_chunk::<38>() else { return false };
     *key = FlowKey::plain_ipv4(port, head, protocol);
-    *layout = Layout { l3: ETHERNET, l4: ETHERNET + IPV4 };
+    *layout = Layout { l3: ETHERNET as u16, l4: (ETHERNET + IPV4) as u16 };
     true
 }
 
@@ -54,7 +48,7 @@ fn ipv6(port: PortId, bytes: &[u8], length: usize, key: &mut FlowKey, layout: &m
     let Some(head) = bytes.first_chunk::<62>() else { return false };
     let payload = be16(head[18], head[19]);
     let protocol = head[20];
-    if payload + usize::from(ETHERNET + IPV6) > length {
+    if payload + ETHERNET + IPV6 > length {
         return false;
     }
     if !whole(protocol, payload, be16(head[58], head[59]), bytes.get(66)) {
@@ -63,10 +57,11 @@ fn ipv6(port: PortId, bytes: &[u8], length: usize, key: &mut FlowKey, layout: &m
     let (Some(ethernet), Some(addresses)) = (head.first_chunk::<14>(), head[22..54].first_chunk::<32>()) else {
         return false;
     };
-    *key = FlowKey::new(port, ethernet, VlanField::UNTAGGED, Kind { class: Class::Ipv6, protocol, ethertype: 0x86dd });
+    *key =
+        FlowKey::new(port, ethernet, VlanField::UNTAGGED, Kind { class: Class::Ipv6, protocol, ethertype: TYPE_IPV6 });
     key.set_ipv6(addresses);
     key.set_ports([head[54], head[55], head[56], head[57]]);
-    *layout = Layout { l3: ETHERNET, l4: ETHERNET + IPV6 };
+    *layout = Layout { l3: ETHERNET as u16, l4: (ETHERNET + IPV6) as u16 };
     true
 }
 

@@ -10,14 +10,12 @@ use super::{
     outer::{Opened, Reading, read},
 };
 use crate::{
+    headers::{ETHERNET, FRAGMENT, IPV4, UDP_HEADER as UDP},
     ids::{PathId, Vni},
     stage::hop::is_valid,
     tables::{arrivals::Arrival, underlay::Underlay},
 };
 
-const ETHERNET: usize = 14;
-const IPV4: usize = 20;
-const UDP: usize = 8;
 /// All outer headers, and the inner Ethernet header.
 const HEAD: usize = BEFORE + ETHERNET;
 const BEFORE: usize = ETHERNET + IPV4 + UDP + super::HEADER;
@@ -64,7 +62,7 @@ impl<'a> Glance<'a> {
         let udp = head[ETHERNET + IPV4..].first_chunk::<UDP>()?;
         let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
         let stated = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
-        let fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff;
+        let fragment = u16::from_be_bytes([ip[6], ip[7]]) & FRAGMENT;
         let plain = head[12..15] == [0x08, 0, 0x45]
             && ip[9] == UDP_PROTOCOL
             && fragment == 0

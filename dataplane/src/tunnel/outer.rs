@@ -9,20 +9,14 @@ use podlane_wire::{IpProtocol, checksum};
 
 use crate::{
     drops::DropReason,
+    headers::{
+        ETHERNET, FRAGMENT, IPV4, IPV6, TYPE_IPV4, TYPE_IPV6, TYPE_SERVICE_VLAN, TYPE_VLAN, UDP_HEADER as UDP, VLAN_TAG,
+    },
     ids::PathId,
     tables::{arrivals::Arrival, underlay::Underlay},
     tunnel::Encapsulation,
 };
 
-const ETHERNET: usize = 14;
-const VLAN_TAG: usize = 4;
-const IPV4: usize = 20;
-const IPV6: usize = 40;
-const UDP: usize = 8;
-const TYPE_IPV4: u16 = 0x0800;
-const TYPE_IPV6: u16 = 0x86dd;
-const TYPE_VLAN: u16 = 0x8100;
-const FRAGMENT: u16 = 0x3fff;
 const IPV6_FRAGMENT_HEADER: u8 = 44;
 /// An Ethernet header.
 const SHORTEST_INNER: usize = 14;
@@ -187,7 +181,7 @@ fn inside(
         return Err(DropReason::InnerRunt);
     };
     match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
-        0x8100 | 0x88a8 => Err(DropReason::InnerVlan),
+        TYPE_VLAN | TYPE_SERVICE_VLAN => Err(DropReason::InnerVlan),
         _ => Ok((path, header)),
     }
 }

@@ -6,16 +6,13 @@ use podlane_rings::{Frame, Umem};
 use podlane_wire::{IpProtocol, MacAddr, checksum};
 
 use super::{Encapsulation, HEADER};
+use crate::headers::{
+    DONT_FRAGMENT, ETHERNET, IPV4, IPV6, TYPE_IPV4, TYPE_IPV6, TYPE_VLAN, UDP_HEADER as UDP, VLAN_TAG,
+};
 use crate::{drops::DropReason, ids::Vni};
 
 /// Room for the longest outer headers there are: IPv6, with a VLAN tag.
 const ROOM: usize = ETHERNET + VLAN_TAG + IPV6 + UDP + HEADER;
-
-const ETHERNET: usize = 14;
-const VLAN_TAG: usize = 4;
-const IPV4: usize = 20;
-const IPV6: usize = 40;
-const UDP: usize = 8;
 
 // Where things stand: a template ends where the room ends, so that all of this is constant.
 const UDP_AT: usize = ROOM - HEADER - UDP;
@@ -23,7 +20,6 @@ const IPV4_AT: usize = UDP_AT - IPV4;
 const IPV6_AT: usize = UDP_AT - IPV6;
 
 const HOPS: u8 = 64;
-const DONT_FRAGMENT: u16 = 0x4000;
 
 /// The source ports a flow's hash is spread over: the dynamic range (RFC 7348, 5; RFC 6335).
 const DYNAMIC: u16 = 0xc000;
@@ -85,16 +81,18 @@ impl Template {
         bytes[UDP_AT + 2..UDP_AT + 4].copy_from_slice(&outer.udp_port.to_be_bytes());
         let (ip_at, ethertype, sum) = match (outer.source, outer.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                (IPV4_AT, 0x0800_u16, ipv4(&mut bytes, source, destination))
+                (IPV4_AT, TYPE_IPV4, ipv4(&mut bytes, source, destination))
             }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => (IPV6_AT, 0x86dd, ipv6(&mut bytes, source, destination)),
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                (IPV6_AT, TYPE_IPV6, ipv6(&mut bytes, source, destination))
+            }
             _ => panic!("a tunnel's ends are of one address family"),
         };
         bytes[ip_at - 2..ip_at].copy_from_slice(&ethertype.to_be_bytes());
         let mut start = ip_at - ETHERNET;
         if let Some(vlan) = outer.vlan {
             start -= VLAN_TAG;
-            bytes[ip_at - 6..ip_at - 4].copy_from_slice(&[0x81, 0]);
+            bytes[ip_at - 6..ip_at - 4].copy_from_slice(&TYPE_VLAN.to_be_bytes());
             bytes[ip_at - 4..ip_at - 2].copy_from_slice(&vlan.to_be_bytes());
         }
         bytes[start + 6..start + 12].copy_from_slice(&outer.mac.0);
