@@ -45,7 +45,8 @@ fn a_default_means_what_it_means_when_written() {
 
 #[test]
 fn every_mistake_is_told_at_its_place() {
-    for name in ["syntax", "header", "keys", "values", "workers", "idle", "networks", "ports", "stations", "routes"] {
+    let names = ["syntax", "header", "keys", "values", "workers", "idle", "networks", "ports", "stations", "routes"];
+    for name in names.into_iter().chain(["underlay", "peers", "overlay", "no_underlay"]) {
         insta::assert_snapshot!(name, bad(name));
     }
 }
@@ -72,6 +73,42 @@ fn more_ports_than_numbers_are_refused_at_the_first_too_many() {
         finding.to_string(),
         "16386:1: port \"p4095\": there are 4096 ports, more than a switch can have (at most 4095: give the rest to a second instance)"
     );
+}
+
+/// A configuration of so many peers and overlay networks.
+fn mesh(peers: usize, networks: usize) -> String {
+    let mut text = String::from(
+        "[workers]\ncores = [0]\n[underlay]\nvteps = [\"10.0.0.1/8\"]\nuplinks = [\"up0\", \"up1\"]\n\
+         [[port]]\nname = \"up0\"\nkind = \"uplink\"\ndevice = \"eth0\"\n\
+         [[port]]\nname = \"up1\"\nkind = \"uplink\"\ndevice = \"eth1\"\n",
+    );
+    for peer in 0..peers {
+        let vtep = std::net::Ipv4Addr::from_bits(0x0a01_0000 + peer as u32);
+        text += &format!("[[peer]]\nname = \"n{peer}\"\nvtep = \"{vtep}\"\n");
+    }
+    for network in 0..networks {
+        text += &format!("[[network]]\nname = \"w{network}\"\nvni = {}\n", network + 1);
+    }
+    text
+}
+
+#[test]
+fn as_many_paths_as_there_are_numbers_are_taken_and_no_more() {
+    assert!(podlane::config::parse(&mesh(128, 128), &machine()).is_ok());
+    let findings = podlane::config::parse(&mesh(128, 129), &machine()).unwrap_err();
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!(
+        finding.mistake.to_string(),
+        "the networks' peers by 2 uplinks are 33024 paths, more than a switch can have (at most 32768: name the \"peers\" of \
+         each network, or take fewer uplinks)"
+    );
+}
+
+#[test]
+fn the_same_subnets_in_two_networks_of_their_own_are_fine() {
+    let text = mesh(1, 2).replace("vni = 1", "vni = 1\ngateways = [\"10.1.0.1/24\"]");
+    let text = text.replace("vni = 2", "vni = 2\ngateways = [\"10.1.0.1/24\"]");
+    assert!(podlane::config::parse(&text, &machine()).is_ok());
 }
 
 #[test]

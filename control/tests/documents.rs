@@ -64,12 +64,17 @@ fn every_key_of_the_configuration_stands_in_the_document() {
         ("### `[[port]]`", "[[port]]\nzzzzzzzz = 1"),
         ("### `fault`", "[[port]]\nfault = { zzzzzzzz = 1 }"),
         ("### `[[route]]`", "[[route]]\nzzzzzzzz = 1"),
+        ("### `[underlay]`", "[underlay]\nzzzzzzzz = 1"),
+        ("### `[[underlay.routes]]`", "[[underlay.routes]]\nzzzzzzzz = 1"),
+        ("### `[[peer]]`", "[[peer]]\nzzzzzzzz = 1"),
+        ("### `[[endpoint]]`", "[[endpoint]]\nzzzzzzzz = 1"),
     ];
     for (heading, text) in tables {
         assert_eq!(first_cells(&document, heading), keys(text), "{heading} of {OPERATING}");
     }
     // And there are no other tables.
-    assert_eq!(keys("zzzzzzzz = 1"), ["daemon", "workers", "flows", "network", "port", "route"].into());
+    let tables = ["daemon", "workers", "flows", "network", "port", "route", "underlay", "peer", "endpoint"];
+    assert_eq!(keys("zzzzzzzz = 1"), tables.into());
 }
 
 #[test]

@@ -6,6 +6,8 @@
 mod numbers;
 mod overlay;
 mod stations;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -52,9 +52,10 @@ pub(super) fn enter(tables: &mut Tables, desired: &Desired, numbers: &Numbers, s
     for (name, statements) in statements {
         let network = &mut tables.networks[numbers.network(name).index()];
         let stations = foremost(statements.iter().map(|statement| (statement.mac, statement, statement.rank)));
-        let neighbours = foremost(stations.values().flat_map(|(statement, rank)| {
-            statement.addresses.iter().map(|address| (*address, statement.mac, *rank))
-        }));
+        let neighbours =
+            foremost(stations.values().flat_map(|(statement, rank)| {
+                statement.addresses.iter().map(|address| (*address, statement.mac, *rank))
+            }));
         network.stations = stations.into_iter().map(|(mac, (statement, _))| (mac, statement.place)).collect();
         network.neighbours = neighbours.into_iter().map(|(address, (mac, _))| (address, mac)).collect();
     }

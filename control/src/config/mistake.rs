@@ -78,7 +78,9 @@ pub enum Mistake {
 
     #[error("\"{key}\" means nothing to a port of kind \"{kind}\" (remove it)")]
     NotForKind { key: &'static str, kind: PortKind },
-    #[error("the port is in no network (name one in \"network\", or in \"vlans\")")]
+    #[error(
+        "the port is in no network (name one in \"network\" or in \"vlans\"; an uplink of tunnels stands in \"uplinks\" under [underlay])"
+    )]
     NoNetwork,
     #[error("a replay port reads or writes a file (name one in \"input\" or \"output\")")]
     NoCapture,

@@ -278,9 +278,10 @@ fn list_of<T: FromValue>() -> String {
     format!("a list, each entry {}", T::must_be())
 }
 
-/// `port "red"` where the table has a name, else `port`.
+/// `port "red"` where the table has a name, else `port`. An endpoint is called by its MAC address.
 fn titled(key: &str, entries: &DeTable<'_>) -> String {
-    match entries.get("name").and_then(|name| name.get_ref().as_str()) {
+    let called = if key == "endpoint" { "mac" } else { "name" };
+    match entries.get(called).and_then(|name| name.get_ref().as_str()) {
         Some(name) => format!("{key} {name:?}"),
         None => key.to_owned(),
     }

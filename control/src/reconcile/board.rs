@@ -59,7 +59,8 @@ impl Board {
     pub fn new(desired: &Desired) -> Self {
         let waiting = || Fate::not_up(PortState::Waiting, "not attached yet");
         let ports = desired.ports.keys().map(|name| (name.clone(), waiting())).collect();
-        let proposed = |network: &Network| Some((network.name.clone(), proposed_mtu(desired, network, &BTreeMap::new())?));
+        let proposed =
+            |network: &Network| Some((network.name.clone(), proposed_mtu(desired, network, &BTreeMap::new())?));
         let proposed_mtus = desired.networks.values().filter_map(proposed).collect();
         Self(Mutex::new(Facts { ports, proposed_mtus, ..Facts::default() }))
     }

@@ -52,7 +52,9 @@ pub enum EndpointError {
         network: Name,
     },
     /// Too much has changed.
-    #[error("{MOST} endpoints have been changed, and no more are kept (write them into the file and restart the daemon)")]
+    #[error(
+        "{MOST} endpoints have been changed, and no more are kept (write them into the file and restart the daemon)"
+    )]
     TooMany,
     /// The change is noted, but not in force within two seconds.
     #[error("the change is noted, but not in force yet: the reconciler is busy (`podlane status` says with what)")]
@@ -99,7 +101,8 @@ impl Endpoints {
         if of.is_some_and(|change| change.endpoint.as_ref() == Some(&endpoint)) {
             return Ok(());
         }
-        let newest = self.stated(&key).map(|(generation, _)| generation).chain(of.map(|change| change.generation)).max();
+        let newest =
+            self.stated(&key).map(|(generation, _)| generation).chain(of.map(|change| change.generation)).max();
         if let Some(known) = newest.filter(|known| *known >= endpoint.generation) {
             return Err(stale(endpoint.mac, &endpoint, known));
         }
@@ -129,7 +132,12 @@ impl Endpoints {
         };
         let Some(known) = known else { return Err(EndpointError::Unknown { mac, network: network.clone() }) };
         if known > generation {
-            return Err(EndpointError::Stale { what: mac.to_string(), network: network.clone(), known, given: generation });
+            return Err(EndpointError::Stale {
+                what: mac.to_string(),
+                network: network.clone(),
+                known,
+                given: generation,
+            });
         }
         Self::note(&mut changes, key, Change { generation, endpoint: None })?;
         drop(changes);
@@ -158,19 +166,16 @@ impl Endpoints {
     }
 
     /// The newest generation in which another station of the network has an address.
-    fn address_generation(
-        &self,
-        claimant: &Endpoint,
-        address: IpAddr,
-        changes: &BTreeMap<Key, Change>,
-    ) -> Option<u64> {
+    fn address_generation(&self, claimant: &Endpoint, address: IpAddr, changes: &BTreeMap<Key, Change>) -> Option<u64> {
         let another = |endpoint: &&Endpoint| {
             endpoint.network == claimant.network
                 && endpoint.mac != claimant.mac
                 && endpoint.addresses.contains(&address)
         };
         let unchanged = self.desired.endpoints.iter().filter(|endpoint| {
-            changes.get(&(endpoint.network.clone(), endpoint.mac)).is_none_or(|change| change.generation < endpoint.generation)
+            changes
+                .get(&(endpoint.network.clone(), endpoint.mac))
+                .is_none_or(|change| change.generation < endpoint.generation)
         });
         let set = changes.values().filter_map(|change| change.endpoint.as_ref());
         let endpoints = unchanged.chain(set).filter(another).map(|endpoint| endpoint.generation);

@@ -35,8 +35,7 @@ impl Claimed {
             return Self { vteps: Vec::new(), tunnel_ports: Vec::new(), next_hops: Vec::new(), whole: true };
         };
         let addresses = underlay.vteps.iter().map(|vtep| vtep.address());
-        let mut vteps: Vec<Vtep> =
-            addresses.map(|address| Vtep { address, own: !hosts.contains(&address) }).collect();
+        let mut vteps: Vec<Vtep> = addresses.map(|address| Vtep { address, own: !hosts.contains(&address) }).collect();
         // From it we ask for IPv6 next hops.
         if vteps.iter().any(|vtep| vtep.address.is_ipv6()) {
             vteps.push(Vtep { address: link_local(mac).into(), own: true });

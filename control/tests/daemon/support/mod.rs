@@ -25,8 +25,12 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// Who else may run meanwhile.
 enum Company {
-    Any { _guard: RwLockReadGuard<'static, ()> },
-    None { _guard: RwLockWriteGuard<'static, ()> },
+    Any {
+        _guard: RwLockReadGuard<'static, ()>,
+    },
+    None {
+        _guard: RwLockWriteGuard<'static, ()>,
+    },
     /// Beside another node of the same test, which holds the guard.
     Same,
 }
