@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::{Connection, Counters, FlowQuery, Flows, LineError, Ports, Refusal, Reply, Request, Status};
+use crate::{
+    Connection, Counters, Endpoint, EndpointQuery, EndpointRemoval, Endpoints, FlowQuery, Flows, LineError,
+    NeighbourQuery, Neighbours, Ports, Refusal, Reply, Request, Status, Tunnels,
+};
 
 /// A question got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +120,61 @@ impl Client {
         match self.ask(Request::Counters)? {
             Reply::Counters(counters) => Ok(counters),
             other => Err(self.other_reply("counters", &other)),
+        }
+    }
+
+    /// Its tunnels.
+    ///
+    /// # Errors
+    /// [`ClientError`] names the socket and what to do.
+    pub fn tunnels(&mut self) -> Result<Tunnels, ClientError> {
+        match self.ask(Request::Tunnels)? {
+            Reply::Tunnels(tunnels) => Ok(tunnels),
+            other => Err(self.other_reply("tunnels", &other)),
+        }
+    }
+
+    /// Its neighbours that match `query`.
+    ///
+    /// # Errors
+    /// [`ClientError`] names the socket and what to do; an unknown network, port or peer is [`ClientError::Refused`].
+    pub fn neighbours(&mut self, query: NeighbourQuery) -> Result<Neighbours, ClientError> {
+        match self.ask(Request::Neighbours(query))? {
+            Reply::Neighbours(neighbours) => Ok(neighbours),
+            other => Err(self.other_reply("neighbours", &other)),
+        }
+    }
+
+    /// The stations on other nodes that are stated.
+    ///
+    /// # Errors
+    /// [`ClientError`] names the socket and what to do; an unknown network is [`ClientError::Refused`].
+    pub fn endpoints(&mut self, query: EndpointQuery) -> Result<Endpoints, ClientError> {
+        match self.ask(Request::Endpoints(query))? {
+            Reply::Endpoints(endpoints) => Ok(endpoints),
+            other => Err(self.other_reply("endpoints", &other)),
+        }
+    }
+
+    /// States where a station is.
+    ///
+    /// # Errors
+    /// [`ClientError`]; what does not fit, or is older than what is known, is [`ClientError::Refused`] and changes nothing.
+    pub fn set_endpoint(&mut self, endpoint: Endpoint) -> Result<Endpoint, ClientError> {
+        match self.ask(Request::SetEndpoint(endpoint))? {
+            Reply::SetEndpoint(endpoint) => Ok(endpoint),
+            other => Err(self.other_reply("set_endpoint", &other)),
+        }
+    }
+
+    /// Takes back where a station is.
+    ///
+    /// # Errors
+    /// [`ClientError`]; what is not there, or newer, is [`ClientError::Refused`] and stays as it is.
+    pub fn remove_endpoint(&mut self, removal: EndpointRemoval) -> Result<EndpointRemoval, ClientError> {
+        match self.ask(Request::RemoveEndpoint(removal))? {
+            Reply::RemoveEndpoint(removal) => Ok(removal),
+            other => Err(self.other_reply("remove_endpoint", &other)),
         }
     }
 

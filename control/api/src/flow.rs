@@ -20,10 +20,16 @@ pub struct Flows {
 pub struct Flow {
     /// The network its packets come from.
     pub network: String,
-    /// The port its packets come from.
+    /// The port its packets come from; empty when they come out of a tunnel, whose packets may come by any uplink.
     pub in_port: String,
-    /// The port they leave by; none when they are dropped.
+    /// The tunnel its packets come out of.
+    #[serde(default)]
+    pub in_tunnel: Option<FlowTunnel>,
+    /// The port they leave by, for packets into a tunnel the uplink; none when they are dropped.
     pub out_port: Option<String>,
+    /// The tunnel they go into.
+    #[serde(default)]
+    pub out_tunnel: Option<FlowTunnel>,
     /// Source MAC address, as received.
     pub src_mac: MacAddr,
     /// Destination MAC address, as received.
@@ -46,6 +52,16 @@ pub struct Flow {
     pub bytes: u64,
     /// Milliseconds since its last packet.
     pub idle_ms: u64,
-    /// What is done with its packets: `bridge` or `route to` a MAC address, each with what becomes of the tag.
+    /// What is done with its packets: `bridge` or `route to` a MAC address, each with what becomes of the tag, and into tunnels
+    /// the MAC address of the underlay's next hop.
     pub action: String,
+}
+
+/// A tunnel, as the flows of it have it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FlowTunnel {
+    /// The peer.
+    pub peer: String,
+    /// What the network is called on the wire.
+    pub vni: u32,
 }

@@ -5,31 +5,40 @@
 //! types, the bounded framing both ends share, a blocking [`Client`] whose every call ends within its
 //! timeout, and the [`Listener`] that makes sure one socket has one daemon. It knows nothing of packets.
 
+#[macro_use]
+mod words;
+
 mod client;
 mod counters;
+mod endpoint;
 mod flow;
 mod gateway;
 mod line;
 mod listener;
 mod mac_addr;
 mod nearest;
+mod neighbour;
 mod port;
 mod reply;
 mod request;
 mod status;
+mod tunnel;
 
 pub use client::{Client, ClientError};
 pub use counters::{Counters, Dropped, Ledger, PortLedger};
-pub use flow::{Flow, Flows};
+pub use endpoint::{Endpoint, EndpointQuery, EndpointRemoval, Endpoints};
+pub use flow::{Flow, FlowTunnel, Flows};
 pub use gateway::{BadGateway, Gateway};
 pub use line::{Connection, HangUp, LineError, MAX_REPLY_BYTES, MAX_REQUEST_BYTES};
 pub use listener::{BindError, Listener, MAX_SOCKET_PATH};
 pub use mac_addr::{BadMacAddr, MacAddr};
 pub use nearest::nearest;
+pub use neighbour::{MAX_NEIGHBOURS, NeighbourQuery, Neighbours, Origin, Station};
 pub use port::{AttachMode, KernelDrops, Port, PortKind, PortState, Ports, Traffic, XdpMode};
 pub use reply::{Refusal, Reply};
 pub use request::{FlowQuery, MAX_FLOWS, Request};
 pub use status::{FlowTable, Frames, Network, Poll, Status, Worker};
+pub use tunnel::{Encapsulation, NextHop, NextHopState, PathMtu, Tunnel, Tunnels, Uplink};
 
 /// The protocol's version. It moves when an old client would misread a new daemon; new fields alone do not move it,
 /// because both ends ignore fields they do not know in what they receive from an equal.

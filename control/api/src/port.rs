@@ -1,7 +1,6 @@
 //! The ports as the daemon sees them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,9 @@ use crate::Dropped;
 pub struct Ports {
     /// One entry per configured port.
     pub ports: Vec<Port>,
+    /// Which of them tunnels go by; they are in no network.
+    #[serde(default)]
+    pub underlay: Vec<String>,
 }
 
 /// One port.
@@ -126,17 +128,6 @@ pub struct KernelDrops {
     pub rx_invalid: u64,
     /// Transmit descriptors the kernel refused.
     pub tx_invalid: u64,
-}
-
-/// Displays the words that JSON uses.
-macro_rules! words {
-    ($($kind:ident { $($variant:ident: $word:literal),* })*) => {$(
-        impl fmt::Display for $kind {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(match self { $(Self::$variant => $word,)* })
-            }
-        }
-    )*};
 }
 
 words! {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Counters, Flows, Ports, Status};
+use crate::{Counters, Endpoint, EndpointRemoval, Endpoints, Flows, MacAddr, Neighbours, Ports, Status, Tunnels};
 
 /// The answer to the [`Request`](crate::Request) of the same name.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -16,6 +16,16 @@ pub enum Reply {
     Flows(Flows),
     /// To [`Request::Counters`](crate::Request::Counters).
     Counters(Counters),
+    /// To [`Request::Tunnels`](crate::Request::Tunnels).
+    Tunnels(Tunnels),
+    /// To [`Request::Neighbours`](crate::Request::Neighbours).
+    Neighbours(Neighbours),
+    /// To [`Request::Endpoints`](crate::Request::Endpoints).
+    Endpoints(Endpoints),
+    /// To [`Request::SetEndpoint`](crate::Request::SetEndpoint): what is in force now.
+    SetEndpoint(Endpoint),
+    /// To [`Request::RemoveEndpoint`](crate::Request::RemoveEndpoint): what is no longer in force.
+    RemoveEndpoint(EndpointRemoval),
 }
 
 impl Reply {
@@ -27,6 +37,11 @@ impl Reply {
             Self::Ports(_) => "ports",
             Self::Flows(_) => "flows",
             Self::Counters(_) => "counters",
+            Self::Tunnels(_) => "tunnels",
+            Self::Neighbours(_) => "neighbours",
+            Self::Endpoints(_) => "endpoints",
+            Self::SetEndpoint(_) => "set_endpoint",
+            Self::RemoveEndpoint(_) => "remove_endpoint",
         }
     }
 }
@@ -73,6 +88,54 @@ pub enum Refusal {
         /// A port of a similar name.
         nearest: Option<String>,
     },
+    /// No peer has the name.
+    #[error("no peer is named \"{name}\" ({})", remedy(nearest.as_deref(), "podlane tunnels lists them"))]
+    UnknownPeer {
+        /// The name in the request.
+        name: String,
+        /// A peer of a similar name.
+        nearest: Option<String>,
+    },
+    /// The endpoint does not fit what the daemon was started with.
+    #[error("endpoint {mac} of network \"{network}\": {detail}")]
+    UnfitEndpoint {
+        /// The network.
+        network: String,
+        /// The endpoint's MAC address.
+        mac: MacAddr,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
+    /// Something newer is known of a MAC or IP address.
+    #[error(
+        "generation {given} of {what} in network \"{network}\" is not newer than {known}, which is known (give a higher one if what you say is newer)"
+    )]
+    StaleEndpoint {
+        /// The network.
+        network: String,
+        /// The MAC or IP address.
+        what: String,
+        /// The generation that is known.
+        known: u64,
+        /// The generation in the request.
+        given: u64,
+    },
+    /// No endpoint has the MAC address.
+    #[error("network \"{network}\" has no endpoint {mac} (podlane endpoint list has them all)")]
+    UnknownEndpoint {
+        /// The network.
+        network: String,
+        /// The MAC address in the request.
+        mac: MacAddr,
+    },
+    /// As many endpoints have been changed as are kept.
+    #[error(
+        "as many endpoints have been changed as are kept (write them into the configuration and restart the daemon)"
+    )]
+    TooManyEndpoints,
+    /// The change is noted, but was not in force in time.
+    #[error("the change is noted, but not in force yet (podlane status shows what the daemon is busy with)")]
+    EndpointLate,
     /// As many clients as the daemon serves at once are being served.
     #[error("the daemon is serving {clients} clients already, which is as many as it serves at once (try again)")]
     Busy {

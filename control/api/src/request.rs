@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Endpoint, EndpointQuery, EndpointRemoval, NeighbourQuery};
+
 /// The most flows one reply lists, whatever was asked: it keeps a reply within [`crate::MAX_REPLY_BYTES`].
 pub const MAX_FLOWS: usize = 10_000;
 
-/// A question to the daemon. None of them changes anything.
+/// A question to the daemon, or a change. Only endpoints can be changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
@@ -17,6 +19,16 @@ pub enum Request {
     Flows(FlowQuery),
     /// The ledger: received, sent, held, and dropped by reason.
     Counters,
+    /// The tunnels to other nodes, and what carries them.
+    Tunnels,
+    /// The stations of the networks and the next hops of the underlay that match.
+    Neighbours(NeighbourQuery),
+    /// The stations on other nodes that are stated.
+    Endpoints(EndpointQuery),
+    /// States where a station is, until the daemon ends. The answer comes when it is so for every packet.
+    SetEndpoint(Endpoint),
+    /// Takes such a statement back. The answer comes when it is so for every packet.
+    RemoveEndpoint(EndpointRemoval),
 }
 
 /// Which flows to list.

@@ -101,4 +101,10 @@ pub struct Network {
     pub ports: u64,
     /// How many MAC addresses it has learned and not yet forgotten.
     pub macs: u64,
+    /// What it is called in tunnels; none for a network of this node alone.
+    #[serde(default)]
+    pub vni: Option<u32>,
+    /// The MTU its pods should have, in bytes: what its tunnels carry. None for a network of this node alone.
+    #[serde(default)]
+    pub pod_mtu: Option<u32>,
 }

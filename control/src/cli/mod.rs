@@ -15,13 +15,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use podlane_api::{Client, ClientError, FlowQuery};
+use podlane_api::{Client, ClientError, Endpoint, EndpointQuery, EndpointRemoval, FlowQuery, NeighbourQuery};
 use serde::Serialize;
 
 use crate::config::{self, ConfigError, Machine};
 use crate::daemon::{self, DaemonError};
 use crate::demo;
-use args::{Args, Ask, Verb};
+use args::{Args, Ask, EndpointVerb, Verb, Which};
 use log::LogError;
 use show::Show;
 
@@ -102,9 +102,31 @@ fn perform(verb: Verb) -> Result<ExitCode, CliError> {
             answer(&connect(&ask)?.flows(query)?, &ask)?;
         }
         Verb::Counters(ask) => answer(&connect(&ask)?.counters()?, &ask)?,
+        Verb::Tunnels(ask) => answer(&connect(&ask)?.tunnels()?, &ask)?,
+        Verb::Neighbours { ask, limit, network, port, peer } => {
+            let query = NeighbourQuery { limit: limit.into(), network, port, peer };
+            answer(&connect(&ask)?.neighbours(query)?, &ask)?;
+        }
+        Verb::Endpoint(verb) => endpoint(verb)?,
         Verb::Demo(options) => return Ok(demo::run(&options, in_process::start)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn endpoint(verb: EndpointVerb) -> Result<(), CliError> {
+    match verb {
+        EndpointVerb::Set { ask, which: Which { network, mac, generation }, addresses, peer } => {
+            let endpoint = Endpoint { network, mac, addresses, peer, generation };
+            answer(&connect(&ask)?.set_endpoint(endpoint)?, &ask)
+        }
+        EndpointVerb::Remove { ask, which: Which { network, mac, generation } } => {
+            let removal = EndpointRemoval { network, mac, generation };
+            answer(&connect(&ask)?.remove_endpoint(removal)?, &ask)
+        }
+        EndpointVerb::List { ask, network } => {
+            answer(&connect(&ask)?.endpoints(EndpointQuery { network })?, &ask)
+        }
+    }
 }
 
 fn check(file: &Path) -> Result<(), CliError> {

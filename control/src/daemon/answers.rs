@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use podlane_api::{
-    AttachMode, Counters, Dropped, Flow, FlowQuery, FlowTable, Flows, Frames, KernelDrops, Ledger, MacAddr, Network,
-    Port, PortLedger, Ports, Refusal, Reply, Request, Status, Traffic, Worker, nearest,
+    AttachMode, Counters, Dropped, FlowTable, Frames, KernelDrops, Ledger, Network, Port, PortLedger, Ports, Refusal,
+    Reply, Request, Status, Traffic, Worker, nearest,
 };
 use podlane_dataplane::counters::{Counters as Numbers, PortCounters, SWITCH};
-use podlane_dataplane::flow::{Class, FlowKey, FlowRecord, Op, TagEdit};
 use podlane_dataplane::port::{PortFacts, PortMode, PortStatistics};
 use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::{NetworkId, PortId};
@@ -57,7 +56,7 @@ impl Answers {
                 used: table.used() as u64,
                 uncached: total.uncached,
             },
-            networks: networks.values().map(|network| self.network(network)).collect(),
+            networks: networks.values().map(|network| self.network(network, &facts)).collect(),
             warnings: warnings(&facts, &reports, table.used(), table.capacity()),
         })
     }
@@ -70,7 +69,8 @@ impl Answers {
         let reports = self.reports()?;
         let (total, facts) = (merged(&reports), self.engine.facts());
         let ports = self.engine.desired().ports.values().map(|port| self.port(port, &facts, &total, &reports));
-        Ok(Ports { ports: ports.collect() })
+        let underlay = self.engine.desired().underlay.iter().flat_map(|underlay| &underlay.uplinks);
+        Ok(Ports { ports: ports.collect(), underlay: underlay.map(ToString::to_string).collect() })
     }
 
     /// The ledger.
@@ -106,70 +106,7 @@ impl Answers {
         Ok(Counters { balanced: total.balances(), total, ports })
     }
 
-    fn flows(&self, query: &FlowQuery) -> Result<Flows, Refusal> {
-        let Desired { networks, ports, .. } = self.engine.desired();
-        if let Some(name) = query.network.as_deref().filter(|name| !networks.contains_key(*name)) {
-            return Err(Refusal::UnknownNetwork { name: name.to_owned(), nearest: near(name, networks.keys()) });
-        }
-        if let Some(name) = query.port.as_deref().filter(|name| !ports.contains_key(*name)) {
-            return Err(Refusal::UnknownPort { name: name.to_owned(), nearest: near(name, ports.keys()) });
-        }
-        let numbers = self.engine.numbers();
-        let port = query.port.as_deref().and_then(|name| ports.get_key_value(name)).map(|(name, _)| numbers.port(name));
-        let in_network = |key: &FlowKey| {
-            let is = |wanted| self.network_of(key).is_some_and(|network| network.as_str() == wanted);
-            query.network.as_deref().is_none_or(is)
-        };
-        let by_port = |flow: &FlowRecord| {
-            port.is_none_or(|port| flow.key.port() == port || (carried(flow) && flow.program.egress() == port))
-        };
-        let mut records = self.engine.shared().flows.records(usize::MAX, in_network);
-        records.retain(by_port);
-        let matched = records.len() as u64;
-        // The busiest first: that is what one looks for. A full table holds millions; only what is shown is sorted and named.
-        let packets = |flow: &FlowRecord| core::cmp::Reverse(flow.packets);
-        if query.limit < records.len() {
-            records.select_nth_unstable_by_key(query.limit, packets);
-            records.truncate(query.limit);
-        }
-        records.sort_by_key(packets);
-        let now = self.engine.began().elapsed().as_millis() as u32;
-        Ok(Flows { matched, flows: records.iter().map(|record| self.flow(record, now)).collect() })
-    }
-
-    /// The network a flow came in by.
-    fn network_of(&self, key: &FlowKey) -> Option<&Name> {
-        let membership = &self.engine.desired().ports.get(self.engine.numbers().port_name(key.port())?)?.membership;
-        let tagged = key.vlan().id().and_then(desired::VlanId::new).map(|id| membership.tagged.get(&id));
-        tagged.unwrap_or(membership.untagged.as_ref())
-    }
-
-    fn flow(&self, record: &FlowRecord, now: u32) -> Flow {
-        let (key, program) = (&record.key, &record.program);
-        let numbers = self.engine.numbers();
-        let addresses = key.addresses();
-        let ports = (matches!(key.kind().protocol, 6 | 17 | 132)).then(|| key.ports());
-        let name = |name: Option<&Name>| name.map(ToString::to_string).unwrap_or_default();
-        Flow {
-            network: name(self.network_of(key)),
-            in_port: name(numbers.port_name(key.port())),
-            out_port: carried(record).then(|| name(numbers.port_name(program.egress()))),
-            src_mac: MacAddr(key.source_mac().0),
-            dst_mac: MacAddr(key.destination_mac().0),
-            ethertype: key.kind().ethertype,
-            src: addresses.map(|(source, _)| source),
-            dst: addresses.map(|(_, destination)| destination),
-            protocol: (key.kind().class != Class::Other).then(|| protocol(key.kind().protocol)),
-            sport: ports.map(|(source, _)| source),
-            dport: ports.map(|(_, destination)| destination),
-            packets: record.packets,
-            bytes: record.bytes,
-            idle_ms: u64::from((now.wrapping_sub(record.seen) as i32).max(0) as u32),
-            action: action(program),
-        }
-    }
-
-    fn reports(&self) -> Result<Vec<Report>, Refusal> {
+    pub(super) fn reports(&self) -> Result<Vec<Report>, Refusal> {
         self.engine.reports().map_err(|silent| Refusal::Stalled {
             what: format!("worker {}", silent.worker),
             waited_ms: crate::reconcile::PATIENCE.as_millis() as u64,
@@ -198,7 +135,7 @@ impl Answers {
         }
     }
 
-    fn network(&self, network: &desired::Network) -> Network {
+    fn network(&self, network: &desired::Network, facts: &Facts) -> Network {
         let is_in = |port: &&desired::Port| port.membership.networks().any(|name| *name == network.name);
         let id = self.engine.numbers().network(&network.name);
         let learned = self.engine.shared().macs.entries();
@@ -213,6 +150,8 @@ impl Answers {
             gateway_mac: network.gateway_mac,
             ports: ports.count() as u64,
             macs: (stated + learned.iter().filter(in_network).count()) as u64,
+            vni: network.vni.map(desired::Vni::get),
+            pod_mtu: facts.proposed_mtus.get(&network.name).copied().map(u32::from),
         }
     }
 
@@ -255,19 +194,24 @@ impl Answer for Answers {
             Request::Ports => Reply::Ports(self.ports()?),
             Request::Flows(query) => Reply::Flows(self.flows(query)?),
             Request::Counters => Reply::Counters(self.counters()?),
+            Request::Tunnels => Reply::Tunnels(self.tunnels()?),
+            Request::Neighbours(query) => Reply::Neighbours(self.neighbours(query)?),
+            Request::Endpoints(query) => Reply::Endpoints(self.endpoints(query)?),
+            Request::SetEndpoint(endpoint) => Reply::SetEndpoint(self.set_endpoint(endpoint)?),
+            Request::RemoveEndpoint(removal) => Reply::RemoveEndpoint(self.remove_endpoint(removal)?),
         })
     }
 }
 
-/// Whether a flow's packets leave by the port its program names.
-fn carried(flow: &FlowRecord) -> bool {
-    matches!(flow.program.op(), Op::Bridge | Op::Route)
-}
-
-fn merged(reports: &[Report]) -> Numbers {
+pub(super) fn merged(reports: &[Report]) -> Numbers {
     let mut total = Numbers::default();
     reports.iter().for_each(|report| total.merge(&report.counters));
     total
+}
+
+/// A name as it is answered; empty for what has none.
+pub(super) fn name(name: Option<&Name>) -> String {
+    name.map(ToString::to_string).unwrap_or_default()
 }
 
 fn held(reports: &[Report], id: PortId) -> u64 {
@@ -275,7 +219,7 @@ fn held(reports: &[Report], id: PortId) -> u64 {
 }
 
 /// How the workers' ends of a port work, all together, and what the kernel lost at them.
-fn ends(reports: &[Report], id: PortId) -> (Option<PortFacts>, KernelDrops) {
+pub(super) fn ends(reports: &[Report], id: PortId) -> (Option<PortFacts>, KernelDrops) {
     let mut facts: Option<PortFacts> = None;
     let mut lost = PortStatistics::default();
     for end in reports.iter().flat_map(|report| &report.ports).filter(|end| end.id == id) {
@@ -293,7 +237,7 @@ fn ends(reports: &[Report], id: PortId) -> (Option<PortFacts>, KernelDrops) {
     (facts, kernel)
 }
 
-fn mode(how: PortFacts) -> Option<AttachMode> {
+pub(super) fn mode(how: PortFacts) -> Option<AttachMode> {
     match how.mode {
         PortMode::ZeroCopy => Some(AttachMode::ZeroCopy),
         PortMode::Copy => Some(AttachMode::Copy),
@@ -301,7 +245,7 @@ fn mode(how: PortFacts) -> Option<AttachMode> {
     }
 }
 
-fn traffic(tally: podlane_dataplane::counters::Tally) -> Traffic {
+pub(super) fn traffic(tally: podlane_dataplane::counters::Tally) -> Traffic {
     Traffic { packets: tally.packets, bytes: tally.bytes }
 }
 
@@ -309,37 +253,8 @@ fn dropped_by(port: &PortCounters) -> Dropped {
     port.reasons().map(|(reason, count)| (reason.name().to_owned(), count)).collect::<BTreeMap<_, _>>()
 }
 
-fn near<'n>(name: &str, names: impl Iterator<Item = &'n Name>) -> Option<String> {
+pub(super) fn near<'n>(name: &str, names: impl Iterator<Item = &'n Name>) -> Option<String> {
     nearest(name, names.map(Name::as_str)).map(str::to_owned)
-}
-
-fn protocol(number: u8) -> String {
-    match number {
-        1 => "icmp".to_owned(),
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        58 => "icmpv6".to_owned(),
-        132 => "sctp".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn action(program: &podlane_dataplane::flow::Program) -> String {
-    let tag = match program.tag() {
-        TagEdit::Keep => String::new(),
-        TagEdit::Pop => ", pop tag".to_owned(),
-        TagEdit::Push(id) => format!(", push vlan {id}"),
-        TagEdit::Set(id) => format!(", set vlan {id}"),
-    };
-    match program.op() {
-        Op::Bridge => format!("bridge{tag}"),
-        Op::Route => format!("route to {}{tag}", program.next_hop()),
-        Op::Encapsulate => format!("encapsulate to {}{tag}", program.next_hop()),
-        Op::RouteEncapsulate => format!("route and encapsulate to {}{tag}", program.next_hop()),
-        Op::Flood => "flood".to_owned(),
-        Op::Answer => "answer".to_owned(),
-        Op::Drop => format!("drop {}", program.reason().name()),
-    }
 }
 
 /// What is not as it should be, with what to do.

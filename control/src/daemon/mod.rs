@@ -6,8 +6,12 @@
 //! ```
 
 mod answers;
+mod endpoints;
+mod flows;
+mod neighbours;
 mod rights;
 mod server;
+mod tunnels;
 mod wake;
 
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use podlane_api::{Flow, Flows, MacAddr};
+use podlane_api::{Flow, FlowTunnel, Flows, MacAddr};
 
 use super::Show;
 use crate::cli::table::Lean::{Left, Right};
@@ -30,8 +30,8 @@ impl Show for Flows {
             let action = if flow.out_port.is_some() { paint.good } else { paint.odd };
             table.row([
                 flow.network.as_str().into(),
-                flow.in_port.as_str().into(),
-                Cell::or_dash(flow.out_port.as_deref()),
+                from(flow).into(),
+                Cell::or_dash(to(flow)),
                 protocol(flow).into(),
                 end(flow.src, flow.sport, flow.src_mac).into(),
                 end(flow.dst, flow.dport, flow.dst_mac).into(),
@@ -49,6 +49,21 @@ impl Show for Flows {
         }
         text
     }
+}
+
+/// `red`, or `node2 vni 7` for what comes out of a tunnel.
+fn from(flow: &Flow) -> String {
+    flow.in_tunnel.as_ref().map_or_else(|| flow.in_port.clone(), tunnel)
+}
+
+/// `green`, or `node2 vni 7 by up0` for what goes into a tunnel.
+fn to(flow: &Flow) -> Option<String> {
+    let port = flow.out_port.as_deref()?;
+    Some(flow.out_tunnel.as_ref().map_or_else(|| port.to_owned(), |into| format!("{} by {port}", tunnel(into))))
+}
+
+fn tunnel(FlowTunnel { peer, vni }: &FlowTunnel) -> String {
+    format!("{peer} vni {vni}")
 }
 
 fn protocol(flow: &Flow) -> String {

@@ -1,9 +1,12 @@
 //! The daemon's answers, for people. With `--json` none of this runs.
 
 mod counters;
+mod endpoints;
 mod flows;
+mod neighbours;
 mod ports;
 mod status;
+mod tunnels;
 
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ impl Show for Ports {
                 port.name.as_str().into(),
                 port.kind.to_string().into(),
                 Cell::or_dash(port.device.as_deref()),
-                networks(port).into(),
+                networks(port, &self.underlay).into(),
                 Cell::styled(port.state.to_string(), state_style(port.state, paint)),
                 mode(port),
                 port.queues.to_string().into(),
@@ -63,8 +63,11 @@ fn state_style(state: PortState, paint: Paint) -> anstyle::Style {
     }
 }
 
-/// `blue`, `10:blue 20:green`, or both.
-fn networks(port: &Port) -> String {
+/// `blue`, `10:blue 20:green`, or both; `(underlay)` for an uplink that tunnels go by, which no network is named like.
+fn networks(port: &Port, underlay: &[String]) -> String {
+    if underlay.contains(&port.name) {
+        return "(underlay)".to_owned();
+    }
     let tagged = port.vlans.iter().map(|(vlan, network)| format!("{vlan}:{network}"));
     port.network.clone().into_iter().chain(tagged).collect::<Vec<_>>().join(" ")
 }

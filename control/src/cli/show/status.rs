@@ -64,11 +64,13 @@ fn workers(workers: &[Worker], paint: Paint) -> Table<9> {
     table
 }
 
-fn networks(networks: &[Network], paint: Paint) -> Table<7> {
+fn networks(networks: &[Network], paint: Paint) -> Table<9> {
     let columns = [
         ("NETWORK", Left),
         ("VRF", Left),
         ("MTU", Right),
+        ("VNI", Right),
+        ("POD MTU", Right),
         ("PORTS", Right),
         ("MACS", Right),
         ("GATEWAY MAC", Left),
@@ -82,6 +84,8 @@ fn networks(networks: &[Network], paint: Paint) -> Table<7> {
             network.name.as_str().into(),
             network.vrf.as_str().into(),
             network.mtu.to_string().into(),
+            Cell::or_dash(network.vni),
+            Cell::or_dash(network.pod_mtu),
             count(network.ports).into(),
             count(network.macs).into(),
             Cell::or_dash(routed.then_some(network.gateway_mac)),

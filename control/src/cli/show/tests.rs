@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use podlane_api::{
-    AttachMode, Counters, Flow, FlowTable, Flows, Frames, KernelDrops, Ledger, MacAddr, Network, Poll, Port, PortKind,
+    AttachMode, Counters, Flow, FlowTable, FlowTunnel, Flows, Frames, KernelDrops, Ledger, MacAddr, Network, Poll, Port, PortKind,
     PortLedger, PortState, Ports, Status, Traffic, Worker, XdpMode,
 };
 
 use super::*;
+
+mod overlay;
 
 fn shown(answer: &impl Show) -> String {
     answer.show(Paint::PLAIN)
@@ -57,7 +59,10 @@ fn status_shows_workers_tables_networks_and_warnings() {
         gateway_mac: MacAddr([2, 0, 0, 0, 1, 1]),
         ports: 2,
         macs: 1,
+        vni: None,
+        pod_mtu: None,
     };
+    let overlay = Network { name: "cloud".to_owned(), mtu: 1450, vni: Some(7), pod_mtu: Some(1450), ..blue.clone() };
     let wire = Network { name: "wire".to_owned(), vrf: "wire".to_owned(), gateways: Vec::new(), ..blue.clone() };
     let status = Status {
         version: "0.1.0".to_owned(),
@@ -67,7 +72,7 @@ fn status_shows_workers_tables_networks_and_warnings() {
         generation: 7,
         workers: vec![worker],
         flow_table: FlowTable { capacity: 1 << 20, used: 1_500, uncached: 0 },
-        networks: vec![blue, wire],
+        networks: vec![blue, wire, overlay],
         warnings: vec!["worker on core 1 shares its core".to_owned()],
     };
     insta::assert_snapshot!(shown(&status));
@@ -101,7 +106,9 @@ fn ports_show_modes_and_why_one_is_not_up() {
         kernel,
         ..port("trunk")
     };
-    insta::assert_snapshot!(shown(&Ports { ports: vec![waiting, port("red"), trunk] }));
+    let up = Port { kind: PortKind::Uplink, network: None, ..port("up0") };
+    let underlay = vec!["up0".to_owned()];
+    insta::assert_snapshot!(shown(&Ports { ports: vec![waiting, port("red"), trunk, up], underlay }));
 }
 
 #[test]
@@ -109,6 +116,8 @@ fn flows_show_both_ends_and_that_there_are_more() {
     let tcp = Flow {
         network: "blue".to_owned(),
         in_port: "red".to_owned(),
+        in_tunnel: None,
+        out_tunnel: None,
         out_port: Some("green".to_owned()),
         src_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         dst_mac: MacAddr([2, 0, 0, 0, 0, 2]),
@@ -123,6 +132,14 @@ fn flows_show_both_ends_and_that_there_are_more() {
         idle_ms: 20,
         action: "switch".to_owned(),
     };
+    let tunnel = Some(FlowTunnel { peer: "node2".to_owned(), vni: 7 });
+    let into = Flow {
+        out_port: Some("up0".to_owned()),
+        out_tunnel: tunnel.clone(),
+        action: "encapsulate to 02:00:00:00:00:0b".to_owned(),
+        ..tcp.clone()
+    };
+    let out_of = Flow { in_port: String::new(), in_tunnel: tunnel, ..tcp.clone() };
     let strange = Flow {
         out_port: None,
         ethertype: 0x88cc,
@@ -135,7 +152,7 @@ fn flows_show_both_ends_and_that_there_are_more() {
         action: "drop: reserved_multicast".to_owned(),
         ..tcp.clone()
     };
-    insta::assert_snapshot!(shown(&Flows { matched: 1_002, flows: vec![tcp, strange] }));
+    insta::assert_snapshot!(shown(&Flows { matched: 1_004, flows: vec![tcp, into, out_of, strange] }));
 }
 
 #[test]
@@ -159,5 +176,5 @@ fn an_unbalanced_ledger_is_not_overlooked() {
 
 #[test]
 fn nothing_for_a_pipe_holds_an_escape() {
-    assert!(!shown(&Ports { ports: vec![port("red")] }).contains('\u{1b}'));
+    assert!(!shown(&Ports { ports: vec![port("red")], underlay: Vec::new() }).contains('\u{1b}'));
 }

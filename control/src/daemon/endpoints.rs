@@ -1,0 +1,73 @@
+//! Stations on other nodes, as they are stated and moved over the socket.
+
+use podlane_api::{Endpoint, EndpointQuery, EndpointRemoval, Endpoints, MacAddr, Refusal};
+
+use super::answers::{Answers, near};
+use crate::desired::{self, Name};
+use crate::reconcile::EndpointError;
+
+impl Answers {
+    pub(super) fn endpoints(&self, query: &EndpointQuery) -> Result<Endpoints, Refusal> {
+        self.check_network(query.network.as_deref())?;
+        let is_wanted = |endpoint: &desired::Endpoint| {
+            query.network.as_deref().is_none_or(|name| endpoint.network.as_str() == name)
+        };
+        let mut endpoints = self.engine().endpoints().list();
+        endpoints.retain(is_wanted);
+        endpoints.sort_by(|one, other| (&one.network, one.mac).cmp(&(&other.network, other.mac)));
+        let endpoint = |endpoint: desired::Endpoint| Endpoint {
+            network: endpoint.network.to_string(),
+            mac: endpoint.mac,
+            addresses: endpoint.addresses,
+            peer: endpoint.peer.to_string(),
+            generation: endpoint.generation,
+        };
+        Ok(Endpoints { endpoints: endpoints.into_iter().map(endpoint).collect() })
+    }
+
+    pub(super) fn set_endpoint(&self, endpoint: &Endpoint) -> Result<Endpoint, Refusal> {
+        let network = self.network_named(&endpoint.network)?.clone();
+        let peers = &self.engine().desired().peers;
+        let Some((peer, _)) = peers.get_key_value(endpoint.peer.as_str()) else {
+            let name = endpoint.peer.clone();
+            return Err(Refusal::UnknownPeer { nearest: near(&name, peers.keys()), name });
+        };
+        let stated = desired::Endpoint {
+            network,
+            mac: endpoint.mac,
+            addresses: endpoint.addresses.clone(),
+            peer: peer.clone(),
+            generation: endpoint.generation,
+        };
+        let changed = self.engine().endpoints().set(stated);
+        changed.map(|()| endpoint.clone()).map_err(|error| refusal(error, &endpoint.network, endpoint.mac))
+    }
+
+    pub(super) fn remove_endpoint(&self, removal: &EndpointRemoval) -> Result<EndpointRemoval, Refusal> {
+        let network = self.network_named(&removal.network)?;
+        let changed = self.engine().endpoints().remove(network, removal.mac, removal.generation);
+        changed.map(|()| removal.clone()).map_err(|error| refusal(error, &removal.network, removal.mac))
+    }
+
+    /// Whether a network that is asked for is there.
+    pub(super) fn check_network(&self, name: Option<&str>) -> Result<(), Refusal> {
+        name.map_or(Ok(()), |name| self.network_named(name).map(|_| ()))
+    }
+
+    fn network_named(&self, name: &str) -> Result<&Name, Refusal> {
+        let networks = &self.engine().desired().networks;
+        let unknown = || Refusal::UnknownNetwork { name: name.to_owned(), nearest: near(name, networks.keys()) };
+        networks.get_key_value(name).map(|(name, _)| name).ok_or_else(unknown)
+    }
+}
+
+fn refusal(error: EndpointError, network: &str, mac: MacAddr) -> Refusal {
+    let network = network.to_owned();
+    match error {
+        EndpointError::Unfit(mistake) => Refusal::UnfitEndpoint { network, mac, detail: mistake.to_string() },
+        EndpointError::Stale { what, known, given, .. } => Refusal::StaleEndpoint { network, what, known, given },
+        EndpointError::Unknown { .. } => Refusal::UnknownEndpoint { network, mac },
+        EndpointError::TooMany => Refusal::TooManyEndpoints,
+        EndpointError::Late => Refusal::EndpointLate,
+    }
+}
