@@ -3,40 +3,37 @@
 //! None is sent. Options received are stepped over, unless one is critical: a receiver that does not know it must drop the packet
 //! (section 3.5). Control packets (the O bit) are not ours to forward (section 3.4).
 
+use podlane_wire::{EtherType, Malformed, geneve};
+
 use super::{HEADER, Tunnel};
 use crate::{drops::DropReason, ids::Vni};
-
-const TRANSPARENT_ETHERNET: u16 = 0x6558;
-const VERSION: u8 = 0xc0;
-const OPTION_WORDS: u8 = 0x3f;
-const CONTROL: u8 = 0x80;
-const CRITICAL: u8 = 0x40;
 
 /// The encapsulation.
 pub struct Geneve;
 
 impl Tunnel for Geneve {
-    const PORT: u16 = 6081;
+    const PORT: u16 = geneve::Geneve::PORT;
 
     fn header(vni: Vni) -> [u8; HEADER] {
-        (u64::from(TRANSPARENT_ETHERNET) << 32 | u64::from(vni.0) << 8).to_be_bytes()
+        let mut header = [0; HEADER];
+        // Without options it is as long as that.
+        let _ = geneve::GeneveHeader::new(vni.0).emit(&mut header);
+        header
     }
 
     #[inline]
     fn open(datagram: &[u8]) -> Result<(Vni, usize), DropReason> {
-        let [first, flags, kind @ .., a, b, c, _] =
-            datagram.first_chunk::<HEADER>().ok_or(DropReason::TunnelTruncated)?;
-        if first & VERSION != 0 || flags & CONTROL != 0 || *kind != TRANSPARENT_ETHERNET.to_be_bytes() {
+        let (header, _) = geneve::Geneve::parse(datagram).map_err(|malformed| match malformed {
+            Malformed::GeneveBadVersion => DropReason::TunnelFlags,
+            _ => DropReason::TunnelTruncated,
+        })?;
+        if header.is_control() || header.protocol() != EtherType::ETHERNET {
             return Err(DropReason::TunnelFlags);
         }
-        if flags & CRITICAL != 0 {
+        if header.is_critical() {
             return Err(DropReason::TunnelOption);
         }
-        let length = HEADER + usize::from(first & OPTION_WORDS) * 4;
-        if datagram.len() < length {
-            return Err(DropReason::TunnelTruncated);
-        }
-        Ok((Vni(u32::from_be_bytes([0, *a, *b, *c])), length))
+        Ok((Vni(header.network()), header.header_len()))
     }
 }
 

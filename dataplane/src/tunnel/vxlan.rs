@@ -3,33 +3,34 @@
 //! RFC 7348 wants reserved bits ignored on receipt. They are refused here by name, as Linux does: extensions (group policy, generic
 //! protocol) use them to say that what follows is not plain Ethernet, or that a policy has been applied.
 
+use podlane_wire::{Malformed, vxlan};
+
 use super::{HEADER, Tunnel};
 use crate::{drops::DropReason, ids::Vni};
-
-const VALID: u32 = 0x0800_0000;
 
 /// The encapsulation.
 pub struct Vxlan;
 
 impl Tunnel for Vxlan {
-    const PORT: u16 = podlane_wire::Vxlan::PORT;
+    const PORT: u16 = vxlan::Vxlan::PORT;
 
     fn header(vni: Vni) -> [u8; HEADER] {
-        (u64::from(VALID) << 32 | u64::from(vni.0) << 8).to_be_bytes()
+        let mut header = [0; HEADER];
+        // It is as long as the header is.
+        let _ = vxlan::VxlanHeader { network: vni.0 }.emit(&mut header);
+        header
     }
 
     #[inline]
     fn open(datagram: &[u8]) -> Result<(Vni, usize), DropReason> {
-        let header = datagram.first_chunk::<HEADER>().ok_or(DropReason::TunnelTruncated)?;
-        let word = u64::from_be_bytes(*header);
-        let (flags, vni) = ((word >> 32) as u32, word as u32);
-        if flags & VALID == 0 {
-            return Err(DropReason::TunnelFlags);
-        }
-        if flags != VALID || vni & 0xff != 0 {
+        let (header, _) = vxlan::Vxlan::parse(datagram).map_err(|malformed| match malformed {
+            Malformed::VxlanNoNetwork => DropReason::TunnelFlags,
+            _ => DropReason::TunnelTruncated,
+        })?;
+        if header.has_reserved_bits() {
             return Err(DropReason::TunnelReserved);
         }
-        Ok((Vni(vni >> 8), HEADER))
+        Ok((Vni(header.network()), HEADER))
     }
 }
 
