@@ -12,23 +12,22 @@ use nix::{
     sched::{CloneFlags, CpuSet, sched_setaffinity, unshare},
     unistd::Pid,
 };
-use podlane_host::{Feature, Links, Netns};
+use podlane_host::{Feature, Links, Netns, Vxlan};
 
 use crate::{
-    bed::{Bed, HostEnd, station_mac},
+    bed::{Bed, HostEnd},
     load::{
         traffic::Traffic,
-        underlay::{PEER, PREFIX, VNI, VTEP, peer_mac},
+        underlay::{OUTER, PEER, PREFIX, VNI, VTEP, peer_mac},
     },
     subject::{
         Running, Subject, SubjectError,
+        overlay::UNDERLAY_MTU,
         tools::Tool,
         tunnel::{Direction, Ends},
     },
 };
 
-const IP: Tool = Tool { program: "ip", install: "apt-get install iproute2", manual: "ip-link(8)" };
-const BRIDGE: Tool = Tool { program: "bridge", manual: "bridge(8)", ..IP };
 const RENICE: Tool = Tool { program: "renice", install: "apt-get install util-linux", manual: "renice(1)" };
 
 /// The device.
@@ -58,17 +57,8 @@ impl Subject for Kernel {
     fn start(&self, bed: &Bed) -> Result<Box<dyn Running>, SubjectError> {
         let ends = self.direction.ends(bed)?;
         join(bed.switch(), &ends, [VTEP, PEER])?;
-        let Ends { pod, uplink } = ends;
         let mut links = Links::open_in(bed.switch())?;
-        links.add_neighbour(uplink.ifindex, PEER.into(), peer_mac().0)?;
-        // The receiver never speaks, so that the bridge cannot learn where it is.
-        let behind = match self.direction {
-            Direction::Encapsulation => TUNNEL,
-            Direction::Decapsulation => &pod.name,
-        };
-        let mut known = Command::new(BRIDGE.program);
-        known.args(["fdb", "replace", &station_mac(2).to_string(), "dev", behind, "master", "static"]);
-        BRIDGE.run(bed.switch(), known)?;
+        links.add_neighbour(ends.uplink.ifindex, PEER.into(), peer_mac().0)?;
         let [first, _] = bed.host_ends();
         // Only with GRO does a veth without XDP take packets in bursts, and the generator's at all.
         links.set_feature(first.ifindex, Feature::Gro, true)?;
@@ -77,16 +67,16 @@ impl Subject for Kernel {
     }
 }
 
-/// Bridges a pod's link with a tunnel from one VTEP to another. Like Podlane it sends no outer UDP checksums over IPv4.
+/// Bridges a pod's link with a tunnel from one VTEP to another.
 pub(crate) fn join(netns: &Netns, ends: &Ends, vteps: [Ipv4Addr; 2]) -> Result<(), SubjectError> {
+    let [local, remote] = vteps;
     let mut links = Links::open_in(netns)?;
-    links.add_address(ends.uplink.ifindex, vteps[0].into(), PREFIX)?;
+    links.add_address(ends.uplink.ifindex, local.into(), PREFIX)?;
     let bridge = links.bridge("br0")?;
-    let (vni, [near, far]) = (VNI.to_string(), vteps.map(|vtep| vtep.to_string()));
-    let mut command = Command::new(IP.program);
-    command.args(["link", "add", TUNNEL, "type", "vxlan", "id", &vni, "dev", &ends.uplink.name]);
-    command.args(["local", &near, "remote", &far, "dstport", "4789", "nolearning", "noudpcsum"]);
-    IP.run(netns, command)?;
+    let below = ends.uplink.ifindex.into();
+    let mtu = u32::from(UNDERLAY_MTU) - OUTER as u32;
+    links.vxlan(&Vxlan { name: TUNNEL, vni: VNI, local, below, udp_port: podlane_wire::Vxlan::PORT, mtu })?;
+    links.add_flood_vtep(TUNNEL, remote.into())?;
     for port in [TUNNEL, &ends.pod.name] {
         links.enslave(port, bridge)?;
         links.set_up(port)?;
