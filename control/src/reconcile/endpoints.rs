@@ -104,11 +104,11 @@ impl Endpoints {
         let newest =
             self.stated(&key).map(|(generation, _)| generation).chain(of.map(|change| change.generation)).max();
         if let Some(known) = newest.filter(|known| *known >= endpoint.generation) {
-            return Err(stale(endpoint.mac, &endpoint, known));
+            return Err(stale(&endpoint.mac, &endpoint, known));
         }
         let taken = endpoint.addresses.iter().find_map(|address| {
             let known = self.address_generation(&endpoint, *address, &changes)?;
-            (known >= endpoint.generation).then(|| stale(*address, &endpoint, known))
+            (known >= endpoint.generation).then(|| stale(address, &endpoint, known))
         });
         if let Some(taken) = taken {
             return Err(taken);
@@ -207,7 +207,10 @@ impl Endpoints {
     }
 }
 
-fn stale(what: impl ToString, endpoint: &Endpoint, known: u64) -> EndpointError {
+fn stale(what: &impl ToString, endpoint: &Endpoint, known: u64) -> EndpointError {
     let (network, given) = (endpoint.network.clone(), endpoint.generation);
     EndpointError::Stale { what: what.to_string(), network, known, given }
 }
+
+#[cfg(test)]
+mod tests;
