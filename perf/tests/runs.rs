@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write,
     os::unix::process::ExitStatusExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -103,6 +103,102 @@ fn a_rival_that_is_not_there_is_skipped_by_name() {
     assert_eq!((&check["met"], &check["median"]), (&Value::Null, &Value::Null));
     let rival = report["series"].as_array().unwrap().last().unwrap();
     assert!(rival["skipped"].as_str().unwrap().starts_with("dpdk-testpmd is not installed"), "{rival}");
+}
+
+#[test]
+fn vxlan_compares_both_ways_with_routing() {
+    if impossible("vxlan_compares_both_ways_with_routing") {
+        return;
+    }
+    let before = traces();
+    let text = run(&["vxlan", "--seconds", "0.3", "--rounds", "1", "--against", "nothing", "--json"]);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    for way in ["encapsulation", "decapsulation"] {
+        let ratio = check(&report, &format!("podlane, {way} / routed"))["median"].as_f64().unwrap();
+        assert!(ratio > 0.0, "{way}: {report}");
+    }
+    assert_eq!(report["checks"].as_array().unwrap().len(), 2);
+    assert_eq!(traces(), before);
+}
+
+#[test]
+fn tunnels_of_others_that_are_not_there_are_skipped_by_name() {
+    if impossible("tunnels_of_others_that_are_not_there_are_skipped_by_name") {
+        return;
+    }
+    let before = traces();
+    let mut vxlan = command(&["vxlan", "--seconds", "0.1", "--rounds", "1", "--json"]);
+    let files = folder_for("tunnels");
+    let output = vxlan.env("PATH", "/nowhere").env("TMPDIR", &files).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for way in ["encapsulation", "decapsulation"] {
+        let check = check(&report, &format!("podlane, {way} / OVS AF_XDP"));
+        assert_eq!((&check["met"], &check["median"]), (&Value::Null, &Value::Null));
+    }
+    let skipped: Vec<&str> =
+        report["series"].as_array().unwrap().iter().filter_map(|series| series["skipped"].as_str()).collect();
+    assert_eq!(skipped.len(), 4, "{report}");
+    assert!(skipped[0].starts_with("ovsdb-tool is not installed (apt-get install"), "{skipped:?}");
+    assert_eq!(traces(), before);
+    assert_eq!(fs::read_dir(&files).unwrap().count(), 0);
+}
+
+#[test]
+fn ctrl_c_takes_other_peoples_switches_down_too() {
+    let test = "ctrl_c_takes_other_peoples_switches_down_too";
+    if impossible(test) {
+        return;
+    }
+    if Command::new("ovs-vswitchd").arg("--version").stdout(Stdio::null()).status().is_err() {
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: ovs-vswitchd is not installed");
+        return;
+    }
+    let before = traces();
+    let files = folder_for("ovs");
+    let mut vxlan = command(&["vxlan", "--seconds", "0.1", "--rounds", "50", "--against", "ovs"]);
+    let mut child = vxlan.env("TMPDIR", &files).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let folder = files.join(format!("podlane-perf-ovs-{}", child.id()));
+    while !folder.join("control").exists() {
+        assert!(Instant::now() < deadline, "Open vSwitch was not started");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(ended(&mut child).code(), Some(130));
+    assert!(!folder.exists());
+    assert_eq!(processes_that_name(&folder), Vec::<String>::new());
+    assert_eq!(traces(), before);
+}
+
+/// An empty folder for a test.
+fn folder_for(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Command lines that name this file.
+fn processes_that_name(file: &Path) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+    lines.filter(|line| line.contains(file.to_str().unwrap())).collect()
+}
+
+#[test]
+fn tcp_from_node_to_node_is_compared_with_the_kernels_and_the_difference_explained() {
+    if impossible("tcp_from_node_to_node_is_compared_with_the_kernels_and_the_difference_explained") {
+        return;
+    }
+    let before = traces();
+    let text = run(&["vxlan-tcp", "--seconds", "0.3", "--rounds", "1"]);
+    assert!(text.contains("podlane / kernel vxlan"), "{text}");
+    assert!(text.contains("AF_XDP carries no GSO segments"), "{text}");
+    let report: Value =
+        serde_json::from_str(&run(&["vxlan-tcp", "--seconds", "0.3", "--rounds", "1", "--json"])).unwrap();
+    let series = report["series"].as_array().unwrap();
+    let podlane = series.iter().find(|series| series["name"] == "podlane, one TCP stream").unwrap();
+    assert!(podlane["median"].as_f64().unwrap() > 0.0, "{report}");
+    assert_eq!(traces(), before);
 }
 
 #[test]

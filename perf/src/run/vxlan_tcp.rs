@@ -16,7 +16,7 @@ use crate::{
     report::Report,
     run::{RunError, Terms},
     series::Series,
-    subject::{SubjectError, kernel, overlay::Node},
+    subject::{SubjectError, kernel, overlay::Node, switch::Switch},
 };
 
 const NOTES: &[&str] = &[
@@ -86,7 +86,7 @@ fn measure(carrier: Carrier, terms: &Terms<'_>) -> Result<Streamed, RunError> {
             };
             let switches = [start(0, Node::NEAR)?, start(1, Node::FAR)?];
             let streamed = stream(nodes.from(), nodes.to(), terms.length, terms.stop);
-            let stopped: Result<(), SubjectError> = switches.into_iter().try_for_each(|switch| switch.stop());
+            let stopped: Result<(), SubjectError> = switches.into_iter().try_for_each(Switch::stop);
             let streamed = streamed?;
             stopped?;
             Ok(streamed)
