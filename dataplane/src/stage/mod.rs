@@ -11,6 +11,7 @@ mod gateway;
 pub(crate) mod hop;
 pub mod lookup;
 pub mod open;
+mod outer_checksum;
 mod plain;
 mod replicate;
 pub mod resolve;

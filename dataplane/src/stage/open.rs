@@ -19,7 +19,10 @@ use crate::{
     },
 };
 
-use super::apply::Pass;
+use super::{
+    apply::Pass,
+    outer_checksum::{self, Outer},
+};
 
 /// Opens a burst that came in by an uplink. Returns how many packets and bytes that was; what is left in the burst goes
 /// on, with [`Line::vias`] filled in.
@@ -65,7 +68,7 @@ fn take_out(
     umem: &Umem,
 ) -> Result<(), DropReason> {
     if let Some((udp, pseudo)) = opened.checksum {
-        verify(frame, udp, pseudo, unfinished, umem)?;
+        outer_checksum::verify(frame, &Outer { udp, pseudo, inner: opened.before }, unfinished, umem)?;
     }
     frame.pop_front(opened.before).map_err(|_| DropReason::TunnelTruncated)?;
     if length - opened.before > opened.inner && !frame.is_chained() {
@@ -76,25 +79,6 @@ fn take_out(
         mark_congestion(frame, opened.ecn)?;
     }
     Ok(())
-}
-
-/// Checks the outer UDP checksum. Behind a veth it may have been left unfinished, which is as good as right.
-#[inline(never)]
-fn verify(frame: &Frame, udp: usize, pseudo: checksum::Sum, unfinished: bool, umem: &Umem) -> Result<(), DropReason> {
-    let segment = frame.bytes().get(udp..).ok_or(DropReason::TunnelTruncated)?;
-    let field = segment.get(6..8).map_or(0, |field| u16::from_be_bytes([field[0], field[1]]));
-    if unfinished && checksum::is_unfinished(field, pseudo) {
-        return Ok(());
-    }
-    let stated = segment.get(4..6).map_or(0, |field| usize::from(u16::from_be_bytes([field[0], field[1]])));
-    let mut left = stated;
-    let parts = umem.segments(frame).enumerate().map(|(at, part)| if at == 0 { &part[udp..] } else { part });
-    let parts = parts.map(|part| {
-        let part = &part[..part.len().min(left)];
-        left -= part.len();
-        part
-    });
-    if checksum::sum_parts(parts).plus(pseudo).is_valid() { Ok(()) } else { Err(DropReason::OuterChecksum) }
 }
 
 /// Carries the underlay's congestion mark over to the inner packet (RFC 6040, 4.2): congestion experienced, or the milder one of

@@ -15,7 +15,10 @@ use podlane_wire::{EtherType, IpProtocol, Ipv4Header, Ipv6Header, MacAddr, check
 use proptest::prelude::*;
 
 use crate::{
-    packets::{Host, RED, advertisement, arp_reply, arp_request, gateway, host, ipv4, ipv6, udp4, udp6, with_tag},
+    packets::{
+        Field, Host, RED, advertisement, arp_reply, arp_request, gateway, host, ipv4, ipv6, transport, udp4, udp6,
+        with_tag,
+    },
     tunnel::{Join, Node, VXLAN},
 };
 
@@ -322,6 +325,33 @@ fn an_outer_udp_checksum_is_right_or_zero_or_left_unfinished_where_ports_do_that
         reaches(&mut bed, packet(Checksum::Unfinished), &inner);
         reaches(&mut bed, packet(Checksum::Right), &inner);
         dies(&mut bed, packet(Checksum::Wrong), DropReason::OuterChecksum);
+    }
+}
+
+#[test]
+fn an_outer_udp_checksum_may_count_the_inner_one_as_if_it_were_finished_where_ports_do_that() {
+    for join in joins() {
+        let (mut wire, mut veth) = (bed(join), bed(join));
+        let mut tables = plan(join).build();
+        let uplink = tables.ports[UPLINK.index()].clone().unwrap();
+        tables.ports[UPLINK.index()] = Some(PortTable { unfinished_checksums: true, ..uplink });
+        veth.publish(tables);
+        for (protocol, ipv6) in
+            [IpProtocol::UDP, IpProtocol::TCP].into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)])
+        {
+            let inner = |field| transport(protocol, (B, A), ipv6, b"hello", field);
+            let finished = inner(Field::Finished);
+            let mut local = Outer { checksum: Checksum::Right, ..Outer::new(join, &finished) }.packet();
+            let at = local.len() - finished.len();
+            local.splice(at.., inner(Field::Unfinished));
+            // What only the outer checksum covers: the inner source address.
+            let mut bent = local.clone();
+            bent[at + 11] ^= 1;
+
+            dies(&mut wire, local.clone(), DropReason::OuterChecksum);
+            reaches(&mut veth, local, &finished);
+            dies(&mut veth, bent, DropReason::OuterChecksum);
+        }
     }
 }
 
