@@ -120,6 +120,11 @@ impl Folder {
         self.0.join("podlane.sock")
     }
 
+    /// Where one switch of several shall answer.
+    pub(crate) fn socket_of(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.sock"))
+    }
+
     /// The folder itself.
     pub(crate) fn path(&self) -> &Path {
         &self.0

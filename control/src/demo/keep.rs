@@ -44,10 +44,15 @@ pub(crate) fn until_told(
         io::stdout().write_all(text.as_bytes())?;
         io::stdout().flush()?;
     }
+    wait_for(stop);
+    Ok(pins.remove()?)
+}
+
+/// Comes back when the demo was told to go.
+pub(crate) fn wait_for(stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(LOOK_EVERY);
     }
-    Ok(pins.remove()?)
 }
 
 /// The commands to try.

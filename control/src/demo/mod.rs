@@ -15,9 +15,11 @@
 mod cores;
 mod ground;
 mod keep;
+mod nodes;
 mod options;
 mod pods;
 mod report;
+mod stage;
 mod steps;
 mod switch;
 mod table;
@@ -27,34 +29,33 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
 use podlane_host::HostError;
+use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 
-pub use options::{Options, Seconds, SecondsError};
+pub use options::{Nodes, NodesError, Options, Seconds, SecondsError};
 pub use switch::{Switch, SwitchError, SwitchPlan};
 
 use cores::{Cores, CoresError};
 use ground::{Folder, FolderError, Ground};
 use keep::KeepError;
-use report::{Account, Done, Failure, Measured, Report, StepReport};
-use steps::{STEPS, Step, Target, What};
+use report::{Account, Done, Failure, Report};
+use stage::Stage;
+use steps::{STEPS, Step, Target};
 use table::Table;
-use traffic::{Bounds, Echo, MeterError, Pair, Tcp, Udp, panic_message};
+use traffic::{MeterError, Pair};
 use view::View;
 
 use crate::paint::Paint;
-
-/// Between two looks at how far a step got.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The exit statuses: everything worked; something failed; Ctrl-C ended it, as a shell would tell.
 const OK: u8 = 0;
@@ -78,6 +79,8 @@ enum DemoError {
     Switch(#[from] SwitchError),
     #[error("cannot keep the demo: {0}")]
     Keep(#[from] KeepError),
+    #[error("the host's own connection over the underlay, before any switch: {0}")]
+    Host(#[source] MeterError),
     #[error("cannot write to standard output: {0}; check where it goes")]
     Output(#[source] io::Error),
 }
@@ -92,7 +95,7 @@ enum DemoError {
 /// function and takes everything down on its way.
 pub fn run<S>(options: &Options, start: S) -> ExitCode
 where
-    S: FnOnce(SwitchPlan) -> Result<Box<dyn Switch>, SwitchError>,
+    S: Fn(SwitchPlan) -> Result<Box<dyn Switch>, SwitchError>,
 {
     ExitCode::from(status(options, start))
 }
@@ -100,12 +103,16 @@ where
 /// The exit status of a demo that is run now.
 fn status<S>(options: &Options, start: S) -> u8
 where
-    S: FnOnce(SwitchPlan) -> Result<Box<dyn Switch>, SwitchError>,
+    S: Fn(SwitchPlan) -> Result<Box<dyn Switch>, SwitchError>,
 {
-    perform(options, start).unwrap_or_else(|error| {
+    let ended = match options.nodes {
+        Nodes::One => perform(options, start),
+        Nodes::Two => nodes::perform(options, start),
+    };
+    ended.unwrap_or_else(|error| {
         if options.json {
             // Still one object: who asked for JSON reads nothing else. The error is told below.
-            let _ = print(&Report::of_failure(&error), true);
+            let _ = print_json(&Report::of_failure(&error));
         }
         tell(&error);
         FAILED
@@ -119,7 +126,7 @@ fn tell(error: &DemoError) {
 
 fn perform<S>(options: &Options, start: S) -> Result<u8, DemoError>
 where
-    S: FnOnce(SwitchPlan) -> Result<Box<dyn Switch>, SwitchError>,
+    S: Fn(SwitchPlan) -> Result<Box<dyn Switch>, SwitchError>,
 {
     let begun = Instant::now();
     if !geteuid().is_root() {
@@ -138,8 +145,8 @@ where
     let switch = start(SwitchPlan { config, socket: socket.clone() })?;
     view.say(&started(&cores));
 
-    let mut stage = Stage { ground: &ground, cores: &cores, stop: &stop, view: &mut view };
-    let done = stage.play(&STEPS, options.seconds.into());
+    let stage = Stage { stop: &stop, view: &mut view };
+    let done = play(stage, &ground, &cores, options.seconds.into());
     let interrupted = stop.load(Ordering::Relaxed);
     let mut account = Account::of(switch.as_ref());
     if interrupted {
@@ -161,11 +168,41 @@ where
     });
     // The one JSON object is out: what fails now is told on standard error alone.
     let shown = shown.inspect_err(tell).is_ok();
-    Ok(match (interrupted, report.ok && shown) {
+    Ok(verdict(interrupted, report.ok && shown))
+}
+
+/// The exit status of a demo that ran.
+fn verdict(interrupted: bool, ok: bool) -> u8 {
+    match (interrupted, ok) {
         (true, _) => INTERRUPTED,
         (false, true) => OK,
         (false, false) => FAILED,
-    })
+    }
+}
+
+/// Plays every step, one after the other; a failing one is noted and the next begins.
+fn play(mut stage: Stage<'_>, ground: &Ground, cores: &Cores, group: Duration) -> Vec<Done> {
+    let mut played = Vec::with_capacity(STEPS.len());
+    for step in STEPS {
+        if stage.is_over() {
+            break;
+        }
+        let length = steps::share(&STEPS, step.group(), group);
+        let outcome = stage.play(&step.heading(), &pair(&step, ground, cores), length);
+        played.push(Done { step, outcome });
+    }
+    played
+}
+
+/// Where the two ends of a step run.
+fn pair(step: &Step, ground: &Ground, cores: &Cores) -> Pair {
+    let from = ground.place(step.from, cores);
+    let to = match step.to {
+        Target::Pod(pod) => ground.place(pod, cores),
+        // nothing of ours runs at the gateway, so the place is never used
+        Target::Gateway => from.clone(),
+    };
+    Pair { from, to, target: step.target() }
 }
 
 /// A flag that Ctrl-C, a termination and a closed terminal set, instead of ending the process.
@@ -190,79 +227,21 @@ fn started(cores: &Cores) -> String {
 
 /// Writes the report to standard output, as one JSON object or as the table.
 fn print(report: &Report, json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, report)?;
-        writeln!(out)?;
-    } else {
-        let paint = Paint::of(&io::stdout());
-        write!(out, "{}", Table { report, paint })?;
+        return print_json(report);
     }
+    print_text(&Table { report, paint: Paint::of(&io::stdout()) })
+}
+
+fn print_json(report: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, report)?;
+    writeln!(out)?;
     out.flush()
 }
 
-/// Where the steps are played.
-struct Stage<'a> {
-    ground: &'a Ground,
-    cores: &'a Cores,
-    stop: &'a AtomicBool,
-    view: &'a mut View,
-}
-
-impl Stage<'_> {
-    /// Plays every step, one after the other; a failing one is noted and the next begins.
-    fn play(&mut self, steps: &[Step], group: Duration) -> Vec<Done> {
-        let mut played = Vec::with_capacity(steps.len());
-        for step in steps {
-            if self.stop.load(Ordering::Relaxed) {
-                break;
-            }
-            let length = steps::share(steps, step.group(), group);
-            let done = Done { step: *step, outcome: self.step(step, length) };
-            self.view.ended(&StepReport::of(&done));
-            played.push(done);
-        }
-        played
-    }
-
-    /// Plays one step and shows how it goes.
-    fn step(&mut self, step: &Step, length: Duration) -> Result<Measured, MeterError> {
-        let from = self.ground.place(step.from, self.cores);
-        let to = match step.to {
-            Target::Pod(pod) => self.ground.place(pod, self.cores),
-            // nothing of ours runs at the gateway, so the place is never used
-            Target::Gateway => from.clone(),
-        };
-        let pair = Pair { from, to, target: step.target() };
-        let arrived = AtomicU64::new(0);
-        let bounds = Bounds { length, stop: self.stop, arrived: &arrived };
-        let begun = Instant::now();
-        thread::scope(|scope| {
-            let waiting = thread::current();
-            let measuring = scope.spawn(move || {
-                let outcome = measure(step.what, &pair, bounds);
-                waiting.unpark();
-                outcome
-            });
-            while !measuring.is_finished() {
-                thread::park_timeout(LOOK_EVERY);
-                // what is still on its way when the time is over does not lower the rate
-                let elapsed = begun.elapsed().min(length).as_secs_f64();
-                let rate = arrived.load(Ordering::Relaxed) as f64 / elapsed;
-                self.view.moving(step, elapsed / length.as_secs_f64(), rate);
-            }
-            measuring.join().unwrap_or_else(|panic| {
-                Err(MeterError::Panicked { thread: "meter", message: panic_message(panic.as_ref()) })
-            })
-        })
-    }
-}
-
-/// Runs the meter of a step.
-fn measure(what: What, pair: &Pair, bounds: Bounds<'_>) -> Result<Measured, MeterError> {
-    match what {
-        What::Echo { pause } => Echo { pause }.measure(pair, bounds).map(Measured::Echo),
-        What::Tcp { streams, both } => Tcp { streams, both }.measure(pair, bounds).map(Measured::Tcp),
-        What::Udp { payload } => Udp { payload }.measure(pair, bounds).map(Measured::Udp),
-    }
+fn print_text(text: &impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    write!(out, "{text}")?;
+    out.flush()
 }

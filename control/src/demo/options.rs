@@ -12,7 +12,10 @@ pub struct Options {
     /// Seconds for each of the three groups of steps: echo, TCP, UDP
     #[arg(long, value_name = "N", default_value = "4")]
     pub seconds: Seconds,
-    /// The core of the switch's worker [default: the last]
+    /// 1: three pods on one switch; 2: an overlay between two switches and a plain Linux kernel
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub nodes: Nodes,
+    /// The core of the switch's worker, with two nodes of the first one's [default: the last]
     #[arg(long, value_name = "N")]
     pub core: Option<usize>,
     /// Print one JSON object instead of the table
@@ -21,6 +24,33 @@ pub struct Options {
     /// Stay up after the table, until Ctrl-C or SIGTERM
     #[arg(long)]
     pub keep: bool,
+}
+
+/// How many nodes the demo is to have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nodes {
+    /// One switch.
+    #[default]
+    One,
+    /// Two switches, and a kernel that is no Podlane, on one underlay.
+    Two,
+}
+
+/// A number of nodes there is no demo of.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0:?} is not a number of nodes that there is a demo of: say 1, or 2 for the overlay")]
+pub struct NodesError(String);
+
+impl FromStr for Nodes {
+    type Err = NodesError;
+
+    fn from_str(text: &str) -> Result<Self, NodesError> {
+        match text {
+            "1" => Ok(Self::One),
+            "2" => Ok(Self::Two),
+            other => Err(NodesError(other.to_owned())),
+        }
+    }
 }
 
 /// A length of time between a tenth of a second and an hour.
@@ -64,6 +94,14 @@ mod tests {
     #[test]
     fn seconds_may_be_broken() {
         assert_eq!("0.5".parse(), Ok(Seconds(Duration::from_millis(500))));
+    }
+
+    #[test]
+    fn there_is_a_demo_of_one_node_and_one_of_two() {
+        assert_eq!([("1", Nodes::One), ("2", Nodes::Two)].map(|(text, nodes)| text.parse() == Ok(nodes)), [true; 2]);
+        for refused in ["0", "3", "two", "-1", ""] {
+            assert_eq!(refused.parse::<Nodes>(), Err(NodesError(refused.to_owned())));
+        }
     }
 
     #[test]

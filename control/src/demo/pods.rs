@@ -122,7 +122,8 @@ impl Network {
         }
     }
 
-    fn address(self, family: Family, host: u8) -> IpAddr {
+    /// The address of the host with this last octet.
+    pub(crate) fn address(self, family: Family, host: u8) -> IpAddr {
         let subnet = match self {
             Self::Near => 0,
             Self::Far => 1,

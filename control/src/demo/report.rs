@@ -12,7 +12,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::cores::Cores;
-use super::steps::{Group, Step, What};
+use super::steps::{Group, Heading, Step, What};
 use super::switch::{Switch, SwitchError};
 use super::traffic::{EchoMeasured, MeterError, TcpMeasured, UdpMeasured};
 
@@ -204,7 +204,8 @@ impl RoundTrips {
 }
 
 impl Figures {
-    fn of(measured: &Measured) -> Self {
+    /// The numbers of what a meter brought back.
+    pub(crate) fn of(measured: &Measured) -> Self {
         match measured {
             Measured::Echo(echo) => {
                 Self::Echo { rtt_us: RoundTrips::of(&echo.round_trips), echoes: echo.round_trips.len() }
@@ -226,25 +227,31 @@ impl Figures {
 
 impl StepReport {
     /// What came of one step.
-    pub(crate) fn of(done: &Done) -> Self {
-        let Step { from, what, family, .. } = done.step;
+    pub(crate) fn of(heading: &Heading, outcome: &Result<Measured, MeterError>) -> Self {
+        let Heading { from, to, family, path, what } = *heading;
         let (streams, payload) = match what {
             What::Echo { .. } => (None, None),
             What::Tcp { streams, .. } => (Some(streams), None),
             What::Udp { payload } => (None, Some(payload)),
         };
         Self {
-            what: done.step.group().name(),
-            from: from.name(),
-            to: done.step.peer_name(),
+            what: what.group().name(),
+            from,
+            to,
             family: family.name(),
-            path: done.step.path().name(),
+            path,
             streams,
             payload,
-            ok: done.outcome.is_ok(),
-            failure: done.outcome.as_ref().err().map(ToString::to_string),
-            figures: done.outcome.as_ref().ok().map(Figures::of),
+            ok: outcome.is_ok(),
+            failure: outcome.as_ref().err().map(ToString::to_string),
+            figures: outcome.as_ref().ok().map(Figures::of),
         }
+    }
+
+    /// Why it failed, in one line that also says what failed.
+    pub(crate) fn told_failure(&self) -> Option<String> {
+        let why = self.failure.as_ref()?;
+        Some(format!("{} {} to {} over {}: {why}", self.what, self.from, self.to, self.family))
     }
 }
 
@@ -256,11 +263,9 @@ impl Report {
 
     /// What the steps come to; ports, ledger, cores and time are for the caller to add.
     fn new(done: &[Done], other_failures: Vec<String>) -> Self {
-        let steps: Vec<StepReport> = done.iter().map(StepReport::of).collect();
-        let failed = steps.iter().filter_map(|step| {
-            let why = step.failure.as_ref()?;
-            Some(format!("{} {} to {} over {}: {why}", step.what, step.from, step.to, step.family))
-        });
+        let steps: Vec<StepReport> =
+            done.iter().map(|done| StepReport::of(&done.step.heading(), &done.outcome)).collect();
+        let failed = steps.iter().filter_map(StepReport::told_failure);
         let failures: Vec<String> = failed.chain(other_failures).collect();
         Self {
             ok: failures.is_empty(),

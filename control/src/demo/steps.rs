@@ -91,6 +91,32 @@ pub(crate) struct Step {
     pub(crate) headline: bool,
 }
 
+/// A step as it is told, whoever plays it: what stands to the left of its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heading {
+    /// Who begins.
+    pub(crate) from: &'static str,
+    /// Who answers.
+    pub(crate) to: &'static str,
+    /// Over which protocol.
+    pub(crate) family: Family,
+    /// How its packets travel.
+    pub(crate) path: &'static str,
+    /// What is sent.
+    pub(crate) what: What,
+}
+
+impl What {
+    /// The kind of step it makes.
+    pub(crate) fn group(self) -> Group {
+        match self {
+            Self::Echo { .. } => Group::Echo,
+            Self::Tcp { .. } => Group::Tcp,
+            Self::Udp { .. } => Group::Udp,
+        }
+    }
+}
+
 impl Step {
     /// The address the step sends to.
     pub(crate) fn target(&self) -> IpAddr {
@@ -111,10 +137,17 @@ impl Step {
 
     /// Which group it belongs to.
     pub(crate) fn group(&self) -> Group {
-        match self.what {
-            What::Echo { .. } => Group::Echo,
-            What::Tcp { .. } => Group::Tcp,
-            What::Udp { .. } => Group::Udp,
+        self.what.group()
+    }
+
+    /// The step as it is told.
+    pub(crate) fn heading(&self) -> Heading {
+        Heading {
+            from: self.from.name(),
+            to: self.peer_name(),
+            family: self.family,
+            path: self.path().name(),
+            what: self.what,
         }
     }
 
@@ -128,13 +161,13 @@ impl Step {
 }
 
 /// One outstanding echo after the other.
-const BACK_TO_BACK: What = What::Echo { pause: Duration::ZERO };
+pub(crate) const BACK_TO_BACK: What = What::Echo { pause: Duration::ZERO };
 /// A gateway answers on the slow path, which is rate limited on purpose: ask gently.
 const GENTLY: What = What::Echo { pause: Duration::from_millis(20) };
 const ONE_STREAM: What = What::Tcp { streams: 1, both: false };
 const FOUR_STREAMS: What = What::Tcp { streams: 4, both: false };
-const BOTH_WAYS: What = What::Tcp { streams: 1, both: true };
-const SMALL_DATAGRAMS: What = What::Udp { payload: SMALL };
+pub(crate) const BOTH_WAYS: What = What::Tcp { streams: 1, both: true };
+pub(crate) const SMALL_DATAGRAMS: What = What::Udp { payload: SMALL };
 const LARGE_DATAGRAMS: What = What::Udp { payload: LARGE };
 
 const fn step(from: Pod, to: Target, what: What, family: Family) -> Step {

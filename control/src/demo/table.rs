@@ -26,19 +26,20 @@ pub(crate) struct Table<'a> {
 impl Display for Table<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.picture(f)?;
-        for (group, title) in TITLES {
-            self.group(f, group, title)?;
+        for titled in TITLES {
+            group(f, self.paint, &self.report.steps, titled)?;
         }
-        self.ports(f)?;
-        if let Some(ledger) = &self.report.ledger {
-            self.ledger(f, ledger)?;
+        ports(f, self.paint, "packets by port", &self.report.ports)?;
+        if let Some(of_all) = &self.report.ledger {
+            ledger(f, self.paint, of_all)?;
         }
-        self.verdict(f)
+        let Report { ok, seconds, steps, failures, .. } = self.report;
+        verdict(f, self.paint, (*ok, *seconds), steps, failures)
     }
 }
 
 /// The heading of each group: what its columns are.
-const TITLES: [(Group, &str); 3] = [
+pub(crate) const TITLES: [(Group, &str); 3] = [
     (Group::Echo, "round trip, µs                       p50        p99      p99.9      echoes"),
     (Group::Tcp, "TCP, Gbit/s                         there       back    streams"),
     (Group::Udp, "UDP                                  rate       loss      bytes  reordered"),
@@ -97,74 +98,83 @@ impl Table<'_> {
             None => String::new(),
         }
     }
+}
 
-    fn group(&self, f: &mut Formatter<'_>, group: Group, title: &str) -> fmt::Result {
-        let Paint { strong, bad, .. } = self.paint;
-        let mut steps = self.report.steps.iter().filter(|step| step.what == group.name()).peekable();
-        if steps.peek().is_none() {
-            return Ok(());
-        }
-        writeln!(f, "\n {strong}{title}{strong:#}")?;
-        for step in steps {
-            write!(f, " {}", route(step))?;
-            match (&step.figures, &step.failure) {
-                (Some(figures), _) => writeln!(f, "{}", columns(step, figures))?,
-                (None, why) => {
-                    writeln!(f, "  {bad}FAILED{bad:#} {}", why.as_deref().unwrap_or_default())?;
-                }
+/// The steps of one group below their heading; nothing when there are none.
+pub(crate) fn group(f: &mut Formatter<'_>, paint: Paint, steps: &[StepReport], of: (Group, &str)) -> fmt::Result {
+    let Paint { strong, bad, .. } = paint;
+    let (group, title) = of;
+    let mut steps = steps.iter().filter(|step| step.what == group.name()).peekable();
+    if steps.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(f, "\n {strong}{title}{strong:#}")?;
+    for step in steps {
+        write!(f, " {}", route(step))?;
+        match (&step.figures, &step.failure) {
+            (Some(figures), _) => writeln!(f, "{}", columns(step, figures))?,
+            (None, why) => {
+                writeln!(f, "  {bad}FAILED{bad:#} {}", why.as_deref().unwrap_or_default())?;
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn ports(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Paint { strong, .. } = self.paint;
-        if self.report.ports.is_empty() {
-            return Ok(());
-        }
-        let title = format!("{:<29}{:>14}{:>14}{:>14}", "packets by port", "received", "sent", "kernel lost");
-        writeln!(f, "\n {strong}{title}{strong:#}")?;
-        for port in &self.report.ports {
-            let name = format!("{:<6}{}", port.name, port.device.as_deref().unwrap_or_default());
-            let lost =
-                port.kernel.rx_dropped + port.kernel.rx_ring_full + port.kernel.rx_invalid + port.kernel.tx_invalid;
-            let [received, sent, lost] = [port.received.packets, port.sent.packets, lost].map(count);
-            writeln!(f, " {name:<29}{received:>14}{sent:>14}{lost:>14}")?;
-        }
-        Ok(())
+/// What went through each port; nothing when there are none.
+pub(crate) fn ports(f: &mut Formatter<'_>, paint: Paint, title: &str, ports: &[Port]) -> fmt::Result {
+    let Paint { strong, .. } = paint;
+    if ports.is_empty() {
+        return Ok(());
     }
+    let title = format!("{title:<29}{:>14}{:>14}{:>14}", "received", "sent", "kernel lost");
+    writeln!(f, "\n {strong}{title}{strong:#}")?;
+    for port in ports {
+        let name = format!("{:<6}{}", port.name, port.device.as_deref().unwrap_or_default());
+        let lost = port.kernel.rx_dropped + port.kernel.rx_ring_full + port.kernel.rx_invalid + port.kernel.tx_invalid;
+        let [received, sent, lost] = [port.received.packets, port.sent.packets, lost].map(count);
+        writeln!(f, " {name:<29}{received:>14}{sent:>14}{lost:>14}")?;
+    }
+    Ok(())
+}
 
-    fn ledger(&self, f: &mut Formatter<'_>, ledger: &Ledger) -> fmt::Result {
-        let Paint { strong, good, bad, faint, .. } = self.paint;
-        writeln!(f, "\n {strong}{:<29}{:>14}{strong:#}", "ledger", "packets")?;
-        let mut line = |name: &str, packets: u64| writeln!(f, " {name:<29}{:>14}", count(packets));
-        line("received", ledger.received)?;
-        line("= sent", ledger.sent)?;
-        line("+ dropped", dropped(ledger))?;
-        for (reason, packets) in ledger.dropped.iter().filter(|(_, packets)| **packets > 0) {
-            line(&format!("    {reason}"), *packets)?;
-        }
-        line("+ held", ledger.held)?;
-        if ledger.balances() {
-            write!(f, " {good}every packet is accounted for{good:#}")?;
-        } else {
-            write!(f, " {bad}packets are unaccounted for{bad:#}")?;
-        }
-        let made = count(ledger.made);
-        writeln!(f, " {faint}({made} of those received were made by the switch: replies, copies of floods){faint:#}")
+/// The ledger, and whether it balances.
+pub(crate) fn ledger(f: &mut Formatter<'_>, paint: Paint, ledger: &Ledger) -> fmt::Result {
+    let Paint { strong, good, bad, faint, .. } = paint;
+    writeln!(f, "\n {strong}{:<29}{:>14}{strong:#}", "ledger", "packets")?;
+    let mut line = |name: &str, packets: u64| writeln!(f, " {name:<29}{:>14}", count(packets));
+    line("received", ledger.received)?;
+    line("= sent", ledger.sent)?;
+    line("+ dropped", dropped(ledger))?;
+    for (reason, packets) in ledger.dropped.iter().filter(|(_, packets)| **packets > 0) {
+        line(&format!("    {reason}"), *packets)?;
     }
+    line("+ held", ledger.held)?;
+    if ledger.balances() {
+        write!(f, " {good}every packet is accounted for{good:#}")?;
+    } else {
+        write!(f, " {bad}packets are unaccounted for{bad:#}")?;
+    }
+    let made = count(ledger.made);
+    writeln!(f, " {faint}({made} of those received were made by the switch: replies, copies of floods){faint:#}")
+}
 
-    fn verdict(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Paint { good, bad, .. } = self.paint;
-        let Report { steps, failures, seconds, .. } = self.report;
-        let passed = steps.iter().filter(|step| step.ok).count();
-        let steps = format!("{passed} of {} steps passed, {seconds:.1} s", steps.len());
-        if self.report.ok {
-            return writeln!(f, "\n {good}OK{good:#}  {steps}");
-        }
-        writeln!(f, "\n {bad}FAILED{bad:#}  {steps}")?;
-        failures.iter().try_for_each(|failure| writeln!(f, "   {failure}"))
+/// Whether all went well, in how many seconds, and what did not.
+pub(crate) fn verdict(
+    f: &mut Formatter<'_>,
+    paint: Paint,
+    (ok, seconds): (bool, f64),
+    steps: &[StepReport],
+    failures: &[String],
+) -> fmt::Result {
+    let Paint { good, bad, .. } = paint;
+    let passed = steps.iter().filter(|step| step.ok).count();
+    let steps = format!("{passed} of {} steps passed, {seconds:.1} s", steps.len());
+    if ok {
+        return writeln!(f, "\n {good}OK{good:#}  {steps}");
     }
+    writeln!(f, "\n {bad}FAILED{bad:#}  {steps}")?;
+    failures.iter().try_for_each(|failure| writeln!(f, "   {failure}"))
 }
 
 /// Who speaks to whom, and how: the left columns of a step.

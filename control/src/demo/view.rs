@@ -7,7 +7,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::report::StepReport;
-use super::steps::{Group, Step};
+use super::steps::{Group, Heading};
 use super::table::{route, words};
 use crate::paint::Paint;
 use crate::units::packet_rate;
@@ -35,25 +35,25 @@ impl View {
     }
 
     /// Shows how far a step got: `done` of the whole, 0 to 1, and `rate` a second of what it moves.
-    pub(crate) fn moving(&mut self, step: &Step, done: f64, rate: f64) {
+    pub(crate) fn moving(&mut self, step: &Heading, done: f64, rate: f64) {
         if !self.terminal {
             return;
         }
         let filled = (done.clamp(0.0, 1.0) * BAR as f64) as usize;
         let Paint { good, faint, .. } = self.paint;
         let bar = format!("{good}{}{good:#}{faint}{}{faint:#}", "━".repeat(filled), "━".repeat(BAR - filled));
-        let rate = match step.group() {
+        let rate = match step.what.group() {
             Group::Echo => format!("{rate:.0} a second"),
             Group::Tcp => format!("{:.2} Gbit/s", rate * 8.0 / 1e9),
             Group::Udp => packet_rate(rate),
         };
         let line = format!(
             " {:<5}{:<5} → {:<8}{:<5} {:<8} {bar} {rate}",
-            step.group().name(),
-            step.from.name(),
-            step.peer_name(),
+            step.what.group().name(),
+            step.from,
+            step.to,
             step.family.name(),
-            step.path().name(),
+            step.path,
         );
         let _ = write!(self.out, "\r\x1b[2K{line}");
         let _ = self.out.flush();

@@ -63,7 +63,7 @@ fn child() {
     let Ok(kind) = env::var(CHILD) else { return };
     let seconds = if kind.contains("long") { "300" } else { "0.6" }.parse().unwrap();
     let (json, keep) = (kind.contains("json"), kind.contains("keep"));
-    let options = Options { seconds, core: None, json, keep };
+    let options = Options { seconds, core: None, json, keep, ..Options::default() };
     if kind.contains("unprivileged") {
         setuid(Uid::from_raw(65534)).unwrap();
     }

@@ -175,26 +175,33 @@ fn is_no_neighbour(error: &io::Error) -> bool {
     matches!(error.kind(), HostUnreachable | NetworkUnreachable)
 }
 
-/// An echo request. The kernel fills in the checksum of ICMPv6, and leaves that of ICMP to us.
+/// An echo request.
 fn message(v4: bool, identifier: u16, sequence: u16) -> [u8; MESSAGE] {
     let mut message = [0; MESSAGE];
-    message[0] = if v4 { ECHO_REQUEST_V4 } else { ECHO_REQUEST_V6 };
-    message[4..6].copy_from_slice(&identifier.to_be_bytes());
-    message[6..8].copy_from_slice(&sequence.to_be_bytes());
-    for (filling, byte) in message[HEADER..].iter_mut().zip(0x10..) {
-        *filling = byte;
-    }
-    if v4 {
-        let checksum = internet_checksum(&message);
-        message[2..4].copy_from_slice(&checksum.to_be_bytes());
-    }
+    echo_request(&mut message, v4, identifier, sequence);
     message
 }
 
-/// RFC 1071 over an even number of bytes.
-fn internet_checksum(bytes: &[u8; MESSAGE]) -> u16 {
+/// Makes an echo request of `message`, which has room for its header and an even length. The kernel fills in the checksum of
+/// ICMPv6, and leaves that of ICMP to us.
+pub(super) fn echo_request(message: &mut [u8], v4: bool, identifier: u16, sequence: u16) {
+    message[..HEADER].fill(0);
+    message[0] = if v4 { ECHO_REQUEST_V4 } else { ECHO_REQUEST_V6 };
+    message[4..6].copy_from_slice(&identifier.to_be_bytes());
+    message[6..8].copy_from_slice(&sequence.to_be_bytes());
+    for (filling, byte) in message[HEADER..].iter_mut().zip((0x10..=0xff).cycle()) {
+        *filling = byte;
+    }
+    if v4 {
+        let checksum = internet_checksum(message);
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
+/// RFC 1071 over an even number of bytes, fewer than 64 KiB.
+fn internet_checksum(bytes: &[u8]) -> u16 {
     let sum: u32 = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
-    // 32 words of 16 bits carry at most 5 bits over, so folding twice folds all
+    // 32,768 words of 16 bits carry at most 15 bits over, so folding twice folds all
     let folded = (sum & 0xffff) + (sum >> 16);
     !(((folded & 0xffff) + (folded >> 16)) as u16)
 }

@@ -6,8 +6,10 @@
 //! the receiver saw, never what the sender believes.
 
 mod echo;
+mod lifeline;
 mod pattern;
 mod tcp;
+mod too_large;
 mod udp;
 
 #[cfg(test)]
@@ -21,11 +23,13 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
-use podlane_host::{Netns, NetnsError};
+use podlane_host::{HostError, Netns, NetnsError};
 use thiserror::Error;
 
 pub(crate) use echo::{Echo, EchoMeasured};
+pub(crate) use lifeline::{Answers, Lifeline};
 pub(crate) use tcp::{Tcp, TcpMeasured};
+pub(crate) use too_large::TooLarge;
 pub(crate) use udp::{Udp, UdpMeasured};
 
 /// How long a single call into the kernel may wait before its thread looks at the clock again.
@@ -118,6 +122,15 @@ pub(crate) enum MeterError {
     /// Echoes were lost with one outstanding, when nothing is crowded.
     #[error("{lost} of {asked} echoes from {to} were lost")]
     Lost { to: IpAddr, asked: u64, lost: u64 },
+    /// Nobody said that a packet was too large.
+    #[error("nobody said that {packet} bytes are too many for the way to {to} within {} s", PATIENCE.as_secs())]
+    NoTooLarge { to: IpAddr, packet: usize },
+    /// Somebody said so, and named another MTU than the path has.
+    #[error("the way to {to} carries {carries} bytes, and whoever refused more named {named}")]
+    WrongMtu { to: IpAddr, carries: u32, named: u32 },
+    /// The pod's own end could not be given another MTU.
+    #[error("cannot have the pod send packets of {mtu} bytes: {source}")]
+    Mtu { mtu: u32, source: HostError },
     /// A thread of the meter panicked.
     #[error("the {thread} panicked: {message}; please report this as a defect of podlane")]
     Panicked { thread: &'static str, message: String },
