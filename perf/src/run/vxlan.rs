@@ -1,7 +1,8 @@
 //! `podlane-perf vxlan`: what a tunnel costs, each way, over AF_XDP veths; in turns with plain routing, and with others' tunnels.
 //!
-//! One switch is measured: packets come from a pod and are counted on the underlay, or come in VXLAN from the underlay and are counted in
-//! a pod. How long they are says which they are, and is checked.
+//! The bare cross-connect runs beside them: it is the ceiling on these links. One switch is measured: packets come from a pod and are
+//! counted on the underlay, or come in VXLAN from the underlay and are counted in a pod. How long they are says which they are, and is
+//! checked.
 
 use crate::{
     load::traffic::Traffic,
@@ -11,6 +12,7 @@ use crate::{
     series::{Check, Series, Target},
     subject::{
         Subject,
+        crossconnect::CrossConnect,
         kernel::Kernel,
         overlay::Overlay,
         ovs::Ovs,
@@ -34,6 +36,11 @@ pub enum Rival {
     Kernel,
 }
 
+const NOTES: &[&str] = &[
+    "The bare cross-connect looks at no byte: over OVS it is the most that any AF_XDP switch could be ahead on these links, where the \
+     kernel's copy and delivery of each packet take most of the time.",
+];
+
 const ROUTED: Podlane = Podlane { name: "podlane, routed without a tunnel", traffic: Traffic::routed(1000) };
 const OURS: [Overlay; 2] = [
     Overlay { name: "podlane, encapsulation", direction: Encapsulation },
@@ -53,7 +60,7 @@ const KERNEL: [Kernel; 2] = [
 /// # Errors
 /// [`RunError`]; nothing is left behind.
 pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
-    let mut subjects: Vec<&dyn Subject> = vec![&ROUTED];
+    let mut subjects: Vec<&dyn Subject> = vec![&CrossConnect, &ROUTED];
     subjects.extend(OURS.iter().map(|overlay| overlay as &dyn Subject));
     for rival in rivals {
         match rival {
@@ -62,21 +69,27 @@ pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
         }
     }
     let origin = Origin::here();
-    let series = in_turns(&subjects, terms)?;
+    let mut series = in_turns(&subjects, terms)?;
     // The order of the roster above.
-    let (routed, ours) = (&series[0], &series[1..=OURS.len()]);
+    let (crossconnect, routed, ours) = (&series[0], &series[1], &series[2..2 + OURS.len()]);
     let mut checks: Vec<Check> =
         ours.iter().map(|one| Check::ratio(&format!("{} / routed", one.name), one, routed, OF_ROUTED)).collect();
+    let mut bounds = Vec::new();
     for (one, ovs) in ours.iter().zip(&OVS) {
-        let measured: Option<&Series> = series.iter().find(|series| series.name == ovs.name);
-        checks.extend(measured.map(|ovs| Check::ratio(&format!("{} / OVS AF_XDP", one.name), one, ovs, OF_OVS)));
+        let Some(ovs) = series.iter().find(|series| series.name == ovs.name) else { continue };
+        checks.push(Check::ratio(&format!("{} / OVS AF_XDP", one.name), one, ovs, OF_OVS));
+        // What a switch that costs nothing would reach.
+        if ovs.skipped.is_none() {
+            bounds.push(Series::new(format!("bare cross-connect / {}", ovs.name), "", crossconnect.over(ovs)));
+        }
     }
+    series.extend(bounds);
     Ok(Report {
         title: "VXLAN over AF_XDP veths, 64-byte inner UDP, 1,000 flows, one core",
         origin,
         rounds: terms.rounds,
         series,
         checks,
-        notes: &[],
+        notes: NOTES,
     })
 }
