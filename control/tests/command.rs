@@ -106,12 +106,16 @@ fn a_daemon_answers_each_question_for_people_and_for_programs() {
         ("ports", "replay", "\"kind\":\"replay\""),
         ("flows", "ACTION", "\"flows\":"),
         ("counters", "all received is sent + dropped + held", "\"balanced\":true"),
+        ("tunnels", "no tunnels: the configuration has no [underlay]", "\"tunnels\":[]"),
+        ("neighbours", "WHERE", "\"stations\":"),
+        ("endpoint list", "GENERATION", "\"endpoints\":[]"),
     ] {
-        let people = scratch.podlane(&[verb]);
+        let verb: Vec<&str> = verb.split(' ').collect();
+        let people = scratch.podlane(&verb);
         assert_eq!(people.status.code(), Some(0), "{}", stderr(&people));
         assert!(stdout(&people).contains(in_text), "{}", stdout(&people));
         assert!(!stdout(&people).contains('\u{1b}'), "no colour in a pipe");
-        let json = stdout(&scratch.podlane(&[verb, "--json"]));
+        let json = stdout(&scratch.podlane(&[verb.as_slice(), &["--json"]].concat()));
         assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok_and(|value| value.is_object()), "{json}");
         assert!(json.contains(in_json), "{json}");
     }
@@ -126,6 +130,38 @@ fn an_unknown_name_is_refused_with_a_guess() {
     let output = scratch.podlane(&["flows", "--network", "bleu"]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stderr(&output), "podlane: no network is named \"bleu\" (did you mean \"blue\"?)\n");
+}
+
+#[test]
+fn an_endpoint_that_does_not_fit_is_refused_with_what_to_do() {
+    let scratch = Scratch::new("endpoint");
+    let _daemon = Daemon::start(&scratch);
+    let set = |network, peer| {
+        let which = ["endpoint", "set", "--network", network, "--mac", "02:00:00:00:00:0b", "--generation", "1"];
+        scratch.podlane(&[&which[..], &["--peer", peer]].concat())
+    };
+    for (output, told) in [
+        (set("bleu", "node2"), "no network is named \"bleu\" (did you mean \"blue\"?)"),
+        (set("blue", "node2"), "no peer is named \"node2\" (podlane tunnels lists them)"),
+        (
+            scratch.podlane(&[
+                "endpoint",
+                "remove",
+                "--network",
+                "blue",
+                "--mac",
+                "02:00:00:00:00:0b",
+                "--generation",
+                "1",
+            ]),
+            "network \"blue\" has no endpoint 02:00:00:00:00:0b (podlane endpoint list has them all)",
+        ),
+        (scratch.podlane(&["neighbours", "--peer", "x"]), "no peer is named \"x\" (podlane tunnels lists them)"),
+    ] {
+        assert_eq!((output.status.code(), stderr(&output)), (Some(1), format!("podlane: {told}\n")));
+    }
+    let mac = ["endpoint", "remove", "--network", "blue", "--mac", "02:00", "--generation", "1"];
+    assert_eq!(scratch.podlane(&mac).status.code(), Some(2));
 }
 
 #[test]
@@ -182,7 +218,7 @@ fn more_clients_than_the_daemon_serves_are_told_so_and_the_rest_are_served() {
 #[test]
 fn without_a_daemon_every_question_says_how_to_start_one() {
     let scratch = Scratch::new("absent");
-    for verb in ["status", "ports", "flows", "counters"] {
+    for verb in ["status", "ports", "flows", "counters", "tunnels", "neighbours"] {
         let output = scratch.podlane(&[verb, "--json"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains("podlane run --config FILE"), "{}", stderr(&output));

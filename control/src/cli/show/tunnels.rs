@@ -39,7 +39,9 @@ impl Show for Tunnels {
             count(self.sent.packets),
             bytes(self.sent.bytes),
         );
-        let _ = write!(text, "\n{}", next_hops(hops.into_values(), paint));
+        if !hops.is_empty() {
+            let _ = write!(text, "\n{}", next_hops(hops.into_values(), paint));
+        }
         let _ = write!(text, "\n{}", uplinks(&self.uplinks, paint));
         text
     }
@@ -129,11 +131,11 @@ fn uplinks(uplinks: &[Uplink], paint: Paint) -> Table<10> {
         ("MODE", Left),
         ("MAC", Left),
         ("MTU", Right),
-        ("VLAN", Right),
         ("RECEIVED", Right),
         ("", Right),
         ("SENT", Right),
         ("", Right),
+        ("VLAN", Right),
     ];
     let mut table = Table::new(columns, paint);
     for uplink in uplinks {
@@ -144,11 +146,11 @@ fn uplinks(uplinks: &[Uplink], paint: Paint) -> Table<10> {
             Cell::or_dash(uplink.mode),
             Cell::or_dash(uplink.mac),
             Cell::or_dash(uplink.mtu),
-            Cell::or_dash(uplink.vlan),
             count(uplink.received.packets).into(),
             bytes(uplink.received.bytes).into(),
             count(uplink.sent.packets).into(),
             bytes(uplink.sent.bytes).into(),
+            Cell::or_dash(uplink.vlan),
         ]);
     }
     table
