@@ -9,3 +9,4 @@ mod networks;
 mod overlay;
 mod support;
 mod truth;
+mod tunnels;
