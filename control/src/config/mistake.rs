@@ -150,6 +150,8 @@ pub enum Mistake {
         "port \"{port}\" is in a network, and an uplink of the underlay is in none (remove its network and vlans, or name another port)"
     )]
     UplinkInNetwork { port: Name },
+    #[error("\"{key}\" means nothing to an uplink of the underlay, by which other nodes' pods come (remove it)")]
+    NotForUnderlay { key: &'static str },
     #[error("\"{name}\" is listed already, on line {first} (once is enough)")]
     NameRepeated { name: Name, first: usize },
     #[error("{prefix} is routed already, on line {first} (write all its next hops into one \"via\")")]

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use podlane_host::lab::Pod;
 use podlane_host::{Netns, Veth, VethPeer, sysctl};
 
-use crate::support::{Daemon, Node, SOON, eventually, ping, tcp, udp};
+use crate::support::{Daemon, Node, SOON, Stream, eventually, ping, tcp, udp};
 
 /// What an underlay is made of.
 #[derive(Clone, Copy)]
@@ -16,13 +17,15 @@ struct Cable {
     prefix: u8,
     /// Whether the hosts have them too.
     hosts: bool,
+    /// Whether the pod of the second node is on the first one as well, and there the newer.
+    guest: bool,
     /// More keys under `[underlay]`.
     keys: &'static str,
 }
 
-const IPV4: Cable = Cable { vteps: ["192.0.2.1", "192.0.2.2"], prefix: 24, hosts: true, keys: "" };
+const IPV4: Cable = Cable { vteps: ["192.0.2.1", "192.0.2.2"], prefix: 24, hosts: true, guest: false, keys: "" };
 const IPV6: Cable =
-    Cable { vteps: ["2001:db8::1", "2001:db8::2"], prefix: 64, hosts: true, keys: "encapsulation = \"geneve\"\n" };
+    Cable { vteps: ["2001:db8::1", "2001:db8::2"], prefix: 64, keys: "encapsulation = \"geneve\"\n", ..IPV4 };
 
 impl Cable {
     fn vtep(&self, node: usize) -> IpAddr {
@@ -34,6 +37,7 @@ impl Cable {
 struct Pair {
     nodes: [Node; 2],
     pods: [Pod; 2],
+    guest: Option<Pod>,
     daemons: [Daemon; 2],
 }
 
@@ -59,6 +63,7 @@ impl Pair {
             }
         }
         let pods = [0, 1].map(|number| nodes[number].pod("pod", HOSTS[number]));
+        let guest = cable.guest.then(|| nodes[0].pod("guest", HOSTS[1]));
         for (number, node) in nodes.iter().enumerate() {
             node.configure(&configuration(cable, number));
         }
@@ -66,7 +71,7 @@ impl Pair {
         for daemon in &daemons {
             daemon.wait_all_up(SOON);
         }
-        Some(Self { nodes, pods, daemons })
+        Some(Self { nodes, pods, guest, daemons })
     }
 
     fn pod(&self, number: usize) -> &Netns {
@@ -96,6 +101,13 @@ fn connect(near: &mut Node, far: &mut Node) {
 fn configuration(cable: &Cable, number: usize) -> String {
     let (own, other) = (HOSTS[number], HOSTS[1 - number]);
     let Cable { vteps, prefix, keys, .. } = cable;
+    let guest = match cable.guest && number == 0 {
+        true => format!(
+            "[[port]]\nname = \"guest\"\ndevice = \"guest\"\nnetwork = \"blue\"\nmac = \"02:00:00:00:01:0{other}\"\n\
+             addresses = [\"10.1.0.{other}\", \"fd00:1::{other}\"]\ngeneration = 5\n"
+        ),
+        false => String::new(),
+    };
     format!(
         "[underlay]\nvteps = [\"{}/{prefix}\"]\nuplinks = [\"up0\"]\n{keys}\
          [[peer]]\nname = \"other\"\nvtep = \"{}\"\n\
@@ -104,7 +116,7 @@ fn configuration(cable: &Cable, number: usize) -> String {
          [[port]]\nname = \"pod\"\ndevice = \"pod\"\nnetwork = \"blue\"\nmac = \"02:00:00:00:01:0{own}\"\n\
          addresses = [\"10.1.0.{own}\", \"fd00:1::{own}\"]\n\
          [[endpoint]]\nnetwork = \"blue\"\nmac = \"02:00:00:00:01:0{other}\"\n\
-         addresses = [\"10.1.0.{other}\", \"fd00:1::{other}\"]\npeer = \"other\"\n",
+         addresses = [\"10.1.0.{other}\", \"fd00:1::{other}\"]\npeer = \"other\"\n{guest}",
         vteps[number],
         vteps[1 - number],
     )
@@ -175,7 +187,7 @@ fn a_smaller_cable_is_followed_and_a_lost_one_is_told() {
 
     pair.nodes[0].lab.links().delete("up0").unwrap();
     eventually("the uplink is gone", || pair.daemons[0].port("up0").state == podlane_api::PortState::Gone);
-    assert!(!ping(pair.pod(0), [10, 1, 0, 3], std::time::Duration::from_millis(300)));
+    assert!(!ping(pair.pod(0), [10, 1, 0, 3], Duration::from_millis(300)));
     assert!(pair.daemons[0].port("pod").dropped.contains_key("underlay_unresolved"));
     let [near, far] = &mut pair.nodes;
     connect(near, far);
@@ -183,5 +195,32 @@ fn a_smaller_cable_is_followed_and_a_lost_one_is_told() {
         node.lab.links().add_address("up0", IPV4.vtep(number), IPV4.prefix).unwrap();
     }
     assert!(ping(pair.pod(0), [10, 1, 0, 3], SOON), "{}", pair.daemons[0].log());
+    pair.end();
+}
+
+#[test]
+fn a_pod_that_moved_is_reached_at_its_new_place_and_no_more_at_its_old_one() {
+    let Some(pair) = Pair::new("overlay_move", &Cable { guest: true, ..IPV4 }) else { return };
+    let (pod, old, new) = (pair.pod(0), &pair.guest.as_ref().unwrap().netns, pair.pod(1));
+    udp(pod, old, [10, 1, 0, 3], 100);
+    let endpoint = |verb: &str, generation: &str| {
+        let mut arguments = vec!["endpoint", verb, "--network", "blue", "--mac", "02:00:00:00:01:03"];
+        if verb == "set" {
+            arguments.extend(["--address", "10.1.0.3", "--peer", "other"]);
+        }
+        arguments.extend(["--generation", generation]);
+        pair.nodes[0].cli(&arguments);
+    };
+    let stream = Stream::start(pod, old, [10, 1, 0, 3]);
+    stream.flows();
+    endpoint("set", "6");
+    // What was under way when the change was asked for has arrived.
+    std::thread::sleep(Duration::from_millis(100));
+    let heard = stream.heard();
+    udp(pod, new, [10, 1, 0, 3], 100);
+    assert_eq!(stream.heard(), heard, "the old place hears nothing");
+    endpoint("remove", "7");
+    stream.flows();
+    drop(stream);
     pair.end();
 }

@@ -131,12 +131,18 @@ fn membership(table: &PortTable, networks: &Networks, findings: &Findings<'_>) -
     Membership { untagged, tagged }
 }
 
-/// A port that is in no network leads nowhere, unless tunnels go by it.
+/// A port that is in no network leads nowhere, unless tunnels go by it; then it has no station of its own.
 fn belongs(table: &PortTable, uplinks: &[Name], findings: &Findings<'_>) {
     let is_uplink = table.name.given().is_some_and(|name| uplinks.contains(&name.value));
     let no_vlans = table.vlans.is_absent() || table.vlans.given().is_some_and(|vlans| vlans.value.is_empty());
     if table.network.is_absent() && no_vlans && !is_uplink {
         findings.add(table.at, &table.subject, Mistake::NoNetwork);
+    }
+    let of_station = [("mac", table.mac.at()), ("addresses", table.addresses.first().map(|address| address.at))];
+    for (key, at) in of_station.into_iter().filter(|_| is_uplink) {
+        if let Some(at) = at {
+            findings.add(at, &table.subject, Mistake::NotForUnderlay { key });
+        }
     }
 }
 
