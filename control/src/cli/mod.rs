@@ -123,9 +123,7 @@ fn endpoint(verb: EndpointVerb) -> Result<(), CliError> {
             let removal = EndpointRemoval { network, mac, generation };
             answer(&connect(&ask)?.remove_endpoint(removal)?, &ask)
         }
-        EndpointVerb::List { ask, network } => {
-            answer(&connect(&ask)?.endpoints(EndpointQuery { network })?, &ask)
-        }
+        EndpointVerb::List { ask, network } => answer(&connect(&ask)?.endpoints(EndpointQuery { network })?, &ask),
     }
 }
 

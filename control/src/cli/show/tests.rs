@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use podlane_api::{
-    AttachMode, Counters, Flow, FlowTable, FlowTunnel, Flows, Frames, KernelDrops, Ledger, MacAddr, Network, Poll, Port, PortKind,
-    PortLedger, PortState, Ports, Status, Traffic, Worker, XdpMode,
+    AttachMode, Counters, Flow, FlowTable, FlowTunnel, Flows, Frames, KernelDrops, Ledger, MacAddr, Network, Poll,
+    Port, PortKind, PortLedger, PortState, Ports, Status, Traffic, Worker, XdpMode,
 };
 
 use super::*;
