@@ -12,7 +12,8 @@ use nix::{
     sched::{CloneFlags, CpuSet, sched_setaffinity, unshare},
     unistd::Pid,
 };
-use podlane_host::{Feature, Links, Netns, Vxlan};
+use podlane_bpf::{AskMode, Attachment, Program, Request};
+use podlane_host::{Links, Netns, Vxlan};
 
 use crate::{
     bed::{Bed, HostEnd},
@@ -60,10 +61,18 @@ impl Subject for Kernel {
         let mut links = Links::open_in(bed.switch())?;
         links.add_neighbour(ends.uplink.ifindex, PEER.into(), peer_mac().0)?;
         let [first, _] = bed.host_ends();
-        // Only with GRO does a veth without XDP take packets in bursts, and the generator's at all.
-        links.set_feature(first.ifindex, Feature::Gro, true)?;
+        // Only with a program or GRO does a veth take packets in bursts, and the generator's at all. This one passes all of them, and
+        // GRO would look in vain for packets to merge: UDP is not.
+        let request = Request {
+            ifindex: first.ifindex,
+            name: &first.name,
+            program: Program::Uplink,
+            pin: None,
+            mode: AskMode::Native,
+        };
+        let passing = bed.switch().run(|| Attachment::attach(&request))??;
         receive_on(bed, &first)?;
-        Ok(Box::new(Bridging))
+        Ok(Box::new(Bridging { _passing: passing }))
     }
 }
 
@@ -75,6 +84,7 @@ pub(crate) fn join(netns: &Netns, ends: &Ends, vteps: [Ipv4Addr; 2]) -> Result<(
     let bridge = links.bridge("br0")?;
     let below = ends.uplink.ifindex.into();
     let mtu = u32::from(UNDERLAY_MTU) - OUTER as u32;
+    let local = local.into();
     links.vxlan(&Vxlan { name: TUNNEL, vni: VNI, local, below, udp_port: podlane_wire::Vxlan::PORT, mtu })?;
     links.add_flood_vtep(TUNNEL, remote.into())?;
     for port in [TUNNEL, &ends.pod.name] {
@@ -129,7 +139,9 @@ fn receiver_of(link: &str) -> io::Result<Option<Pid>> {
 }
 
 /// It ends with the bed's namespaces.
-struct Bridging;
+struct Bridging {
+    _passing: Attachment,
+}
 
 impl Running for Bridging {
     fn stop(self: Box<Self>) -> Result<(), SubjectError> {
