@@ -225,6 +225,23 @@ impl Figures {
     }
 }
 
+impl Figures {
+    /// The rate of TCP.
+    pub(crate) fn gbps(self) -> Option<f64> {
+        if let Self::Tcp { gbps, .. } = self { Some(gbps) } else { None }
+    }
+
+    /// The rate of UDP.
+    pub(crate) fn pps(self) -> Option<f64> {
+        if let Self::Udp { pps, .. } = self { Some(pps) } else { None }
+    }
+
+    /// The round trips of echoes.
+    pub(crate) fn round_trips(self) -> Option<RoundTrips> {
+        if let Self::Echo { rtt_us, .. } = self { Some(rtt_us) } else { None }
+    }
+}
+
 impl StepReport {
     /// What came of one step.
     pub(crate) fn of(heading: &Heading, outcome: &Result<Measured, MeterError>) -> Self {

@@ -27,8 +27,9 @@ const FAR_VNI: u32 = 8;
 /// The UDP port of VXLAN (RFC 7348, section 5).
 pub(crate) const UDP_PORT: u16 = 4789;
 
-/// The uplink of every machine.
+/// The uplink of every machine, and what its port is called.
 pub(crate) const UPLINK: &str = "uplink";
+const UPLINK_PORT: &str = "up";
 
 /// How long the underlay's prefixes are.
 pub(crate) fn underlay_prefix(family: Family) -> u8 {
@@ -173,14 +174,14 @@ pub(crate) fn configuration(node: Node, core: usize, process: u32, socket: Optio
     }
     let _ = writeln!(text, "\n[workers]\ncores = [{core}]");
     let (vtep, prefix) = (node.vtep(), underlay_prefix(Family::V4));
-    let _ = writeln!(text, "\n[underlay]\nvteps = [\"{vtep}/{prefix}\"]\nuplinks = [\"{UPLINK}\"]");
+    let _ = writeln!(text, "\n[underlay]\nvteps = [\"{vtep}/{prefix}\"]\nuplinks = [\"{UPLINK_PORT}\"]");
     for peer in Node::ALL.into_iter().filter(|peer| *peer != node) {
         let _ = writeln!(text, "\n[[peer]]\nname = \"{}\"\nvtep = \"{}\"", peer.name(), peer.vtep());
     }
     for network in Network::ALL {
         write_network(&mut text, network, node);
     }
-    let _ = writeln!(text, "\n[[port]]\nname = \"{UPLINK}\"\nkind = \"uplink\"\ndevice = \"{UPLINK}\"");
+    let _ = writeln!(text, "\n[[port]]\nname = \"{UPLINK_PORT}\"\nkind = \"uplink\"\ndevice = \"{UPLINK}\"");
     for pod in node.pods() {
         let (name, device, network) = (pod.name(), pod.device(), pod.network().name());
         let _ = writeln!(text, "\n[[port]]\nname = \"{name}\"\ndevice = \"{device}\"\nnetwork = \"{network}\"");

@@ -70,7 +70,7 @@ impl Ground {
         let links = self.machines[Node::Linux as usize].1.links();
         let bridge = links.bridge(BRIDGE)?;
         let (name, below) = (TUNNEL, UPLINK.into());
-        let local = Node::Linux.vtep();
+        let local = Node::Linux.vtep().into();
         let vxlan = Vxlan { name, vni: NEAR_VNI, local, below, udp_port: UDP_PORT, mtu: POD_MTU };
         let tunnel = links.vxlan(&vxlan)?;
         for node in Node::SWITCHES {

@@ -12,6 +12,9 @@ mod report;
 mod steps;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::PathBuf;
 use std::process;

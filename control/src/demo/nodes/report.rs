@@ -24,6 +24,8 @@ pub(crate) struct NodesReport {
     pub(crate) udp_pps: Option<f64>,
     /// Echoes between the same.
     pub(crate) rtt_us: Option<RoundTrips>,
+    /// What became of every packet of both switches together.
+    pub(crate) ledger: Option<Ledger>,
     /// Each switch, and the kernel that is none.
     pub(crate) nodes: Vec<NodeReport>,
     /// Each step that ran, in order.
@@ -132,6 +134,11 @@ impl TooLargeReport {
             failure: judged.err().map(|error| error.to_string()),
         }
     }
+
+    fn told_failure(&self) -> Option<String> {
+        let why = self.failure.as_ref()?;
+        Some(format!("too large {} to {} over {}: {why}", self.from, self.to, self.family))
+    }
 }
 
 impl HostReport {
@@ -145,6 +152,10 @@ impl HostReport {
             failure: outcome.err().map(|error| error.to_string()),
         }
     }
+
+    fn told_failure(&self) -> Option<String> {
+        Some(format!("host {} over {}: {}", self.node, self.family, self.failure.as_ref()?))
+    }
 }
 
 impl NodesReport {
@@ -153,40 +164,23 @@ impl NodesReport {
         let steps: Vec<StepReport> =
             played.steps.iter().map(|(step, outcome)| StepReport::of(&step.heading(), outcome)).collect();
         let mut failures: Vec<String> = steps.iter().filter_map(StepReport::told_failure).collect();
-        let told = |probe: &TooLargeReport| {
-            let TooLargeReport { from, to, family, failure, .. } = probe;
-            Some(format!("too large {from} to {to} over {family}: {}", failure.as_ref()?))
-        };
-        failures.extend(played.too_large.iter().filter_map(told));
-        let told = |host: &HostReport| {
-            let HostReport { node, family, failure, .. } = host;
-            Some(format!("host {node} over {family}: {}", failure.as_ref()?))
-        };
-        failures.extend(played.host.iter().filter_map(told));
+        failures.extend(played.too_large.iter().filter_map(TooLargeReport::told_failure));
+        failures.extend(played.host.iter().filter_map(HostReport::told_failure));
         failures.extend(others.iter().map(ToString::to_string));
         let mut nodes = Vec::new();
-        for (at, account) in accounts.into_iter().enumerate() {
-            let node = Node::SWITCHES[at];
+        for ((node, core), account) in Node::SWITCHES.into_iter().zip(cores.switches).zip(accounts) {
             failures.extend(account.failures.iter().map(|failure| format!("{}: {failure}", node.name())));
-            let core = Some(cores.switches[at]);
-            nodes.push(NodeReport { core, ledger: account.ledger, ports: account.ports, ..NodeReport::bare(node) });
+            let Account { ledger, ports, .. } = account;
+            nodes.push(NodeReport { core: Some(core), ledger, ports, ..NodeReport::bare(node) });
         }
         nodes.push(NodeReport::bare(Node::Linux));
-        let [echo, tcp, udp] = headlines(&played.steps);
+        let headline = |group| headline(&played.steps, group);
         Self {
             ok: failures.is_empty(),
-            tcp_gbps: tcp.and_then(|figures| match figures {
-                Figures::Tcp { gbps, .. } => Some(gbps),
-                _ => None,
-            }),
-            udp_pps: udp.and_then(|figures| match figures {
-                Figures::Udp { pps, .. } => Some(pps),
-                _ => None,
-            }),
-            rtt_us: echo.and_then(|figures| match figures {
-                Figures::Echo { rtt_us, .. } => Some(rtt_us),
-                _ => None,
-            }),
+            tcp_gbps: headline(Group::Tcp).and_then(Figures::gbps),
+            udp_pps: headline(Group::Udp).and_then(Figures::pps),
+            rtt_us: headline(Group::Echo).and_then(Figures::round_trips),
+            ledger: total(&nodes),
             nodes,
             steps,
             too_large: played.too_large,
@@ -218,11 +212,24 @@ impl NodeReport {
     }
 }
 
-/// The numbers of the headline steps: echo, TCP, UDP.
-fn headlines(steps: &[(Step, Result<Measured, MeterError>)]) -> [Option<Figures>; 3] {
-    let of = |group| {
-        let mut stands_for = steps.iter().filter(|(step, _)| step.is_headline() && step.what.group() == group);
-        stands_for.next()?.1.as_ref().ok().map(Figures::of)
-    };
-    [Group::Echo, Group::Tcp, Group::Udp].map(of)
+/// The ledgers of all switches added up; none when one of them gave none.
+fn total(nodes: &[NodeReport]) -> Option<Ledger> {
+    let mut total = Ledger::default();
+    for node in nodes.iter().filter(|node| node.core.is_some()) {
+        let Ledger { received, made, sent, held, dropped } = node.ledger.as_ref()?;
+        total.received += received;
+        total.made += made;
+        total.sent += sent;
+        total.held += held;
+        for (reason, packets) in dropped {
+            *total.dropped.entry(reason.clone()).or_default() += packets;
+        }
+    }
+    Some(total)
+}
+
+/// The numbers of a group's headline step.
+fn headline(steps: &[(Step, Result<Measured, MeterError>)], of: Group) -> Option<Figures> {
+    let (_, outcome) = steps.iter().find(|(step, _)| step.is_headline() && step.what.group() == of)?;
+    outcome.as_ref().ok().map(Figures::of)
 }

@@ -70,9 +70,10 @@ impl NodesTable<'_> {
             format!("└────────┬{}┘", "─".repeat(rest))
         });
         writeln!(f, " {}", stems.join(" "))?;
-        let total: usize = Node::ALL.map(width).iter().sum::<usize>() + 3 * 2 + 2;
+        // from the first machine's stem to the last one's
+        let width = width(Node::One) + width(Node::Two) + 2 * 3 + 1;
         let underlay = format!(" underlay, MTU {UNDERLAY_MTU}; VXLAN leaves the pods {POD_MTU} ");
-        writeln!(f, "          {underlay:═^width$}", width = total - 9 - width(Node::Linux) + 9)?;
+        writeln!(f, "          {underlay:═^width$}")?;
         writeln!(f, " {}", self.report.cores.words())
     }
 

@@ -4,50 +4,27 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use podlane_api::{Ledger, Port, PortState};
 
-use super::port;
+use super::{assert_golden, measured, port};
 
 use crate::config::{self, Machine};
 use crate::demo::cores::Cores;
 use crate::demo::pods::configuration;
-use crate::demo::report::{Account, Done, Measured, Report, StepReport};
-use crate::demo::steps::{Group, STEPS, Step, What};
+use crate::demo::report::{Account, Done, Report, StepReport};
+use crate::demo::steps::{Group, STEPS, Step};
 use crate::demo::table::Table;
-use crate::demo::traffic::{EchoMeasured, MeterError, TcpMeasured, UdpMeasured};
+use crate::demo::traffic::MeterError;
 use crate::paint::Paint;
-
-fn round_trips() -> Histogram<u64> {
-    let mut round_trips = EchoMeasured::histogram();
-    round_trips.record_n(38_000, 9_800).unwrap();
-    round_trips.record_n(61_000, 170).unwrap();
-    round_trips.record_n(92_000, 30).unwrap();
-    round_trips
-}
-
-fn measured(step: &Step) -> Measured {
-    match step.what {
-        What::Echo { .. } => Measured::Echo(EchoMeasured { round_trips: round_trips() }),
-        What::Tcp { both, .. } => Measured::Tcp(TcpMeasured {
-            bytes: 341_000_000,
-            bits_per_second: 3.5e9,
-            bits_per_second_back: both.then_some(2.25e9),
-        }),
-        What::Udp { .. } => Measured::Udp(UdpMeasured {
-            sent: 1_000_000,
-            received: 959_000,
-            reordered: 0,
-            packets_per_second: 1_923_000.0,
-        }),
-    }
-}
 
 /// A report of a run with these failing steps, this account and nothing else.
 fn report(failing: impl Fn(&Step) -> bool, ports: Vec<Port>, ledger: Ledger) -> Report {
     let play = |step: &Step| {
-        let outcome =
-            if failing(step) { Err(MeterError::Silent { to: step.target(), sent: 5 }) } else { Ok(measured(step)) };
+        let outcome = if failing(step) {
+            Err(MeterError::Silent { to: step.target(), sent: 5 })
+        } else {
+            Ok(measured(step.what))
+        };
         Done { step: *step, outcome }
     };
     let done: Vec<Done> = STEPS.iter().map(play).collect();
@@ -68,16 +45,6 @@ fn ports() -> Vec<Port> {
 fn ledger() -> Ledger {
     let dropped = BTreeMap::from([("ring_full".to_owned(), 41_000), ("no_route".to_owned(), 0)]);
     Ledger { received: 12_345_678, made: 9, sent: 12_304_677, held: 1, dropped }
-}
-
-/// Compares with a file beside this one; with `PODLANE_BLESS=1`, writes it anew.
-fn assert_golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/tests/golden").join(name);
-    if std::env::var("PODLANE_BLESS").is_ok_and(|bless| bless == "1") {
-        std::fs::write(&path, text).unwrap();
-    }
-    let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(text == golden, "{} is not what the demo prints, which is\n{text}", path.display());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::kernel_bridge::KernelBridge;
 use super::skipped;
 use crate::demo::pods::Family;
-use crate::demo::{Options, Switch, SwitchError, SwitchPlan, status};
+use crate::demo::{Nodes, Options, Switch, SwitchError, SwitchPlan, status};
 
 /// Tells the child which demo to be; without it the child is an ordinary ignored test.
 const CHILD: &str = "PODLANE_DEMO_CHILD";
@@ -49,6 +49,12 @@ fn panicking(plan: SwitchPlan) -> Result<Box<dyn Switch>, SwitchError> {
     Ok(Box::new(Panicking))
 }
 
+/// Starts the first node's switch, and panics at the second one's.
+fn panicking_at_the_second(plan: SwitchPlan) -> Result<Box<dyn Switch>, SwitchError> {
+    assert!(plan.config.contains("instance = \"demo-") && !plan.config.contains("-node2\""), "no second switch");
+    Ok(Box::new(Panicking))
+}
+
 fn without_ipv6_routes(_: SwitchPlan) -> Result<Box<dyn Switch>, SwitchError> {
     KernelBridge::routing(&[Family::V4])
 }
@@ -63,11 +69,13 @@ fn child() {
     let Ok(kind) = env::var(CHILD) else { return };
     let seconds = if kind.contains("long") { "300" } else { "0.6" }.parse().unwrap();
     let (json, keep) = (kind.contains("json"), kind.contains("keep"));
-    let options = Options { seconds, core: None, json, keep, ..Options::default() };
+    let nodes = if kind.contains("nodes") { Nodes::Two } else { Nodes::One };
+    let options = Options { seconds, nodes, core: None, json, keep };
     if kind.contains("unprivileged") {
         setuid(Uid::from_raw(65534)).unwrap();
     }
     let status = match kind.as_str() {
+        kind if kind.contains("second") => status(&options, panicking_at_the_second),
         kind if kind.contains("panicking") => status(&options, panicking),
         kind if kind.contains("unrouted") => status(&options, without_ipv6_routes),
         kind if kind.contains("refusing") => status(&options, refusing),
@@ -239,6 +247,16 @@ fn a_panic_takes_the_switch_and_every_name_with_it() {
     let (_, stderr, status) = Demo::start("panicking keep").end();
     assert_eq!(status.code(), Some(101), "the harness's status for a panic");
     assert!(stderr.contains("asked for ports") && stderr.contains("switch let go"), "{stderr}");
+}
+
+#[test]
+fn a_panic_at_the_second_node_takes_the_first_with_it() {
+    if skipped("a_panic_at_the_second_node_takes_the_first_with_it") {
+        return;
+    }
+    let (_, stderr, status) = Demo::start("nodes second keep").end();
+    assert_eq!(status.code(), Some(101), "the harness's status for a panic");
+    assert!(stderr.contains("no second switch") && stderr.contains("switch let go"), "{stderr}");
 }
 
 #[test]
