@@ -1,6 +1,6 @@
 //! Making the kernel's own `vxlan` device, and telling it where to flood: the other end of a tunnel, for tests and the demo.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use netlink_bindings::rt_link::{Ifinfomsg, Request};
 use netlink_bindings::rt_neigh::{self, Ndmsg, NtfFlags, NudState};
@@ -18,6 +18,7 @@ const VXLAN_LINK: u16 = 3;
 const VXLAN_LOCAL: u16 = 4;
 const VXLAN_LEARNING: u16 = 7;
 const VXLAN_PORT: u16 = 15;
+const VXLAN_LOCAL6: u16 = 17;
 
 /// `AF_BRIDGE`: the family of forwarding entries.
 const AF_BRIDGE: u8 = 7;
@@ -32,8 +33,8 @@ pub struct Vxlan<'a> {
     pub name: &'a str,
     /// The VNI of its one network, below 2^24.
     pub vni: u32,
-    /// Its own VTEP address.
-    pub local: Ipv4Addr,
+    /// Its own VTEP address; it speaks to VTEPs of that family.
+    pub local: IpAddr,
     /// The link below.
     pub below: LinkId<'a>,
     /// The UDP port it hears and sends to.
@@ -57,7 +58,10 @@ impl Links {
         let data = push_nested_header(message, INFO_DATA);
         push(message, VXLAN_ID, &vxlan.vni.to_ne_bytes());
         push(message, VXLAN_LINK, &below.to_ne_bytes());
-        push(message, VXLAN_LOCAL, &vxlan.local.octets());
+        match vxlan.local {
+            IpAddr::V4(local) => push(message, VXLAN_LOCAL, &local.octets()),
+            IpAddr::V6(local) => push(message, VXLAN_LOCAL6, &local.octets()),
+        }
         push(message, VXLAN_LEARNING, &[1]);
         push(message, VXLAN_PORT, &vxlan.udp_port.to_be_bytes());
         finalize_nested_header(message, data);

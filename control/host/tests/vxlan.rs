@@ -15,7 +15,7 @@ const VTEPS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0,
 const INNER: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 1, 0, 2)];
 
 fn device(local: Ipv4Addr) -> Vxlan<'static> {
-    Vxlan { name: "tunnel", vni: 7, local, below: "under".into(), udp_port: 4789, mtu: 1450 }
+    Vxlan { name: "tunnel", vni: 7, local: local.into(), below: "under".into(), udp_port: 4789, mtu: 1450 }
 }
 
 /// Two namespaces on one underlay, each with a tunnel device that floods to the other.

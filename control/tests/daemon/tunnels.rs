@@ -29,7 +29,7 @@ impl Ground {
         node2.run(|| sysctl("net/ipv6/conf/all/disable_ipv6", 1)).unwrap().unwrap();
         let mut links = node2.links().unwrap();
         let below = links.list().unwrap().into_iter().find(|link| link.name != "lo").unwrap().index;
-        let vxlan = Vxlan { name: "vx7", vni: 7, local: THEIRS, below: below.into(), udp_port: 4789, mtu: 1450 };
+        let vxlan = Vxlan { name: "vx7", vni: 7, local: THEIRS.into(), below: below.into(), udp_port: 4789, mtu: 1450 };
         let tunnel = links.vxlan(&vxlan).unwrap();
         links.add_flood_vtep(tunnel, OURS.into()).unwrap();
         links.add_address(tunnel, [10, 2, 0, 9].into(), 24).unwrap();
