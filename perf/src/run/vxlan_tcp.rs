@@ -5,6 +5,7 @@
 //! the workers sleep when there is nothing to do, as they do by default, and the ratio tells what an overlay costs a small machine.
 
 use podlane_dataplane::worker::idle::Poll;
+use podlane_host::{LinkId, Links};
 
 use crate::{
     load::{
@@ -22,7 +23,7 @@ use crate::{
 const NOTES: &[&str] = &[
     "Two workers share two cores with sender and receiver.",
     "Why they differ: AF_XDP carries no GSO segments, so every packet of 1,450 bytes is made, copied and received by itself on each of \
-     three links; the kernel passes segments of up to 64 KiB through its vxlan device and cuts them nowhere.",
+     three links; the kernel passes segments of up to 64 KiB through its vxlan device and cuts them nowhere, as the packets on the underlay show.",
 ];
 
 /// What carries the stream.
@@ -33,7 +34,14 @@ enum Carrier {
 }
 
 /// The rounds of one carrier, or why there are none.
-type Rounds = Result<Vec<Streamed>, String>;
+type Rounds = Result<Vec<Round>, String>;
+
+/// What one round found of one carrier.
+struct Round {
+    streamed: Streamed,
+    /// Bytes of a packet that the sender's node put on the underlay, on average.
+    packet: f64,
+}
 
 /// Measures and compares.
 ///
@@ -48,13 +56,13 @@ pub fn run(terms: &Terms<'_>) -> Result<Report, RunError> {
             let Ok(samples) = rounds else { continue };
             (terms.progress)(&format!("round {round} of {}: {name}", terms.rounds));
             match measure(carrier, terms) {
-                Ok(streamed) => samples.push(streamed),
+                Ok(found) => samples.push(found),
                 Err(RunError::Switch(source)) if source.is_a_reason_to_skip() => *rounds = Err(source.to_string()),
                 Err(error) => return Err(error),
             }
         }
     }
-    let told = |what: &str, unit, number: fn(&Streamed) -> f64| {
+    let told = |what: &str, unit, number: fn(&Round) -> f64| {
         let series = carriers.iter().zip(&found).map(|((_, name), rounds)| {
             let name = format!("{name}, {what}");
             match rounds {
@@ -64,19 +72,20 @@ pub fn run(terms: &Terms<'_>) -> Result<Report, RunError> {
         });
         series.collect::<Vec<_>>()
     };
-    let mut series = told("one TCP stream", "Gbit/s", |streamed| streamed.rate / 1e9);
+    let mut series = told("one TCP stream", "Gbit/s", |round| round.streamed.rate / 1e9);
     let ratio = match &found[1] {
         Ok(_) => Series::new("podlane / kernel vxlan", "", series[0].over(&series[1])),
         Err(why) => Series::skipped("podlane / kernel vxlan", "", why.clone()),
     };
     series.push(ratio);
-    series.extend(told("segments sent again", "1/s", |streamed| streamed.retransmits));
+    series.extend(told("packet on the underlay", "bytes", |round| round.packet));
+    series.extend(told("segments sent again", "1/s", |round| round.streamed.retransmits));
     let title = "TCP from node to node through VXLAN, one stream, underlay MTU 1500";
     Ok(Report { title, origin, rounds: terms.rounds, series, checks: Vec::new(), notes: NOTES })
 }
 
 /// One round of one carrier, on nodes of its own.
-fn measure(carrier: Carrier, terms: &Terms<'_>) -> Result<Streamed, RunError> {
+fn measure(carrier: Carrier, terms: &Terms<'_>) -> Result<Round, RunError> {
     let nodes = Nodes::lay()?;
     match carrier {
         Carrier::Podlane => {
@@ -85,17 +94,28 @@ fn measure(carrier: Carrier, terms: &Terms<'_>) -> Result<Streamed, RunError> {
                 node.start((cores[number], Poll::Adaptive), nodes.node(number), &nodes.ends(number))
             };
             let switches = [start(0, Node::NEAR)?, start(1, Node::FAR)?];
-            let streamed = stream(nodes.from(), nodes.to(), terms.length, terms.stop);
+            let round = cross(&nodes, terms);
             let stopped: Result<(), SubjectError> = switches.into_iter().try_for_each(Switch::stop);
-            let streamed = streamed?;
+            let round = round?;
             stopped?;
-            Ok(streamed)
+            Ok(round)
         }
         Carrier::Kernel => {
             for (number, vteps) in [[VTEP, PEER], [PEER, VTEP]].into_iter().enumerate() {
                 kernel::join(nodes.node(number), &nodes.ends(number), vteps)?;
             }
-            Ok(stream(nodes.from(), nodes.to(), terms.length, terms.stop)?)
+            cross(&nodes, terms)
         }
     }
+}
+
+/// Streams, and looks at what crosses the underlay.
+fn cross(nodes: &Nodes, terms: &Terms<'_>) -> Result<Round, RunError> {
+    let mut links = Links::open_in(nodes.node(1))?;
+    let mut arrived = || links.counters(LinkId::Index(nodes.ends(1).uplink.ifindex));
+    let before = arrived()?;
+    let streamed = stream(nodes.from(), nodes.to(), terms.length, terms.stop)?;
+    let after = arrived()?;
+    let (packets, bytes) = (after.rx_packets - before.rx_packets, after.rx_bytes - before.rx_bytes);
+    Ok(Round { streamed, packet: bytes as f64 / packets.max(1) as f64 })
 }
