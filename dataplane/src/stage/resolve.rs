@@ -285,7 +285,7 @@ impl<'a> Resolver<'a> {
             _ if of_gateway => {}
             Some(stated) if *stated != here => return Err(DropReason::SpoofedMac),
             Some(_) => {}
-            None if place.network.learning => self.shared.learn_mac(place.number, source, here, self.miss.now),
+            None if place.network.learns_remotely() => self.shared.learn_mac(place.number, source, here, self.miss.now),
             None => {}
         }
         if !matches!(key.kind().class, Class::Arp | Class::Nd) {

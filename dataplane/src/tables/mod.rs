@@ -133,6 +133,12 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether MAC addresses are learned from tunnels: where what is unknown is flooded into them, too.
+    #[must_use]
+    pub fn learns_remotely(&self) -> bool {
+        self.learning && !self.replicate_to.is_empty()
+    }
+
     /// The member at `port`, if the network reaches it.
     #[must_use]
     pub fn member(&self, port: PortId) -> Option<&Member> {

@@ -152,3 +152,19 @@ fn an_unknown_next_hop_is_asked_for_and_the_packet_dies_by_name() {
         [received(RED, 1), received(UPLINK, 1), sent(UPLINK, 1), dropped(DropReason::ForUnderlay, 1)]
     );
 }
+
+#[test]
+fn a_network_that_does_not_flood_to_its_peers_learns_nothing_from_them() {
+    let (stranger, join) = (host(0, 77), VXLAN);
+    let mut near = resolved(near(join), join, Node(2));
+    near.receive(RED, udp4(A, B));
+    near.turn();
+    let outer = near.sent_by(UPLINK).pop().unwrap();
+    let mut forged = outer[..50].to_vec();
+    forged.extend(udp4(stranger, B));
+    let mut far = far(join);
+    far.receive(UPLINK, forged);
+    far.turn();
+    assert!(far.shared.macs.entries().is_empty());
+    assert_eq!(far.sent_by(RED).len(), 1, "it is delivered all the same");
+}
