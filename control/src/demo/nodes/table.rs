@@ -88,7 +88,7 @@ impl NodesTable<'_> {
         if self.report.too_large.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\n {strong}more than a path carries, sent with DF  bytes   told MTU{strong:#}")?;
+        writeln!(f, "\n {strong}too large for the path, with DF        bytes   told MTU{strong:#}")?;
         for probe in &self.report.too_large {
             let TooLargeReport { from, to, family, path, packet, told_mtu, failure, .. } = probe;
             let told = told_mtu.map_or_else(|| "-".to_owned(), |mtu| mtu.to_string());
@@ -106,7 +106,7 @@ impl NodesTable<'_> {
         if self.report.host.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\n {strong}host's own TCP, open all the time     answers    longest{strong:#}")?;
+        writeln!(f, "\n {strong}host's own TCP, open all the time    answers    longest{strong:#}")?;
         for HostReport { node, family, answers, longest_ms, failure } in &self.report.host {
             write!(f, " linux → {node:<8}{family:<5} host    ")?;
             match (answers, longest_ms, failure) {
