@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use podlane_host::Pinned;
+
 use super::cast::{Node, Pod};
 use super::ground::{Ground, pin_name};
 use crate::demo::keep::{KeepError, wait_for};
@@ -22,7 +24,7 @@ pub(crate) fn until_told(ground: &Ground, sockets: &[PathBuf], json: bool, stop:
         io::stdout().flush()?;
     }
     wait_for(stop);
-    let removed: Vec<_> = pins.into_iter().map(|pin| pin.remove()).collect();
+    let removed: Vec<_> = pins.into_iter().map(Pinned::remove).collect();
     Ok(removed.into_iter().collect::<Result<_, _>>()?)
 }
 

@@ -86,7 +86,7 @@ where
         stop_all(switches, &mut accounts);
         Vec::new()
     };
-    let report = NodesReport::new(played, accounts, others, cores).after(begun.elapsed());
+    let report = NodesReport::new(played, accounts, &others, cores).after(begun.elapsed());
     let shown = print(&report, options.json).map_err(DemoError::Output).and_then(|()| {
         if !kept.is_empty() {
             keep::until_told(&ground, &sockets, options.json, &stop)?;

@@ -160,7 +160,7 @@ impl HostReport {
 
 impl NodesReport {
     /// The report of what was played, with each switch's own account.
-    pub(crate) fn new(played: Played, accounts: Vec<Account>, others: Vec<Failure>, cores: NodeCores) -> Self {
+    pub(crate) fn new(played: Played, accounts: Vec<Account>, others: &[Failure], cores: NodeCores) -> Self {
         let steps: Vec<StepReport> =
             played.steps.iter().map(|(step, outcome)| StepReport::of(&step.heading(), outcome)).collect();
         let mut failures: Vec<String> = steps.iter().filter_map(StepReport::told_failure).collect();

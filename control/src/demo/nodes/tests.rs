@@ -62,7 +62,7 @@ fn report(failing: &[Group]) -> NodesReport {
         },
     ];
     let cores = NodeCores { switches: [1, 0], load: vec![0, 1], shared: true };
-    NodesReport::new(played, accounts, Vec::new(), cores).after(Duration::from_millis(16_600))
+    NodesReport::new(played, accounts, &[], cores).after(Duration::from_millis(16_600))
 }
 
 #[test]
