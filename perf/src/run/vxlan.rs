@@ -1,8 +1,8 @@
 //! `podlane-perf vxlan`: what a tunnel costs, each way, over AF_XDP veths; in turns with plain routing, and with others' tunnels.
 //!
-//! The bare cross-connect runs beside them: it is the ceiling on these links. One switch is measured: packets come from a pod and are
-//! counted on the underlay, or come in VXLAN from the underlay and are counted in a pod. How long they are says which they are, and is
-//! checked.
+//! The bare cross-connect runs beside them: it is about the ceiling on these links. One switch is measured: packets come from a pod
+//! and are counted on the underlay, or come in VXLAN from the underlay and are counted in a pod. How long they are says which they
+//! are, and is checked.
 
 use crate::{
     load::traffic::Traffic,
@@ -37,7 +37,7 @@ pub enum Rival {
 }
 
 const NOTES: &[&str] = &[
-    "The bare cross-connect looks at no byte: over OVS it is the most that any AF_XDP switch could be ahead on these links, where the \
+    "The bare cross-connect looks at no byte: over OVS it shows about how far ahead an AF_XDP switch can be on these links, where the \
      kernel's copy and delivery of each packet take most of the time.",
 ];
 
@@ -78,7 +78,7 @@ pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
     for (one, ovs) in ours.iter().zip(&OVS) {
         let Some(ovs) = series.iter().find(|series| series.name == ovs.name) else { continue };
         checks.push(Check::ratio(&format!("{} / OVS AF_XDP", one.name), one, ovs, OF_OVS));
-        // What a switch that costs nothing would reach.
+        // About what a switch that costs nothing would reach.
         if ovs.skipped.is_none() {
             bounds.push(Series::new(format!("bare cross-connect / {}", ovs.name), "", crossconnect.over(ovs)));
         }

@@ -23,7 +23,8 @@ use crate::{
 const NOTES: &[&str] = &[
     "Two workers share two cores with sender and receiver.",
     "Why they differ: AF_XDP carries no GSO segments, so every packet of 1,450 bytes is made, copied and received by itself on each of \
-     three links; the kernel passes segments of up to 64 KiB through its vxlan device and cuts them nowhere, as the packets on the underlay show.",
+     three links; the kernel passes segments of up to 64 KiB through its vxlan device and cuts them nowhere, as the packets on the \
+     underlay show.",
 ];
 
 /// What carries the stream.
