@@ -187,6 +187,20 @@ impl Links {
         request.encode().push_dst(address).push_lladdr(&mac);
         self.tell(&request, format_args!("add the neighbour {address} to {link}"))
     }
+
+    /// Has the kernel forget a neighbour, whatever it knows of it.
+    ///
+    /// # Errors
+    /// [`HostError::Refused`] with ENOENT when it knows none of that address, and as any request.
+    pub fn remove_neighbour<'a>(&mut self, link: impl Into<LinkId<'a>>, address: IpAddr) -> Result<(), HostError> {
+        let link = link.into();
+        let mut header = Ndmsg::new();
+        header.ndm_family = family(address);
+        header.ndm_ifindex = self.index_of(link)?.cast_signed();
+        let mut request = rt_neigh::Request::new().op_delneigh_do(&header);
+        request.encode().push_dst(address);
+        self.tell(&request, format_args!("forget the neighbour {address} of {link}"))
+    }
 }
 
 /// An address of the link of this index, or of any.
