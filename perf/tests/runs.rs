@@ -47,8 +47,8 @@ fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
     checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no check {name} in {report}"))
 }
 
-/// Held by tests that limit how long a core may take to wake, or look at it.
-static LIMITS: Mutex<()> = Mutex::new(());
+/// Held by tests that measure: a second measurement takes the first one's cores, and may see the limits it sets on them.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// What each core's wake-up is limited to; 0 is unlimited.
 fn limits() -> Vec<String> {
@@ -74,6 +74,7 @@ fn veth_compares_podlane_with_the_cross_connect_and_stores_the_result() {
     if impossible("veth_compares_podlane_with_the_cross_connect_and_stores_the_result") {
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let before = traces();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = folder.join("veth.json");
@@ -96,6 +97,7 @@ fn a_rival_that_is_not_there_is_skipped_by_name() {
     if impossible("a_rival_that_is_not_there_is_skipped_by_name") {
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let output =
         command(&["veth", "--seconds", "0.1", "--rounds", "1", "--json"]).env("PATH", "/nowhere").output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -110,6 +112,7 @@ fn vxlan_compares_both_ways_with_routing() {
     if impossible("vxlan_compares_both_ways_with_routing") {
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let before = traces();
     let text = run(&["vxlan", "--seconds", "0.3", "--rounds", "1", "--against", "nothing", "--json"]);
     let report: Value = serde_json::from_str(&text).unwrap();
@@ -126,6 +129,7 @@ fn tunnels_of_others_that_are_not_there_are_skipped_by_name() {
     if impossible("tunnels_of_others_that_are_not_there_are_skipped_by_name") {
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let before = traces();
     let mut vxlan = command(&["vxlan", "--seconds", "0.1", "--rounds", "1", "--json"]);
     let files = folder_for("tunnels");
@@ -149,6 +153,7 @@ fn ctrl_c_takes_other_peoples_switches_down_too() {
     if impossible(test) {
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if Command::new("ovs-vswitchd").arg("--version").stdout(Stdio::null()).status().is_err() {
         let _ = writeln!(std::io::stderr(), "skipped: {test}: ovs-vswitchd is not installed");
         return;
@@ -189,6 +194,7 @@ fn tcp_from_node_to_node_is_compared_with_the_kernels_and_the_difference_explain
     if impossible("tcp_from_node_to_node_is_compared_with_the_kernels_and_the_difference_explained") {
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let before = traces();
     let text = run(&["vxlan-tcp", "--seconds", "0.3", "--rounds", "1"]);
     assert!(text.contains("podlane / kernel vxlan"), "{text}");
@@ -206,6 +212,7 @@ fn silent_ports_are_attached_and_compared() {
     if impossible("silent_ports_are_attached_and_compared") {
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let before = traces();
     let text = run(&["idle-ports", "--seconds", "0.3", "--rounds", "1", "--ports", "3", "--json"]);
     let report: Value = serde_json::from_str(&text).unwrap();
@@ -218,7 +225,7 @@ fn an_idle_switch_is_measured_asleep_and_awake() {
     if impossible("an_idle_switch_is_measured_asleep_and_awake") {
         return;
     }
-    let _alone = LIMITS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let before = (traces(), limits());
     let text = run(&["idle", "--seconds", "0.3", "--rounds", "1", "--packets", "3", "--silence-ms", "20", "--json"]);
     let report: Value = serde_json::from_str(&text).unwrap();
@@ -238,6 +245,7 @@ fn ctrl_c_ends_a_run_soon_and_leaves_nothing() {
     if impossible("ctrl_c_ends_a_run_soon_and_leaves_nothing") {
         return;
     }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let before = traces();
     let mut child = command(&["veth", "--seconds", "1", "--rounds", "50", "--against", "nothing"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
@@ -253,7 +261,7 @@ fn ctrl_c_lets_a_core_that_was_kept_awake_halt_again() {
     if impossible(test) {
         return;
     }
-    let _alone = LIMITS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let idles = Path::new("/sys/devices/system/cpu/cpu0/cpuidle").exists();
     if !idles || limits().is_empty() || limits().iter().any(|limit| limit.trim() != "0") {
         let _ =
