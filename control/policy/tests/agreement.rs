@@ -1,0 +1,271 @@
+//! Compiled tables against the oracle: every pair of a random cluster, every port and protocol that could matter, from
+//! nothing and after each of a run of changes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod oracle;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use oracle::{Answer, Opener, Why};
+use podlane_policy::compile::{Compiled, Decision, Origin, RuleName, Verdict};
+use podlane_policy::model::{
+    Action, Block, Direction, Expression, Labels, NamedPort, Namespace, Operator, Peer, Pod, PodName, PodsOf, Policy,
+    PolicyKind, PolicyName, PortMatch, Prefix, Protocol, Rule, Scope, Selector, Tier,
+};
+use podlane_policy::{Change, Cluster, Compiler};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const NAMESPACES: [&str; 3] = ["blue", "red", "green"];
+const PORTS: [u16; 6] = [0, 79, 80, 81, 443, 65535];
+
+fn labels() -> impl Strategy<Value = Labels> {
+    let pair = (select(&["app", "tier"][..]), select(&["a", "b"][..]));
+    proptest::collection::btree_map(pair.0, pair.1, 0..=2)
+        .prop_map(|labels| labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+}
+
+fn selector() -> impl Strategy<Value = Selector> {
+    let values = proptest::collection::btree_set(select(&["a", "b"][..]).prop_map(str::to_owned), 1..=2);
+    let operator = prop_oneof![
+        values.clone().prop_map(Operator::In),
+        values.prop_map(Operator::NotIn),
+        Just(Operator::Exists),
+        Just(Operator::DoesNotExist),
+    ];
+    let expression = (select(&["app", "tier"][..]), operator)
+        .prop_map(|(key, operator)| Expression { key: key.to_owned(), operator });
+    (prop_oneof![2 => Just(Labels::new()), 1 => labels()], proptest::collection::vec(expression, 0..=1))
+        .prop_map(|(labels, expressions)| Selector { labels, expressions })
+}
+
+/// Of both families, dense around pods so that blocks cut between them.
+fn prefix() -> impl Strategy<Value = Prefix> {
+    prop_oneof![
+        (0..16_u8, 26..=32_u8).prop_map(|(host, length)| Prefix::new([10, 0, 0, host].into(), length)),
+        (0..16_u16, 122..=128_u8)
+            .prop_map(|(host, length)| Prefix::new([0xfd00, 0, 0, 0, 0, 0, 0, host].into(), length)),
+        select(&[0_u8, 8][..]).prop_map(|length| Prefix::new([10, 0, 0, 0].into(), length)),
+        Just(Prefix::new([0; 16].into(), 0)),
+    ]
+    .prop_map(|prefix| prefix.unwrap())
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    prop_oneof![
+        select(&NAMESPACES[..]).prop_map(|name| Scope::Named(name.to_owned())),
+        selector().prop_map(Scope::Selected),
+    ]
+}
+
+fn pods_of() -> impl Strategy<Value = PodsOf> {
+    (scope(), selector()).prop_map(|(namespaces, pods)| PodsOf { namespaces, pods })
+}
+
+fn peer() -> impl Strategy<Value = Peer> {
+    prop_oneof![
+        pods_of().prop_map(Peer::Pods),
+        (prefix(), proptest::collection::vec(prefix(), 0..=2))
+            .prop_map(|(cidr, except)| Peer::Block(Block { cidr, except })),
+    ]
+}
+
+fn port() -> impl Strategy<Value = PortMatch> {
+    let protocol = select(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp][..]);
+    prop_oneof![
+        (protocol.clone(), select(&PORTS[..]), select(&PORTS[..])).prop_map(|(protocol, one, other)| {
+            PortMatch::Range { protocol, first: one.min(other), last: one.max(other) }
+        }),
+        (select(&["http", "dns"][..]), proptest::option::of(protocol))
+            .prop_map(|(name, protocol)| PortMatch::Named { name: name.to_owned(), protocol }),
+    ]
+}
+
+fn rules(actions: &'static [Action]) -> impl Strategy<Value = Arc<[Rule]>> {
+    let peers = proptest::option::of(proptest::collection::vec(peer(), 1..=3));
+    let ports = proptest::option::of(proptest::collection::vec(port(), 1..=3));
+    let rule =
+        (select(actions), peers, ports).prop_map(|(action, peers, ports)| Rule { name: None, action, peers, ports });
+    proptest::collection::vec(rule, 0..=3).prop_map(Arc::from)
+}
+
+fn network_policy() -> impl Strategy<Value = Policy> {
+    let rules = || proptest::option::of(rules(&[Action::Accept]));
+    (select(&NAMESPACES[..]), 0..4_u8, selector(), rules(), rules()).prop_map(
+        |(namespace, name, pods, ingress, egress)| {
+            let namespaces = Scope::Named(namespace.to_owned());
+            let namespace = Some(namespace.to_owned());
+            Policy {
+                name: PolicyName { kind: PolicyKind::NetworkPolicy, namespace, name: format!("policy-{name}") },
+                tier: Tier::NetworkPolicy,
+                priority: 0,
+                subject: PodsOf { namespaces, pods },
+                ingress,
+                egress,
+            }
+        },
+    )
+}
+
+fn cluster_policy() -> impl Strategy<Value = Policy> {
+    let rules = || rules(&[Action::Accept, Action::Deny, Action::Pass]);
+    let tier = select(&[Tier::Admin, Tier::Baseline][..]);
+    (tier, 0..4_u8, 0..3_u16, pods_of(), rules(), rules()).prop_map(
+        |(tier, name, priority, subject, ingress, egress)| Policy {
+            name: PolicyName {
+                kind: PolicyKind::ClusterNetworkPolicy,
+                namespace: None,
+                name: format!("{tier}-{name}"),
+            },
+            tier,
+            priority,
+            subject,
+            ingress: Some(ingress),
+            egress: Some(egress),
+        },
+    )
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    prop_oneof![network_policy(), cluster_policy()]
+}
+
+/// Pods take their addresses from their names, so that no two have the same.
+fn pod() -> impl Strategy<Value = Pod> {
+    let port = (select(&["http", "dns"][..]), select(&Protocol::ALL[..3]), select(&PORTS[..]))
+        .prop_map(|(name, protocol, port)| NamedPort { name: name.to_owned(), protocol, port });
+    let ports = proptest::collection::vec(port, 0..=2);
+    (0..3_usize, 0..3_u8, labels(), 0..3_u8, ports, prop::bool::weighted(0.15)).prop_map(
+        |(namespace, number, labels, families, ports, host_network)| {
+            let host = u8::try_from(namespace).unwrap() * 4 + number;
+            let v4 = IpAddr::from([10, 0, 0, host]);
+            let v6 = IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(host)]);
+            let addresses = match families {
+                0 => vec![v4],
+                1 => vec![v6],
+                _ => vec![v4, v6],
+            };
+            let name = PodName::new(NAMESPACES[namespace], format!("pod-{number}"));
+            Pod { name, labels, addresses, ports, host_network, node: None }
+        },
+    )
+}
+
+fn namespace() -> impl Strategy<Value = Namespace> {
+    (select(&NAMESPACES[..]), labels()).prop_map(|(name, labels)| Namespace::new(name, labels))
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        3 => pod().prop_map(Change::Pod),
+        1 => pod().prop_map(|pod| Change::NoPod(pod.name)),
+        1 => namespace().prop_map(Change::Namespace),
+        1 => namespace().prop_map(|namespace| Change::NoNamespace(namespace.name)),
+        3 => policy().prop_map(Change::Policy),
+        2 => policy().prop_map(|policy| Change::NoPolicy(policy.name)),
+    ]
+}
+
+fn cluster() -> impl Strategy<Value = Vec<Change>> {
+    let pods = proptest::collection::vec(pod().prop_map(Change::Pod), 2..8);
+    let namespaces = proptest::collection::vec(namespace().prop_map(Change::Namespace), 0..4);
+    let policies = proptest::collection::vec(policy().prop_map(Change::Policy), 0..6);
+    (pods, namespaces, policies).prop_map(|(pods, namespaces, policies)| [pods, namespaces, policies].concat())
+}
+
+/// The same changes, made to plain lists.
+fn change_plainly(cluster: &mut Cluster, change: Change) {
+    match change {
+        Change::Pod(pod) => {
+            cluster.pods.retain(|other| other.name != pod.name);
+            cluster.pods.push(pod);
+        }
+        Change::NoPod(name) => cluster.pods.retain(|other| other.name != name),
+        Change::Namespace(namespace) => {
+            cluster.namespaces.retain(|other| other.name != namespace.name);
+            cluster.namespaces.push(namespace);
+        }
+        Change::NoNamespace(name) => cluster.namespaces.retain(|other| other.name != name),
+        Change::Policy(policy) => {
+            cluster.policies.retain(|other| other.name != policy.name);
+            cluster.policies.push(policy);
+        }
+        Change::NoPolicy(name) => cluster.policies.retain(|other| other.name != name),
+    }
+}
+
+fn named(compiled: &Compiled, verdict: Option<Verdict>, asked: Direction) -> Answer {
+    verdict.map(|verdict| {
+        let why = match compiled.rule(verdict.rule).unwrap() {
+            RuleName::Open => Why::Open,
+            RuleName::OwnNode => Why::OwnNode,
+            RuleName::Itself => Why::Itself,
+            RuleName::Unknown => panic!("a verdict of nobody's"),
+            RuleName::Isolation { policy, direction } => {
+                assert_eq!(direction, asked);
+                Why::Isolated(policy.clone())
+            }
+            RuleName::Rule { policy, direction, index, .. } => {
+                assert_eq!(direction, asked);
+                Why::Rule(policy.clone(), index)
+            }
+        };
+        (verdict.allow, why)
+    })
+}
+
+fn agree(cluster: &Cluster, compiled: &Compiled) {
+    let outside =
+        [[10, 0, 0, 3].into(), [10, 9, 9, 9].into(), [192, 0, 2, 1].into(), [0xfd00, 0, 0, 0, 0, 0, 0, 15].into()];
+    let pods = cluster.pods.iter().flat_map(|pod| pod.addresses.iter().copied());
+    let addresses: BTreeSet<IpAddr> = pods.chain(outside).collect();
+    let origins = addresses.iter().map(|address| Origin::Address(*address)).chain([Origin::OwnNode]);
+    for (from, to) in origins.flat_map(|from| addresses.iter().map(move |to| (from, *to))) {
+        for (protocol, port) in Protocol::ALL.into_iter().flat_map(|protocol| PORTS.map(|port| (protocol, port))) {
+            let opener = match from {
+                Origin::Address(address) => Opener::Address(address),
+                Origin::OwnNode => Opener::OwnNode,
+            };
+            let (egress, ingress) = oracle::may(cluster, opener, to, protocol, port);
+            let decision: Decision = compiled.decide(from, to, protocol, port);
+            let asked = format!("{from:?} to {to} {protocol}/{port}");
+            assert_eq!(named(compiled, decision.egress, Direction::Egress), egress, "egress, {asked}");
+            assert_eq!(named(compiled, decision.ingress, Direction::Ingress), ingress, "ingress, {asked}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tables_decide_as_the_specification_does(changes in cluster()) {
+        let mut cluster = Cluster::default();
+        changes.into_iter().for_each(|change| change_plainly(&mut cluster, change));
+        agree(&cluster, &Compiler::of(cluster.clone()).compile());
+    }
+
+    #[test]
+    fn after_any_change_they_still_do_and_equal_those_compiled_from_nothing(
+        start in cluster(),
+        changes in proptest::collection::vec(change(), 1..8),
+    ) {
+        let mut cluster = Cluster::default();
+        let mut compiler = Compiler::new();
+        for change in start {
+            compiler.apply(change.clone());
+            change_plainly(&mut cluster, change);
+        }
+        for change in changes {
+            compiler.apply(change.clone());
+            change_plainly(&mut cluster, change);
+            let compiled = compiler.compile();
+            agree(&cluster, &compiled);
+            let anew = Compiler::of(cluster.clone()).compile();
+            prop_assert_eq!(compiled.classes(), anew.classes(), "classes that nobody needs are kept");
+        }
+    }
+}
