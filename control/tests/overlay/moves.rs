@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use podlane_host::{Links, Netns};
 
-use crate::ground::{End, KernelNode, V4, cable, endpoint, network, peer, port, underlay};
+use crate::ground::{End, KernelNode, V4, cable, counted, endpoint, network, peer, port, underlay};
 use crate::support::{Node, SOON, Stream, ping, podlane, udp};
 
 fn state(node: &Node, peer: &str, generation: &str) -> Output {
@@ -14,9 +14,9 @@ fn state(node: &Node, peer: &str, generation: &str) -> Output {
     podlane().args(said).arg(node.socket()).output().unwrap()
 }
 
-/// IP packets that a pod's kernel was given.
+/// IP packets that a pod's kernel took. It is given more: its own node's bridge reports its groups to it.
 fn heard(pod: &Netns) -> u64 {
-    crate::ground::counted(pod, "InReceives")
+    counted(pod, "InDelivers")
 }
 
 #[test]
