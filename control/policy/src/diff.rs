@@ -25,6 +25,8 @@ pub struct Difference {
     pub from: Party,
     /// Who is opened to.
     pub to: Party,
+    /// Whether over IPv6: pods may be told apart by the addresses of one family and not by those of the other.
+    pub v6: bool,
     /// The protocol.
     pub protocol: Protocol,
     /// The first destination port.
@@ -137,8 +139,9 @@ fn compare(tables: [&Compiled; 2], from: &Group, to: &Group, found: &mut Vec<Dif
         match found[from_here..].last_mut().filter(follows) {
             Some(known) => known.last = last,
             None => {
+                let v6 = from.kind.v6;
                 let (from, to) = (from.party.clone(), to.party.clone());
-                found.push(Difference { from, to, protocol, first, last, before, after });
+                found.push(Difference { from, to, v6, protocol, first, last, before, after });
             }
         }
     }

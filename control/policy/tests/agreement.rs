@@ -11,11 +11,13 @@ use std::sync::Arc;
 
 use oracle::{Answer, Opener, Why};
 use podlane_policy::compile::{Compiled, Decision, Origin, RuleName, Verdict};
+use podlane_policy::diff::{Party, diff};
+use podlane_policy::explain::{Fit, Outcome, Question, Remedy};
 use podlane_policy::model::{
     Action, Block, Direction, Expression, Labels, NamedPort, Namespace, Operator, Peer, Pod, PodName, PodsOf, Policy,
     PolicyKind, PolicyName, PortMatch, Prefix, Protocol, Rule, Scope, Selector, Tier,
 };
-use podlane_policy::{Change, Cluster, Compiler};
+use podlane_policy::{Change, Cluster, Compiler, yaml};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -246,6 +248,67 @@ proptest! {
         let mut cluster = Cluster::default();
         changes.into_iter().for_each(|change| change_plainly(&mut cluster, change));
         agree(&cluster, &Compiler::of(cluster.clone()).compile());
+    }
+
+    /// Names the same rule, its last stage is where that was decided, and what it offers heals that end.
+    #[test]
+    fn explanations_agree_with_verdicts_and_their_remedies_heal(changes in cluster(), from in 0..12_u8, to in 0..12_u8, port in select(&PORTS[1..])) {
+        let mut cluster = Cluster::default();
+        changes.into_iter().for_each(|change| change_plainly(&mut cluster, change));
+        let tables = Compiler::of(cluster.clone()).compile();
+        let from = Origin::Address([10, 0, 0, from].into());
+        let question = Question { from, to: [10, 0, 0, to].into(), protocol: Protocol::Tcp, port };
+        let explanation = tables.explain(&question);
+        prop_assert_eq!(explanation.decision, tables.decide(from, question.to, Protocol::Tcp, port));
+        for end in &explanation.ends {
+            prop_assert_eq!(&end.rule, &tables.rule(end.verdict.rule).unwrap().to_string());
+            let Some(stage) = end.stages.last() else { continue };
+            let first = stage.policies.iter().flat_map(|policy| &policy.rules).find(|rule| rule.1 == Fit::Matches);
+            let expected = match (stage.outcome, first) {
+                (Outcome::Rule(action), Some(rule)) => action == rule.0,
+                (Outcome::Isolated | Outcome::NoRule | Outcome::NoPolicy, None) => true,
+                _ => false,
+            };
+            prop_assert!(expected, "{}", explanation);
+            if let Some(Remedy::Apply { yaml }) = &end.remedy {
+                let mut healed = cluster.clone();
+                healed.policies.extend(yaml::read([("remedy.yaml", yaml.as_str())]).unwrap().cluster.policies);
+                let after = Compiler::of(healed).compile().explain(&question);
+                let same = after.ends.iter().find(|other| other.direction == end.direction).unwrap();
+                prop_assert!(same.verdict.allow, "{}{}", explanation, after);
+            }
+        }
+    }
+
+    /// A difference for every pair, protocol and port that the oracle decides otherwise, and for no other.
+    #[test]
+    fn a_diff_is_what_the_specification_decides_otherwise(changes in cluster(), other in proptest::collection::vec(policy(), 0..4)) {
+        let mut old = Cluster::default();
+        changes.into_iter().for_each(|change| change_plainly(&mut old, change));
+        let mut new = old.clone();
+        other.into_iter().for_each(|policy| change_plainly(&mut new, Change::Policy(policy)));
+        let found = diff(&Compiler::of(old.clone()).compile(), &Compiler::of(new.clone()).compile());
+        let pods: Vec<_> = old.pods.iter().filter(|pod| !pod.host_network).collect();
+        for (one, two) in pods.iter().flat_map(|one| pods.iter().map(move |two| (one, two))) {
+            for (from, to) in one.addresses.iter().flat_map(|from| two.addresses.iter().map(move |to| (*from, *to))) {
+                if from.is_ipv4() != to.is_ipv4() || one.name == two.name {
+                    continue;
+                }
+                for (protocol, port) in Protocol::ALL.into_iter().flat_map(|protocol| PORTS.map(|port| (protocol, port))) {
+                    let allowed = |cluster| {
+                        let (egress, ingress) = oracle::may(cluster, Opener::Address(from), to, protocol, port);
+                        [egress, ingress].iter().flatten().all(|answer| answer.0)
+                    };
+                    let listed = found.iter().any(|found| {
+                        let is = |party: &Party, name: &PodName| matches!(party, Party::Pods(pods) if pods.contains(name));
+                        let family = |decision: &Decision| (decision.allow(), found.v6) == (allowed(&new), from.is_ipv6());
+                        is(&found.from, &one.name) && is(&found.to, &two.name) && found.protocol == protocol
+                            && (found.first..=found.last).contains(&port) && family(&found.after)
+                    });
+                    prop_assert_eq!(listed, allowed(&old) != allowed(&new), "{} to {} {}/{}", from, to, protocol, port);
+                }
+            }
+        }
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn a_diff_is_what_changes_by_class_and_nothing_else() {
     let found = diff(&old, &new);
     let clients = Party::Pods(vec![PodName::new("blue", "one"), PodName::new("blue", "two")]);
     let web = Party::Pods(vec![PodName::new("blue", "web")]);
-    let [Difference { from, to, protocol, first, last, before, after }] =
+    let [Difference { from, to, protocol, first, last, before, after, .. }] =
         found.iter().filter(|found| matches!(found.from, Party::Pods(_))).collect::<Vec<_>>()[..]
     else {
         panic!("{found:#?}");

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use podlane_policy::compile::Origin;
-use podlane_policy::model::Protocol;
+use podlane_policy::model::{Pod, PodName, Protocol};
 use podlane_policy::{Compiled, Compiler, yaml};
 
 /// Two namespaces, four pods; `red/host` is on its node's network.
@@ -222,4 +222,25 @@ fn the_predecessors_of_cluster_policies_mean_the_same() {
     assert!(!tcp(&compiled(baseline), RED_CLIENT, [192, 0, 2, 1], 80));
     let accept = cluster("x", "Baseline", 1000, "egress: [{action: Accept, to: [{networks: [192.0.2.1/32]}]}]");
     assert!(tcp(&compiled(&format!("{baseline}{accept}")), RED_CLIENT, [192, 0, 2, 1], 80), "it comes last");
+}
+
+#[test]
+fn pods_of_one_deployment_share_one_class_and_one_identity() {
+    let mut documents =
+        yaml::read([("policies.yaml", blue(WEB, "ingress: [{from: [{podSelector: {}}]}]").as_str())]).unwrap();
+    let web = yaml::read([("pods.yaml", PODS)]).unwrap().cluster.pods.remove(0);
+    documents.cluster.pods = (0..1000_u16)
+        .map(|number| {
+            let [high, low] = number.to_be_bytes();
+            let labels = [("app", "web".to_owned()), ("hash", format!("h{number}"))];
+            Pod {
+                name: PodName::new("blue", format!("web-{number}")),
+                labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+                addresses: vec![[10, 1, high, low].into()],
+                ..web.clone()
+            }
+        })
+        .collect();
+    let tables = Compiler::of(documents.cluster).compile();
+    assert_eq!(tables.classes(), (1, 2), "the second identity is everybody outside");
 }

@@ -4,6 +4,7 @@
 
 use podlane_policy::model::{PodName, PolicyKind, PolicyName};
 use podlane_policy::yaml::{self, Documents};
+use proptest::prelude::*;
 
 fn read(text: &str) -> Result<Documents, String> {
     yaml::read([("p.yaml", text)]).map_err(|refused| refused.to_string())
@@ -257,4 +258,25 @@ fn anchors_are_followed() {
             .unwrap();
     let policy = &documents.cluster.policies[0];
     assert_eq!(policy.subject.pods.labels["app"], "web");
+}
+
+proptest! {
+    /// Whatever is written, reading ends with objects or with findings.
+    #[test]
+    fn nothing_that_can_be_written_ends_the_reader(text in "[a-z&*!|>{}\\[\\],:#?\"' \n\t-]{0,200}") {
+        let _ = read(&text);
+    }
+
+    /// A policy with a piece of it gone or doubled is a policy or is refused, at a line of the file.
+    #[test]
+    fn a_damaged_policy_is_read_or_refused_by_place(from in 0..400_usize, length in 0..60_usize, doubled: bool) {
+        let whole = network("  podSelector: {matchLabels: {app: web}}\n  policyTypes: [Ingress, Egress]\n  ingress:\n  - from:\n    - ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}\n    - namespaceSelector: {matchExpressions: [{key: a, operator: In, values: [b]}]}\n    ports:\n    - {port: 80, endPort: 90}\n");
+        let (from, to) = (from.min(whole.len()), (from + length).min(whole.len()));
+        let text = if doubled { [&whole[..to], &whole[from..]] } else { [&whole[..from], &whole[to..]] }.concat();
+        if let Err(refused) = yaml::read([("p.yaml", text.as_str())]) {
+            let lines = text.lines().count() + 1;
+            prop_assert!(!refused.0.is_empty());
+            prop_assert!(refused.0.iter().all(|finding| (1..=lines).contains(&finding.line)), "{}", refused);
+        }
+    }
 }

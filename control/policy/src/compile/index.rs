@@ -21,6 +21,15 @@ impl Shelf {
         }
     }
 
+    fn tidy(&mut self, selector: &Selector) {
+        let Some((key, value)) = selector.required() else { return };
+        let Some(values) = self.by_label.get_mut(key) else { return };
+        values.remove(value);
+        if values.is_empty() {
+            self.by_label.remove(key);
+        }
+    }
+
     fn gather(&self, labels: &Labels, into: &mut Vec<u32>) {
         into.extend_from_slice(&self.rest);
         if self.by_label.is_empty() {
@@ -59,6 +68,26 @@ impl Index {
         let place = self.place(pods);
         if let Some(at) = place.iter().position(|filed| *filed == number) {
             place.swap_remove(at);
+        }
+        if place.is_empty() {
+            self.tidy(pods);
+        }
+    }
+
+    /// Takes the place of this set away, which is empty.
+    fn tidy(&mut self, pods: &PodsOf) {
+        match &pods.namespaces {
+            Scope::Named(name) => {
+                let empty = self.of_namespace.get_mut(name).is_some_and(|shelf| {
+                    shelf.tidy(&pods.pods);
+                    shelf.rest.is_empty() && shelf.by_label.is_empty()
+                });
+                if empty {
+                    self.of_namespace.remove(name);
+                }
+            }
+            Scope::Selected(_) if pods.pods.required().is_some() => self.of_pod_label.tidy(&pods.pods),
+            Scope::Selected(namespaces) => self.of_namespace_label.tidy(namespaces),
         }
     }
 

@@ -151,7 +151,7 @@ impl Compiler {
         let name = pod.name.clone();
         let number = self.roster.insert(pod);
         self.compiled.pod_numbers.insert(name, number);
-        self.enter(number);
+        self.enter(number, false);
         self.refile(number);
     }
 
@@ -167,11 +167,11 @@ impl Compiler {
         self.release(&state);
     }
 
-    /// Puts a pod into the tables as it stands.
-    fn enter(&mut self, number: u32) {
+    /// Puts a pod into the tables as it stands, with its addresses if their identities are other ones.
+    fn enter(&mut self, number: u32, addresses: bool) {
         let Some(state) = self.roster.get(number) else { return };
         let identities = Arc::clone(&state.identities);
-        for (address, identity) in &*identities {
+        for (address, identity) in identities.iter().filter(|_| addresses) {
             if self.roster.owner(*address) == Some(number) {
                 self.compiled.owners.insert(*address, (number, *identity));
             }
@@ -207,8 +207,18 @@ impl Compiler {
         let subject = policy.subject.clone();
         // The new before the old, so that what both name stays.
         let number = self.rules.insert(policy, &mut shifts);
-        self.select(&subject, |policies| policies.push(number));
-        self.strike(before, &mut shifts);
+        match before.filter(|at| self.rules.get(*at).is_some_and(|record| record.policy.subject == subject)) {
+            Some(before) => {
+                self.rules.remove(before, &mut shifts);
+                self.select(&subject, |policies| {
+                    policies.iter_mut().filter(|at| **at == before).for_each(|at| *at = number);
+                });
+            }
+            None => {
+                self.select(&subject, |policies| policies.push(number));
+                self.strike(before, &mut shifts);
+            }
+        }
         self.shift(shifts);
     }
 
@@ -283,7 +293,6 @@ impl Compiler {
     fn settle(&mut self) {
         for number in std::mem::take(&mut self.changed_pods) {
             self.classify(number);
-            self.enter(number);
         }
         let mut prefixes = std::mem::take(&mut self.changed_prefixes);
         let prefixes_shifted = !prefixes.is_empty() || self.prefix_went;
@@ -329,6 +338,7 @@ impl Compiler {
             let before: Arc<[(IpAddr, Identity)]> = std::mem::replace(&mut state.identities, identities);
             before.iter().for_each(|(_, identity)| self.classes.release_identity(*identity));
         }
+        self.enter(number, changed.identity);
     }
 
     /// What identifies a pod at each of its addresses.

@@ -108,17 +108,14 @@ impl Roster {
         let state = self.pods[number as usize].take()?;
         self.free.push(number);
         let pod = &state.pod;
-        let strike = |place: Option<&mut Vec<u32>>| {
-            if let Some(place) = place {
-                place.retain(|filed| *filed != number);
-            }
-        };
-        strike(self.of_namespace.get_mut(&pod.name.namespace));
+        strike(&mut self.of_namespace, &pod.name.namespace, number);
         for (key, value) in &pod.labels {
-            strike(self.with_label.get_mut(key).and_then(|values| values.get_mut(value)));
+            if let Some(values) = self.with_label.get_mut(key) {
+                strike(values, value, number);
+            }
         }
         for port in &pod.ports {
-            strike(self.with_port.get_mut(&port.name));
+            strike(&mut self.with_port, &port.name, number);
         }
         for address in &pod.addresses {
             if self.by_address.get(address) == Some(&number) {
@@ -191,6 +188,16 @@ impl Roster {
                 let namespaces = self.of_namespace.keys().filter(inside);
                 namespaces.flat_map(|namespace| of(namespace, &self.of_namespace[namespace])).collect()
             }
+        }
+    }
+}
+
+/// Takes a number out of a place, and the place away with the last: labels such as a revision's hash come and go for ever.
+fn strike(places: &mut Map<String, Vec<u32>>, key: &str, number: u32) {
+    if let Some(place) = places.get_mut(key) {
+        place.retain(|filed| *filed != number);
+        if place.is_empty() {
+            places.remove(key);
         }
     }
 }
