@@ -1,5 +1,6 @@
 //! Several next hops: flows go by all that answer, round one that fell silent, and by it again when it is back.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use podlane_host::{Links, Netns};
@@ -120,6 +121,7 @@ fn flows_go_round_a_lost_router(test: &str, family: Family) {
     middle.lose(first, 251);
     let took = all_flow(&streams);
     assert!(ping(pair.pod(1), [10, 1, 0, 2], NOTICED), "the way back, after {took:?}");
+    let _ = writeln!(std::io::stderr(), "{test}: all flows round a lost router after {} ms", took.as_millis());
     all_carry(&[&second]);
 
     let first = middle.router(251);

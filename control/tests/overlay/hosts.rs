@@ -87,8 +87,14 @@ fn a_killed_daemon_leaves_the_host_reachable_and_a_new_one_goes_on() {
     assert!(ping(&pods[0].netns, [10, 1, 0, 3], SOON), "{}", near.log());
     let stream = Stream::start(&pods[0].netns, &pods[1].netns, [10, 1, 0, 3]);
     stream.flows();
-    far.kill();
     let [here, there] = [0, 1].map(|number: usize| nodes[number].lab.switch());
+    std::thread::scope(|scope| {
+        // Under way when the daemon dies.
+        let connection = scope.spawn(|| tcp(here, there, V4.address(1, 2), 64 << 20));
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(!connection.is_finished());
+        far.kill();
+    });
     for _ in 0..3 {
         forget_each_other([here, there], [V4.address(1, 1), V4.address(1, 2)]);
         tcp(here, there, V4.address(1, 2), 1 << 20);

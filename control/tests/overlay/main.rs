@@ -11,6 +11,6 @@ mod moves;
 mod mtu;
 mod multicast;
 #[path = "../daemon/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "shared with the daemon's tests, which use all of it")]
+#[allow(dead_code, reason = "shared with the daemon's tests, which use all of it")]
 mod support;
 mod vnis;

@@ -141,7 +141,8 @@ fn a_narrow_link_is_learned_from_its_router_over_ipv6() {
 
 #[test]
 fn a_narrow_link_is_learned_where_the_address_is_the_switchs_alone() {
-    a_narrow_link_is_learned_from_its_router("mtu_own", V4, false);
+    a_narrow_link_is_learned_from_its_router("mtu_own_v4", V4, false);
+    a_narrow_link_is_learned_from_its_router("mtu_own_v6", V6, false);
 }
 
 #[test]
