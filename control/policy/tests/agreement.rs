@@ -273,9 +273,12 @@ proptest! {
             if let Some(Remedy::Apply { yaml }) = &end.remedy {
                 let mut healed = cluster.clone();
                 healed.policies.extend(yaml::read([("remedy.yaml", yaml.as_str())]).unwrap().cluster.policies);
-                let after = Compiler::of(healed).compile().explain(&question);
+                let healed = Compiler::of(healed).compile();
+                let after = healed.explain(&question);
                 let same = after.ends.iter().find(|other| other.direction == end.direction).unwrap();
                 prop_assert!(same.verdict.allow, "{}{}", explanation, after);
+                let changed = diff(&tables, &healed);
+                prop_assert!(changed.iter().all(|found| found.after.allow()), "{}", yaml);
             }
         }
     }

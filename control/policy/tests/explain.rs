@@ -174,3 +174,18 @@ fn a_diff_is_what_changes_by_class_and_nothing_else() {
     assert!(diff(&old, &old).is_empty());
     assert!(found.iter().all(|found| found.to == web), "addresses outside change towards the same pod alone");
 }
+
+#[test]
+fn a_remedy_isolates_no_pod_that_was_open() {
+    let plain = PODS.replace("labels: {app: web}", "labels: {}");
+    let closed = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: plain, namespace: blue}\nspec:\n  podSelector: {matchExpressions: [{key: app, operator: NotIn, values: [client, \"1\"]}]}\n";
+    let tables = |policies: &[&str]| {
+        let files = policies.iter().map(|text| ("policies.yaml", *text)).chain([("pods.yaml", plain.as_str())]);
+        Compiler::of(yaml::read(files).unwrap().cluster).compile()
+    };
+    let before = tables(&[closed]);
+    let remedy = remedy(&before.explain(&QUESTION));
+    let changed = diff(&before, &tables(&[closed, &remedy]));
+    assert!(changed.iter().all(|found| found.after.allow()), "{remedy}{changed:#?}");
+    assert!(!changed.is_empty());
+}

@@ -8,7 +8,7 @@ mod remedy;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::compile::{Compiled, Decision, Identity, Origin, PodEntry, PortName, Record, Signature, Verdict};
+use crate::compile::{Compiled, Decision, Identity, Origin, PodEntry, PortName, Record, RuleId, Signature, Verdict};
 use crate::model::{Action, Direction, PodName, PolicyName, Protocol, Tier};
 
 pub use remedy::Remedy;
@@ -117,20 +117,18 @@ impl Compiled {
                 direction,
                 verdict,
                 rule: self.rule(verdict.rule).map(|rule| rule.to_string()).unwrap_or_default(),
-                stages: self.stages(pod, direction, peer, question),
+                stages: self.stages(pod, verdict, (direction, peer), question),
                 remedy: remedy::find(self, pod, direction, verdict, question),
             })
         });
         Explanation { decision, ends: ends.collect() }
     }
 
-    fn stages(&self, pod: &PodEntry, direction: Direction, peer: Identity, question: &Question) -> Vec<Stage> {
-        let itself = question.from == Origin::Address(question.to)
-            || matches!(question.from, Origin::Address(from) if self.pod_at(from).map(|source| &source.pod.name)
-                == self.pod_at(question.to).map(|destination| &destination.pod.name)
-                && self.pod_at(from).is_some());
-        let class = pod.subject.and_then(|subject| self.class(subject));
-        let (Some(class), Some(peer), false) = (class, self.signature(peer), itself) else { return Vec::new() };
+    fn stages(&self, end: &PodEntry, verdict: Verdict, peer: (Direction, Identity), question: &Question) -> Vec<Stage> {
+        let beyond = matches!(verdict.rule, RuleId::ITSELF | RuleId::OWN_NODE | RuleId::UNKNOWN);
+        let (direction, peer) = (peer.0, self.signature(peer.1));
+        let class = end.subject.and_then(|subject| self.class(subject));
+        let (Some(class), Some(peer), false) = (class, peer, beyond) else { return Vec::new() };
         let chain = &class.chains[direction as usize];
         let names = class.names(direction, peer);
         let mut stages = Vec::new();

@@ -1,6 +1,6 @@
 //! The smallest rule that would have let a denied connection through, as YAML to be applied or put into a policy.
 //!
-//! Smallest: the two pods by all their labels, one protocol, one port. Pods with the same labels cannot be told apart by any
+//! Smallest: the two pods by all their labels, one protocol, one port; and no pod is isolated by it that was not. Pods with the same labels cannot be told apart by any
 //! policy. What a NetworkPolicy denied, another allows; what a cluster policy denied has to be allowed in its tier and before it,
 //! since a NetworkPolicy comes too late for Admin, and for Baseline would isolate the pod from everybody else.
 
@@ -9,7 +9,8 @@ use std::fmt::{self, Write as _};
 use super::Question;
 use crate::compile::{Compiled, Origin, PodEntry, RuleName, Verdict};
 use crate::model::{
-    Direction, Labels, MAX_PRIORITY, NAMESPACE_NAME_LABEL, Pod, PolicyKind, PolicyName, Prefix, Protocol, Tier,
+    Direction, Expression, Labels, MAX_PRIORITY, NAMESPACE_NAME_LABEL, Operator, Pod, Policy, PolicyKind, PolicyName,
+    Prefix, Protocol, Tier,
 };
 
 /// What would let a denied connection through at one end.
@@ -82,7 +83,10 @@ pub(super) fn find(
     let peer = address.and_then(|address| tables.pod_at(address)).map(|entry| &*entry.pod);
     let place = Place { subject: &subject.pod, direction, peer, address, question };
     match tables.rule(verdict.rule)? {
-        RuleName::Isolation { .. } => Some(Remedy::Apply { yaml: place.network_policy(tables) }),
+        RuleName::Isolation { policy, .. } => {
+            let isolating = tables.policy(policy)?;
+            Some(Remedy::Apply { yaml: place.network_policy(tables, isolating) })
+        }
         RuleName::Rule { policy, index, .. } => {
             let denying = tables.policy(policy)?;
             // A cluster policy knows no addresses for ingress.
@@ -128,14 +132,15 @@ impl Place<'_> {
         }
     }
 
-    fn network_policy(&self, tables: &Compiled) -> String {
+    /// Selects no pod that `isolating` does not, since to be selected isolates.
+    fn network_policy(&self, tables: &Compiled, isolating: &Policy) -> String {
         let (kind, rules, side) = self.sides();
         let mut yaml = format!(
             "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: {}\n  namespace: {}\nspec:\n",
             self.name(tables, PolicyKind::NetworkPolicy),
             self.subject.name.namespace
         );
-        selector(&mut yaml, 2, "podSelector", &self.subject.labels);
+        selector(&mut yaml, 2, "podSelector", &self.subject.labels, &isolating.subject.pods.expressions);
         let _ = write!(yaml, "  policyTypes: [{kind}]\n  {rules}:\n  - {side}:\n");
         match (self.peer, self.address) {
             (Some(peer), _) => pods(&mut yaml, 4, "- ", peer),
@@ -209,8 +214,8 @@ impl Place<'_> {
 fn pods(yaml: &mut String, indent: usize, dash: &str, pod: &Pod) {
     let own = Labels::from([(NAMESPACE_NAME_LABEL.to_owned(), pod.name.namespace.clone())]);
     let mut both = String::new();
-    selector(&mut both, indent + dash.len(), "namespaceSelector", &own);
-    selector(&mut both, indent + dash.len(), "podSelector", &pod.labels);
+    selector(&mut both, indent + dash.len(), "namespaceSelector", &own, &[]);
+    selector(&mut both, indent + dash.len(), "podSelector", &pod.labels, &[]);
     if !dash.is_empty() {
         both.replace_range(indent..indent + dash.len(), dash);
     }
@@ -218,14 +223,33 @@ fn pods(yaml: &mut String, indent: usize, dash: &str, pod: &Pod) {
 }
 
 /// Values in quotes: a label may look like a number or a truth.
-fn selector(yaml: &mut String, indent: usize, key: &str, labels: &Labels) {
+fn selector(yaml: &mut String, indent: usize, key: &str, labels: &Labels, expressions: &[Expression]) {
     let pad = " ".repeat(indent);
-    if labels.is_empty() {
+    if labels.is_empty() && expressions.is_empty() {
         let _ = writeln!(yaml, "{pad}{key}: {{}}");
         return;
     }
-    let _ = write!(yaml, "{pad}{key}:\n{pad}  matchLabels:\n");
+    let _ = writeln!(yaml, "{pad}{key}:");
+    if !labels.is_empty() {
+        let _ = writeln!(yaml, "{pad}  matchLabels:");
+    }
     for (label, value) in labels {
         let _ = writeln!(yaml, "{pad}    {label}: \"{value}\"");
+    }
+    if !expressions.is_empty() {
+        let _ = writeln!(yaml, "{pad}  matchExpressions:");
+    }
+    for Expression { key, operator } in expressions {
+        let (operator, values) = match operator {
+            Operator::In(values) => ("In", Some(values)),
+            Operator::NotIn(values) => ("NotIn", Some(values)),
+            Operator::Exists => ("Exists", None),
+            Operator::DoesNotExist => ("DoesNotExist", None),
+        };
+        let _ = writeln!(yaml, "{pad}  - key: {key}\n{pad}    operator: {operator}");
+        if let Some(values) = values {
+            let quoted: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
+            let _ = writeln!(yaml, "{pad}    values: [{}]", quoted.join(", "));
+        }
     }
 }
