@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use oracle::{Answer, Opener, Why};
-use podlane_policy::compile::{Compiled, Decision, Origin, RuleName, Verdict};
+use podlane_policy::compile::{Compiled, Decision, Identity, Origin, RuleName, Verdict};
 use podlane_policy::diff::{Party, diff};
 use podlane_policy::explain::{Fit, Outcome, Question, Remedy};
 use podlane_policy::model::{
@@ -240,6 +240,21 @@ fn agree(cluster: &Cluster, compiled: &Compiled) {
     }
 }
 
+/// Whoever builds a prefix table of their own from the lists gets the identities that are looked up here.
+fn lists_agree_with_lookups(compiled: &Compiled) {
+    let prefixes: Vec<_> = compiled.prefixes().collect();
+    let pods: Vec<_> = compiled.pod_addresses().collect();
+    for host in 0..64_u8 {
+        for address in [IpAddr::from([10, 0, 0, host]), IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(host)])] {
+            let pod = pods.iter().find(|pod| pod.0 == address).map(|pod| pod.1);
+            let around = prefixes.iter().filter(|prefix| prefix.0.contains(address));
+            let longest = around.max_by_key(|prefix| prefix.0.length()).map(|prefix| prefix.1);
+            let expected = pod.or(longest).unwrap_or(Identity::OUTSIDE);
+            assert_eq!(compiled.identity_of_address(address), expected, "{address}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
@@ -332,6 +347,9 @@ proptest! {
             agree(&cluster, &compiled);
             let anew = Compiler::of(cluster.clone()).compile();
             prop_assert_eq!(compiled.classes(), anew.classes(), "classes that nobody needs are kept");
+            let again = Compiler::of(compiler.cluster()).compile();
+            prop_assert_eq!(again.classes(), anew.classes(), "what was applied is given back");
+            lists_agree_with_lookups(&compiled);
         }
     }
 }
