@@ -1,18 +1,22 @@
 //! Several next hops: flows go by all that answer, round one that fell silent, and by it again when it is back.
 
 use std::io::Write;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use podlane_host::{Links, Netns};
 
 use crate::ground::{End, Family, Pair, Plan, V4, V6, cable, nodes, router};
-use crate::support::{SOON, Stream, ping};
+use crate::support::{SOON, eventually, ping};
 
 /// How long a router's silence may go unnoticed: nine seconds by design, the rest is for busy cores.
 const NOTICED: Duration = Duration::from_secs(14);
 
-/// Streams between the pods: as many flows that none of two routers has none of them.
-const STREAMS: usize = 16;
+/// Flows between the pods: so many that none of two routers has none of them.
+const FLOWS: usize = 24;
 
 /// Two cables' networks, each a bridge, and routers between them.
 ///
@@ -82,24 +86,74 @@ fn routes(family: Family, own: u8, other: u8) -> String {
     format!("routes = [{{ prefix = \"{prefix}/{}\", via = [\"{first}\", \"{second}\"] }}]\n", family.prefix())
 }
 
-/// Waits until all of these make progress.
-fn all_flow(streams: &[Stream]) -> Duration {
-    let began = Instant::now();
-    // Eight are sent every two milliseconds: some were under way.
-    let goals: Vec<u64> = streams.iter().map(|stream| stream.heard() + 50).collect();
-    while streams.iter().zip(&goals).any(|(stream, goal)| stream.heard() < *goal) {
-        assert!(began.elapsed() < NOTICED, "not all go on within {NOTICED:?}");
-        std::thread::sleep(Duration::from_millis(10));
+/// Datagrams of many flows from one pod to the other, each some hundred a second, until it is dropped.
+struct Flows {
+    stop: Arc<AtomicBool>,
+    heard: Arc<[AtomicU64; FLOWS]>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Flows {
+    fn start(pair: &Pair) -> Self {
+        let server = pair.pod(1).run(|| UdpSocket::bind(("10.1.0.3", 0))).unwrap().unwrap();
+        let open = || [(); FLOWS].map(|()| UdpSocket::bind(("0.0.0.0", 0)).unwrap());
+        let clients = pair.pod(0).run(open).unwrap();
+        let target = server.local_addr().unwrap();
+        server.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let (stop, heard) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicU64::new(0) }; FLOWS]));
+        let [stop_sending, stop_hearing] = [Arc::clone(&stop), Arc::clone(&stop)];
+        let sending = std::thread::spawn(move || {
+            while !stop_sending.load(Ordering::Relaxed) {
+                for (number, client) in clients.iter().enumerate() {
+                    // While there is no way, the kernel may be told so.
+                    let _ = client.send_to(&[number as u8; 64], target);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let counts = Arc::clone(&heard);
+        let hearing = std::thread::spawn(move || {
+            let mut room = [0; 64];
+            while !stop_hearing.load(Ordering::Relaxed) {
+                if server.recv(&mut room).is_ok() {
+                    counts[usize::from(room[0])].fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { stop, heard, threads: vec![sending, hearing] }
     }
-    began.elapsed()
+
+    fn heard(&self) -> [u64; FLOWS] {
+        std::array::from_fn(|number| self.heard[number].load(Ordering::Relaxed))
+    }
+
+    /// Waits until all of them make progress; returns how long that took.
+    fn all_flow(&self) -> Duration {
+        let (began, before) = (Instant::now(), self.heard());
+        // One or two were under way.
+        while self.heard().iter().zip(&before).any(|(heard, before)| *heard < before + 10) {
+            assert!(began.elapsed() < NOTICED, "not all go on within {NOTICED:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        began.elapsed()
+    }
+}
+
+impl Drop for Flows {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Asserts that all routers come to carry a good part of what is sent.
-fn all_carry(routers: &[&Router]) {
+fn all_carry(routers: &[&Router], pair: &Pair) {
     let before: Vec<u64> = routers.iter().map(|router| router.carried()).collect();
     let began = Instant::now();
     while routers.iter().zip(&before).any(|(router, before)| router.carried() < before + 100) {
-        assert!(began.elapsed() < SOON, "a router carries nothing");
+        assert!(began.elapsed() < SOON, "a router carries nothing: {}", pair.nodes[0].cli(&["tunnels"]));
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -114,20 +168,20 @@ fn flows_go_round_a_lost_router(test: &str, family: Family) {
     let plan = Plan { keys: [routes(family, 1, 2), routes(family, 2, 1)], ..Plan::new(family, [(1, 1), (2, 1)]) };
     let pair = Pair::start(nodes, &plan);
     assert!(ping(pair.pod(0), [10, 1, 0, 3], SOON), "{}", pair.daemons[0].log());
-    let streams: Vec<_> = (0..STREAMS).map(|_| Stream::start(pair.pod(0), pair.pod(1), [10, 1, 0, 3])).collect();
-    all_flow(&streams);
-    all_carry(&[&first, &second]);
+    let flows = Flows::start(&pair);
+    flows.all_flow();
+    all_carry(&[&first, &second], &pair);
 
     middle.lose(first, 251);
-    let took = all_flow(&streams);
+    let took = flows.all_flow();
     assert!(ping(pair.pod(1), [10, 1, 0, 2], NOTICED), "the way back, after {took:?}");
     let _ = writeln!(std::io::stderr(), "{test}: all flows round a lost router after {} ms", took.as_millis());
-    all_carry(&[&second]);
+    all_carry(&[&second], &pair);
 
     let first = middle.router(251);
-    all_carry(&[&first, &second]);
-    all_flow(&streams);
-    drop(streams);
+    all_carry(&[&first, &second], &pair);
+    flows.all_flow();
+    drop(flows);
     pair.end();
 }
 
@@ -151,21 +205,19 @@ fn flows_leave_a_lost_uplink_at_once() {
     let plan = Plan { uplinks: "\"up0\", \"up1\"", keys: [second.clone(), second], ..Plan::new(V4, [(1, 1), (1, 2)]) };
     let pair = Pair::start(nodes, &plan);
     assert!(ping(pair.pod(0), [10, 1, 0, 3], SOON), "{}", pair.daemons[0].log());
-    let streams: Vec<_> = (0..STREAMS).map(|_| Stream::start(pair.pod(0), pair.pod(1), [10, 1, 0, 3])).collect();
-    all_flow(&streams);
+    let flows = Flows::start(&pair);
+    flows.all_flow();
     for uplink in ["up0", "up1"] {
         assert!(pair.daemons[0].port(uplink).sent.packets > 100, "{uplink} carries nothing");
     }
     Links::open_in(pair.host(0)).unwrap().delete("up1").unwrap();
-    let took = all_flow(&streams);
+    let took = flows.all_flow();
     assert!(took < Duration::from_secs(3), "{took:?}");
 
     cable(End(pair.host(0), "up1"), End(pair.host(1), "up1"), V4, 1500);
     pair.daemons[0].wait_for("up1", podlane_api::PortState::Up);
     let before = pair.daemons[0].port("up1").sent.packets;
-    crate::support::eventually("the uplink that is back carries", || {
-        pair.daemons[0].port("up1").sent.packets > before + 100
-    });
-    drop(streams);
+    eventually("the uplink that is back carries", || pair.daemons[0].port("up1").sent.packets > before + 100);
+    drop(flows);
     pair.end();
 }
