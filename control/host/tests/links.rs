@@ -197,6 +197,26 @@ fn a_permanent_neighbour_spares_the_question_for_it() {
 }
 
 #[test]
+fn a_neighbour_that_was_removed_is_asked_for_again() {
+    if skip("a_neighbour_that_was_removed_is_asked_for_again") {
+        return;
+    }
+    let mut lab = Lab::new().unwrap();
+    let pod = lab.pod(&PodSpec { ipv4: Some((Ipv4Addr::new(10, 0, 0, 2), 24)), ..PodSpec::named("blue") }).unwrap();
+    let peer = Ipv4Addr::new(10, 0, 0, 3);
+    let mut inside = pod.links().unwrap();
+    inside.add_neighbour("eth0", peer.into(), [2, 0, 0, 0, 0, 3]).unwrap();
+    inside.remove_neighbour("eth0", peer.into()).unwrap();
+    let twice = inside.remove_neighbour("eth0", peer.into());
+    assert!(matches!(twice, Err(HostError::Refused { errno: nix::errno::Errno::ENOENT, .. })), "{twice:?}");
+    let sent = pod.run(|| std::net::UdpSocket::bind("0.0.0.0:0").and_then(|own| own.send_to(&[0; 100], (peer, 9))));
+    assert_eq!(sent.unwrap().unwrap(), 100);
+    // The packet waits, and an ARP request goes out.
+    let counters = lab.links().counters("blue").unwrap();
+    assert_eq!((counters.rx_packets, counters.rx_bytes), (1, 42));
+}
+
+#[test]
 fn an_offload_is_off_after_it_was_switched_off_and_on_after_it_was_switched_on() {
     if skip("an_offload_is_off_after_it_was_switched_off_and_on_after_it_was_switched_on") {
         return;
