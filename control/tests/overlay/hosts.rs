@@ -17,14 +17,15 @@ fn forget_each_other(hosts: [&Netns; 2], addresses: [IpAddr; 2]) {
     }
 }
 
-/// Pods talk over the hosts' NIC, and so do the hosts, whose addresses are `hosts` of the underlay.
-fn hosts_talk_beside_tunnels(test: &str, family: Family, hosts: [u8; 2]) {
+/// Pods talk over the hosts' NIC, and so do the hosts, whose addresses are `hosts` of the underlay. `keys` are more of `[underlay]`.
+fn hosts_talk_beside_tunnels(test: &str, family: Family, hosts: [u8; 2], keys: &str) {
     let Some(nodes) = nodes(test) else { return };
     cable(End(nodes[0].lab.switch(), "up0"), End(nodes[1].lab.switch(), "up0"), family, 1500);
     for (node, host) in nodes.iter().zip(hosts) {
         End(node.lab.switch(), "up0").address(family, 1, host);
     }
-    let pair = Pair::start(nodes, &Plan::new(family, [(1, 1), (1, 2)]));
+    let keys = [keys, keys].map(str::to_owned);
+    let pair = Pair::start(nodes, &Plan { keys, ..Plan::new(family, [(1, 1), (1, 2)]) });
     assert!(ping(pair.pod(0), [10, 1, 0, 3], SOON), "{}", pair.daemons[0].log());
     let stream = Stream::start(pair.pod(0), pair.pod(1), [10, 1, 0, 3]);
     let (ends, addresses) = ([pair.host(0), pair.host(1)], hosts.map(|host| family.address(1, host)));
@@ -58,22 +59,28 @@ fn hosts_talk_beside_tunnels(test: &str, family: Family, hosts: [u8; 2]) {
 
 #[test]
 fn hosts_talk_beside_tunnels_from_the_same_ipv4_address() {
-    hosts_talk_beside_tunnels("hosts_v4", V4, [1, 2]);
+    hosts_talk_beside_tunnels("hosts_v4", V4, [1, 2], "");
 }
 
 #[test]
 fn hosts_talk_beside_tunnels_from_the_same_ipv6_address() {
-    hosts_talk_beside_tunnels("hosts_v6", V6, [1, 2]);
+    hosts_talk_beside_tunnels("hosts_v6", V6, [1, 2], "");
 }
 
 #[test]
 fn hosts_talk_beside_tunnels_from_other_ipv4_addresses() {
-    hosts_talk_beside_tunnels("hosts_own_v4", V4, [11, 12]);
+    hosts_talk_beside_tunnels("hosts_own_v4", V4, [11, 12], "");
 }
 
 #[test]
 fn hosts_talk_beside_tunnels_from_other_ipv6_addresses() {
-    hosts_talk_beside_tunnels("hosts_own_v6", V6, [11, 12]);
+    hosts_talk_beside_tunnels("hosts_own_v6", V6, [11, 12], "");
+}
+
+#[test]
+fn hosts_talk_untagged_beside_tunnels_in_a_vlan() {
+    hosts_talk_beside_tunnels("hosts_vlan_v4", V4, [11, 12], "vlan = 30\n");
+    hosts_talk_beside_tunnels("hosts_vlan_v6", V6, [11, 12], "vlan = 30\n");
 }
 
 #[test]
