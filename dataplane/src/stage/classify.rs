@@ -24,7 +24,7 @@ use crate::{
 /// How many IPv6 extension headers are walked; RFC 8504, 5.3 allows a limit, and no honest sender comes near it.
 const EXTENSIONS: usize = 8;
 
-/// Reads the headers of a burst that came in by [`Line::vias`]. `longest` is the longest frame the port takes, bytes.
+/// Reads the headers of a burst whose ports the line was told ([`Line::came_by`]). `longest` is the longest frame the port takes, bytes.
 #[inline(never)] // registers of its own: inlined into the turn, its loop kept spilling them to the stack
 pub fn classify(line: &mut Line, frames: &[Frame], umem: &Umem, longest: usize, table: &FlowTable) {
     let frames = &frames[..frames.len().min(BURST)];

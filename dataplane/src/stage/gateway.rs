@@ -134,12 +134,18 @@ fn tell(packet: &Packet<'_>, problem: Problem, pass: &Pass<'_>, exits: &mut Exit
 fn tell_as_destination(packet: &Packet<'_>, problem: Problem, pass: &Pass<'_>, exits: &mut Exits) {
     let Some(((number, _), (_, destination))) = network(packet, pass).zip(packet.key.addresses()) else { return };
     let mac = packet.key.destination_mac();
-    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
-    match destination {
-        IpAddr::V4(v4) => ipv4.push((v4, 32)),
-        IpAddr::V6(v6) => ipv6.push((v6, 128)),
-    }
-    let speaker = slow::Gateway { mac, ipv4: &ipv4, ipv6: &ipv6, link_local: mac.link_local(), mtu: u16::MAX };
+    let nobody = slow::Gateway { mac, ipv4: &[], ipv6: &[], link_local: mac.link_local(), mtu: u16::MAX };
+    let (ipv4, ipv6);
+    let speaker = match destination {
+        IpAddr::V4(v4) => {
+            ipv4 = [(v4, 32)];
+            slow::Gateway { ipv4: &ipv4, ..nobody }
+        }
+        IpAddr::V6(v6) => {
+            ipv6 = [(v6, 128)];
+            slow::Gateway { ipv6: &ipv6, ..nobody }
+        }
+    };
     speak(packet, problem, (number, speaker), pass, exits);
 }
 
@@ -227,7 +233,10 @@ fn ask(number: NetworkId, target: IpAddr, key: &FlowKey, pass: &Pass<'_>, exits:
     for path in &network.replicate_to {
         let Some(frame) = exits.copy(&question) else { break };
         exits.counters.made(frame.len());
-        into_tunnel(Packet::made(frame, key), *path, (pass, SWITCH), exits);
+        match exits.limits.replicate(number, network, pass.now) {
+            true => into_tunnel(Packet::made(frame, key), *path, (pass, SWITCH), exits),
+            false => exits.drop(SWITCH, frame, DropReason::ReplicationLimit),
+        }
     }
     exits.pool.give(question);
 }

@@ -25,14 +25,15 @@ use super::{
 };
 
 /// Opens a burst that came in by an uplink. Returns how many packets and bytes that was; what is left in the burst goes
-/// on, with [`Line::vias`] filled in.
+/// on, each row with the path it came by.
 #[inline(never)] // registers of its own, as in classify
 pub fn open(line: &mut Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exits) -> (u64, u64) {
     let underlay = &pass.tables.underlay;
     let unfinished = pass.port.is_some_and(|port| port.unfinished_checksums);
     let (mut packets, mut bytes, mut dead) = (0, 0, 0_u64);
     let mut verdicts = [None; BURST];
-    let mut glance = Glance::new(underlay);
+    let vlan = underlay.uplink_at(pass.ingress).and_then(|uplink| uplink.vlan);
+    let mut glance = Glance::new(underlay, vlan);
     for (row, frame) in burst.frames_mut().iter_mut().take(BURST).enumerate() {
         let length = length_of(frame, exits.pool.umem());
         packets += 1;
@@ -42,7 +43,7 @@ pub fn open(line: &mut Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Exi
                 line.vias[row] = opened.path.port();
                 exits.counters.path(opened.path).received.add(1, opened.inner as u64);
                 take_out(frame, length, &opened, unfinished, exits.pool.umem())
-                    .map(|()| clamp(frame, underlay.path(opened.path)))
+                    .map(|()| clamp(frame, underlay.path(opened.path), pass))
             }
             Reading::Other => Err(DropReason::NotTunnelled),
             Reading::Wrong(reason) => Err(reason),
@@ -118,10 +119,11 @@ const fn marked(inner: u8, outer: u8) -> Result<u8, DropReason> {
 
 /// Lowers what TCP offers to what the way back carries.
 #[inline]
-fn clamp(frame: &mut Frame, path: Option<&Path>) {
-    if let Some(path) = path.filter(|path| path.clamp_mss) {
-        slow::clamp_mss(frame.bytes_mut(), path.inner_mtu());
-    }
+fn clamp(frame: &mut Frame, path: Option<&Path>, pass: &Pass<'_>) {
+    let Some(path) = path.filter(|path| path.clamp_mss) else { return };
+    let peer = pass.tables.underlay.peer_of(path);
+    let mtu = peer.map_or(path.mtu, |peer| pass.shared.path_mtu(peer.address, path.mtu));
+    slow::clamp_mss(frame.bytes_mut(), path.inner_of(mtu));
 }
 
 /// Takes what does not go on out of the burst.

@@ -176,7 +176,7 @@ fn send(
         }
         Way::Tunnel(path) => *path,
     };
-    if !exits.limits.replicate(number, network.replication_limit, pass.now) {
+    if !exits.limits.replicate(number, network, pass.now) {
         return exits.drop(origin, packet.frame, DropReason::ReplicationLimit);
     }
     into_tunnel(packet, path, (pass, origin), exits);

@@ -26,7 +26,10 @@ use crate::{
     },
     ids::{NetworkId, PathId, PortId},
     slow,
-    stage::claims::{Message, ROOM, untagged},
+    stage::{
+        claims::{Message, ROOM, untagged},
+        ways::Renewal,
+    },
     tables::{Gateway, Network, NextHop, PortTable, Tables, underlay::Hop},
     worker::asked::Asked,
 };
@@ -39,12 +42,14 @@ pub struct Shared {
     pub macs: Learned<1>,
     /// Which MAC address an IP address has: the learned neighbours.
     pub neighbours: Learned<3>,
-    /// Which MAC address an underlay next hop has, by [`hop_key`].
+    /// Which MAC address an underlay next hop has, by [`hop_key`](crate::tables::underlay::hop_key).
     pub hops: Learned<3>,
     /// Which of them were asked for and have not answered.
     pub hop_questions: Asked,
-    /// What the way to a peer carries, by [`peer_key`], where it was heard that this is less than its uplink's MTU.
+    /// What the way to a peer carries, by [`peer_key`](crate::tables::underlay::peer_key), where it was heard that this is less than its uplink's MTU.
     pub path_mtus: Learned<3>,
+    /// When news of either have all flows resolved anew.
+    pub renewal: Renewal,
     /// Who listens to which multicast group.
     pub groups: Groups,
 }
@@ -63,6 +68,7 @@ impl Shared {
             hops: Learned::new(NODES),
             hop_questions: Asked::of(NODES),
             path_mtus: Learned::new(NODES),
+            renewal: Renewal::default(),
             groups: Groups::default(),
         }
     }
@@ -286,6 +292,7 @@ impl<'a> Resolver<'a> {
             Some(stated) if *stated != here => return Err(DropReason::SpoofedMac),
             Some(_) => {}
             None if place.network.learns_remotely() => self.shared.learn_mac(place.number, source, here, self.miss.now),
+            None if self.is_local(place, source) => return Err(DropReason::SpoofedMac),
             None => {}
         }
         if !matches!(key.kind().class, Class::Arp | Class::Nd) {
@@ -304,10 +311,15 @@ impl<'a> Resolver<'a> {
                 return Err(DropReason::SpoofedAddress);
             }
         }
-        if !of_gateway {
+        if !of_gateway && place.network.learns_remotely() {
             self.learn_from_message(place);
         }
         Ok(())
+    }
+
+    /// Whether a MAC address was learned behind a port of this node.
+    fn is_local(&self, place: &Place<'_>, mac: MacAddr) -> bool {
+        self.shared.station(place.number, place.network, mac).is_some_and(|port| port.path().is_none())
     }
 
     /// A port that states no addresses may claim any, except the gateway's and those other ports state.

@@ -23,6 +23,8 @@ const BEFORE: usize = ETHERNET + IPV4 + UDP + super::HEADER;
 /// What is looked for, and what was found last: packets of one peer and network come in runs.
 pub struct Glance<'a> {
     underlay: &'a Underlay,
+    /// The VLAN tunnels are in on the uplink.
+    vlan: Option<u16>,
     vtep: [u8; 4],
     /// UDP port, as it stands in the packet.
     port: [u8; 2],
@@ -32,9 +34,9 @@ pub struct Glance<'a> {
 }
 
 impl<'a> Glance<'a> {
-    /// For one burst.
+    /// For one burst of an uplink whose tunnels are in `vlan`.
     #[must_use]
-    pub fn new(underlay: &'a Underlay) -> Self {
+    pub fn new(underlay: &'a Underlay, vlan: Option<u16>) -> Self {
         let vtep = underlay.vteps.iter().find_map(|vtep| match vtep.address {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
@@ -42,7 +44,7 @@ impl<'a> Glance<'a> {
         let (port, encapsulation) = underlay.services.first().copied().unwrap_or((0, Encapsulation::Vxlan));
         // A node without IPv4 finds nothing here: no packet is sent to the unspecified address.
         let vtep = vtep.unwrap_or(Ipv4Addr::UNSPECIFIED).octets();
-        Self { underlay, vtep, port: port.to_be_bytes(), encapsulation, last: ([0; 4], Vni(0)), path: None }
+        Self { underlay, vlan, vtep, port: port.to_be_bytes(), encapsulation, last: ([0; 4], Vni(0)), path: None }
     }
 
     /// Reads a frame of `length` bytes in all, of which `bytes` are the first segment.
@@ -50,7 +52,7 @@ impl<'a> Glance<'a> {
     pub fn read(&mut self, bytes: &[u8], length: usize) -> Reading {
         match self.plain(bytes, length) {
             Some(opened) => Reading::Tunnelled(opened),
-            None => read(self.underlay, bytes, length),
+            None => read(self.underlay, self.vlan, bytes, length),
         }
     }
 
@@ -63,7 +65,8 @@ impl<'a> Glance<'a> {
         let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
         let stated = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
         let fragment = u16::from_be_bytes([ip[6], ip[7]]) & FRAGMENT;
-        let plain = head[12..15] == [0x08, 0, 0x45]
+        let plain = self.vlan.is_none()
+            && head[12..15] == [0x08, 0, 0x45]
             && ip[9] == UDP_PROTOCOL
             && fragment == 0
             && ip[16..] == self.vtep
@@ -161,14 +164,14 @@ mod tests {
                 *bent = byte;
             }
             bytes.truncate(bytes.len() - cut);
-            let mut glance = Glance::new(&underlay);
+            let mut glance = Glance::new(&underlay, None);
             let plain = glance.plain(&bytes, bytes.len());
             prop_assert_eq!(plain.is_some(), glance.plain(&bytes, bytes.len()).is_some(), "memory changes nothing");
             if !bend && cut == 0 {
                 prop_assert_eq!(plain.is_some(), vni < 9, "a good packet is plain");
             }
             if let Some(plain) = plain {
-                let Reading::Tunnelled(opened) = read(&underlay, &bytes, bytes.len()) else {
+                let Reading::Tunnelled(opened) = read(&underlay, None, &bytes, bytes.len()) else {
                     return Err(TestCaseError::fail("the long way refuses it"));
                 };
                 prop_assert_eq!(

@@ -61,17 +61,24 @@ struct Ip {
     ecn: u8,
 }
 
-/// Reads a frame of `length` bytes in all, of which `bytes` are the first segment.
+/// Reads a frame of `length` bytes in all, of which `bytes` are the first segment, from an uplink whose tunnels are in `vlan`. What is in
+/// another VLAN is none of them, whatever it says.
 #[inline]
 #[must_use]
-pub fn read(underlay: &Underlay, bytes: &[u8], length: usize) -> Reading {
+pub fn read(underlay: &Underlay, vlan: Option<u16>, bytes: &[u8], length: usize) -> Reading {
     let Some(header) = bytes.first_chunk::<ETHERNET>() else { return Reading::Other };
     let (mut l3, mut ethertype) = (ETHERNET, u16::from_be_bytes([header[12], header[13]]));
+    // A tag that is only a priority is none (802.1Q, 6.9.1).
+    let mut tag = None;
     if ethertype == TYPE_VLAN {
-        let Some(&[_, _, high, low]) = bytes.get(ETHERNET..).and_then(|rest| rest.first_chunk::<VLAN_TAG>()) else {
+        let Some(control) = bytes.get(ETHERNET..).and_then(|rest| rest.first_chunk::<VLAN_TAG>()) else {
             return Reading::Other;
         };
-        (l3, ethertype) = (ETHERNET + VLAN_TAG, u16::from_be_bytes([high, low]));
+        tag = Some(u16::from_be_bytes([control[0], control[1]]) & 0xfff).filter(|id| *id != 0);
+        (l3, ethertype) = (ETHERNET + VLAN_TAG, u16::from_be_bytes([control[2], control[3]]));
+    }
+    if tag != vlan {
+        return Reading::Other;
     }
     let ip = match ethertype {
         TYPE_IPV4 => ipv4(bytes, l3, length),

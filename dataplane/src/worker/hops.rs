@@ -96,6 +96,7 @@ impl Worker {
         if hops.generation != tables.generation {
             hops.renew(tables, shared);
         }
+        shared.renew_flows_if_due(now);
         forget_old_path_mtus(&mut hops.path_mtus, shared, now, elapsed);
         let budget = (PACE * elapsed.min(CATCH_UP)).min(hops.watched.len());
         for _ in 0..budget {
@@ -115,7 +116,7 @@ fn look_after(watched: &Watched, underlay: &Underlay, shared: &Shared, now: u32,
     if !exits.leads_to(uplink.port) {
         // The uplink is not there (yet, or any more): what can go another way does at once.
         if known.is_some() {
-            shared.forget_hop(uplink.port, hop.address);
+            shared.forget_hop(uplink.port, hop.address, now);
         }
         return;
     }
@@ -129,7 +130,7 @@ fn look_after(watched: &Watched, underlay: &Underlay, shared: &Shared, now: u32,
     }
     let known = known.map(|(mac, _)| word_mac(mac));
     if known.is_some() && advice.before > PATIENCE {
-        shared.forget_hop(uplink.port, hop.address);
+        shared.forget_hop(uplink.port, hop.address, now);
     }
     let there = known.filter(|_| advice.before < PATIENCE);
     ask(underlay, uplink, (hop.address, there), exits);
@@ -138,11 +139,6 @@ fn look_after(watched: &Watched, underlay: &Underlay, shared: &Shared, now: u32,
 fn forget_old_path_mtus(at: &mut usize, shared: &Shared, now: u32, elapsed: usize) {
     let slots = shared.path_mtus.slots();
     let count = slots * elapsed / PATH_MTU_ROUND + 1;
-    let old = |_: &[u64; 3], _: u64, heard: u32| (now.wrapping_sub(heard) as i32) >= PATH_MTU_AGE as i32;
-    let mut grown = false;
-    shared.path_mtus.forget(*at..*at + count, old, |_| grown = true);
-    if grown {
-        shared.flows.forget_all();
-    }
+    shared.forget_path_mtus(*at..*at + count, PATH_MTU_AGE, now);
     *at = if *at + count >= slots { 0 } else { *at + count };
 }

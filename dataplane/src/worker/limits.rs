@@ -3,6 +3,7 @@
 use crate::{
     ids::NetworkId,
     slow::limit::{Kind, Limiter, Rate},
+    tables::Network,
     worker::asked::Asked,
 };
 
@@ -27,9 +28,9 @@ struct Bucket {
 impl Bucket {
     const FULL: Self = Self { tokens: u64::MAX, filled: 0 };
 
-    /// Takes a packet out of what `limit` a second have filled in.
-    fn take(&mut self, limit: u32, now: u32) -> bool {
-        let most = u64::from((limit / FLOOD_BURST).max(1)) * 1000;
+    /// Takes a packet out of what `limit` a second have filled in, of which there are never more than `depth`.
+    fn take(&mut self, limit: u32, depth: u32, now: u32) -> bool {
+        let most = u64::from(depth.max(1)) * 1000;
         let grown = u64::from(now.wrapping_sub(self.filled)) * u64::from(limit);
         self.tokens = self.tokens.saturating_add(grown).min(most);
         self.filled = now;
@@ -70,12 +71,15 @@ impl Limits {
 
     /// Whether one more packet may be flooded in `network`, which allows `limit` a second.
     pub fn flood(&mut self, network: NetworkId, limit: u32, now: u32) -> bool {
-        self.floods.get_mut(network.index()).is_some_and(|bucket| bucket.take(limit, now))
+        self.floods.get_mut(network.index()).is_some_and(|bucket| bucket.take(limit, limit / FLOOD_BURST, now))
     }
 
-    /// Whether one more copy may be made for a peer of `network`, which allows `limit` a second.
-    pub fn replicate(&mut self, network: NetworkId, limit: u32, now: u32) -> bool {
-        self.copies.get_mut(network.index()).is_some_and(|bucket| bucket.take(limit, now))
+    /// Whether one more copy may be made for a peer of a network. However low its limit, one packet's copies for all its peers may come at
+    /// once: else the last of them would never get any.
+    pub fn replicate(&mut self, number: NetworkId, network: &Network, now: u32) -> bool {
+        let limit = network.replication_limit;
+        let depth = (limit / FLOOD_BURST).max(network.replicate_to.len() as u32);
+        self.copies.get_mut(number.index()).is_some_and(|bucket| bucket.take(limit, depth, now))
     }
 
     /// Whether the gateway of `network` may send one more packet of this kind by itself.

@@ -58,9 +58,12 @@ impl Worker {
         let (tables, shared) = (&self.tables, &self.shared);
         self.flows.sweep(by, |key, seen| {
             // A station is alive, and is where it is, as long as one of its flows is.
-            let network = tables.network_at(key.port(), key.vlan());
-            if let Some(network) = network {
-                shared.confirm_mac(network, key.source_mac(), key.port(), seen);
+            let number = tables.network_at(key.port(), key.vlan());
+            let Some((number, network)) = number.and_then(|number| Some((number, tables.network(number)?))) else {
+                return;
+            };
+            if key.port().path().is_none() || network.learns_remotely() {
+                shared.confirm_mac(number, key.source_mac(), key.port(), seen);
             }
         });
     }

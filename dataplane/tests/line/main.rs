@@ -2,6 +2,7 @@
 
 mod bridge;
 mod checksums;
+mod clamp;
 mod errors;
 mod fragments;
 mod gateway;

@@ -350,7 +350,7 @@ proptest! {
     ) {
         let encapsulation = if geneve { Encapsulation::Geneve } else { Encapsulation::Vxlan };
         let vlan = tagged.then_some(30);
-        let join = Join { encapsulation, ipv6: outer6, vlan, mtu, shared: false };
+        let join = Join { encapsulation, ipv6: outer6, vlan, mtu, shared: false, clamp_mss: false };
         let (mut near, mut far) = (if by_router { router(join) } else { wide(join) }, far(join));
         let mut carried = mtu;
         if shrunk {

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use podlane_dataplane::{
     DropReason, NetworkId, PortId, Vni,
     tables::{
-        Network,
+        Network, PortTable,
         underlay::{Hop, Peer, Segment, Uplink, Vtep},
     },
     testbed::{Plan, TestBed, dropped, made, received, sent},
@@ -13,7 +13,7 @@ use podlane_dataplane::{
 };
 use podlane_wire::{MacAddr, Packet, Transport};
 
-use crate::packets::{Host, RED, arp_reply, host, udp4, udp6};
+use crate::packets::{BLUE, Host, RED, arp_reply, host, udp4, udp6};
 
 pub(crate) const UPLINK: PortId = PortId(9);
 const A: Host = host(0, 1);
@@ -46,10 +46,11 @@ pub(crate) struct Join {
     pub(crate) mtu: u16,
     /// Whether the host's kernel has the VTEP address too.
     pub(crate) shared: bool,
+    pub(crate) clamp_mss: bool,
 }
 
 pub(crate) const VXLAN: Join =
-    Join { encapsulation: Encapsulation::Vxlan, ipv6: false, vlan: None, mtu: 1550, shared: false };
+    Join { encapsulation: Encapsulation::Vxlan, ipv6: false, vlan: None, mtu: 1550, shared: false, clamp_mss: false };
 
 impl Join {
     /// The underlay of `here`, which has `there` as its only peer, under a plan whose network 0 is VNI 7.
@@ -76,7 +77,7 @@ impl Join {
             udp_port: self.encapsulation.port(),
             checksum: None,
             gateway_mac: MacAddr::default(),
-            clamp_mss: false,
+            clamp_mss: self.clamp_mss,
             peers: vec![0],
         };
         let vtep = Vtep { address: address(here), shared: self.shared };
@@ -167,4 +168,65 @@ fn a_network_that_does_not_flood_to_its_peers_learns_nothing_from_them() {
     far.turn();
     assert!(far.shared.macs.entries().is_empty());
     assert_eq!(far.sent_by(RED).len(), 1, "it is delivered all the same");
+}
+
+#[test]
+fn a_peer_cannot_take_a_mac_address_that_was_learned_here() {
+    let plan = VXLAN.on(Plan::new(1).port(RED, 0, PortTable::default()).port(BLUE, 0, B.stated()), Node(2), Node(1));
+    let mut bed = TestBed::new(plan);
+    bed.receive(RED, udp4(A, B));
+    bed.turn();
+    bed.moved();
+    let learned = bed.shared.macs.entries();
+    let forged = through_the_tunnel(&udp4(A, B));
+    bed.receive(UPLINK, forged);
+    bed.turn();
+    assert_eq!(bed.moved(), [received(UPLINK, 1), dropped(DropReason::SpoofedMac, 1)]);
+    // Not by and by either, when flows are swept.
+    bed.pass(11_000);
+    let places =
+        |entries: Vec<([u64; 1], u64, u32)>| entries.into_iter().map(|(key, at, _)| (key, at)).collect::<Vec<_>>();
+    assert_eq!(places(bed.shared.macs.entries()), places(learned));
+}
+
+/// The frame as node 1 sends it to node 2 in VNI 7.
+fn through_the_tunnel(inner: &[u8]) -> Vec<u8> {
+    let mut near = resolved(near(VXLAN), VXLAN, Node(2));
+    near.receive(RED, udp4(A, B));
+    near.turn();
+    let outer = near.sent_by(UPLINK).pop().unwrap();
+    assert_eq!(inner.len(), udp4(A, B).len(), "the outer lengths are those of another frame");
+    [&outer[..50], inner].concat()
+}
+
+#[test]
+fn what_is_in_another_vlan_is_no_tunnels() {
+    for (theirs, ours) in [(None, Some(30)), (Some(30), None), (Some(31), Some(30))] {
+        let (sent_in, heard_in) = (Join { vlan: theirs, ..VXLAN }, Join { vlan: ours, ..VXLAN });
+        let (mut near, mut far) = (resolved(near(sent_in), sent_in, Node(2)), far(heard_in));
+        near.receive(RED, udp4(A, B));
+        near.turn();
+        far.turn();
+        far.moved();
+        far.receive(UPLINK, near.sent_by(UPLINK).pop().unwrap());
+        far.turn();
+        assert_eq!(far.moved(), [received(UPLINK, 1), dropped(DropReason::NotTunnelled, 1)], "{theirs:?} {ours:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_news_of_the_underlay_does_not_keep_flows_from_being_hits() {
+    let mut near = resolved(near(VXLAN), VXLAN, Node(2));
+    near.receive(RED, udp4(A, B));
+    near.turn();
+    let epoch = |bed: &TestBed| bed.shared.flows.epoch(0);
+    near.pass(1000);
+    let before = epoch(&near);
+    for mtu in (600..1500).rev() {
+        near.shared.lower_path_mtu(Node(2).v4(), mtu, 1001);
+    }
+    assert_eq!(epoch(&near), before + 8, "900 pieces of news");
+    near.pass(300);
+    assert_eq!(epoch(&near), before + 9);
+    assert_eq!(near.shared.path_mtu(Node(2).v4(), 1550), 600);
 }
