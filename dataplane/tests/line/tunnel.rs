@@ -194,7 +194,7 @@ fn through_the_tunnel(inner: &[u8]) -> Vec<u8> {
     let mut near = resolved(near(VXLAN), VXLAN, Node(2));
     near.receive(RED, udp4(A, B));
     near.turn();
-    let outer = near.sent_by(UPLINK).pop().unwrap();
+    let outer = near.sent_by(UPLINK).pop().expect("the packet has left");
     assert_eq!(inner.len(), udp4(A, B).len(), "the outer lengths are those of another frame");
     [&outer[..50], inner].concat()
 }
