@@ -6,10 +6,8 @@
 
 use crate::{
     burst::Layout,
-    flow::{Class, FlowKey, Kind, VlanField},
-    headers::{
-        ETHERNET, FRAGMENT, IPV4, IPV6, PLAIN_IPV4, PLAIN_IPV4_MASK, PLAIN_IPV6, PLAIN_IPV6_MASK, TCP, TYPE_IPV6, UDP,
-    },
+    flow::FlowKey,
+    headers::{ETHERNET, FRAGMENT, IPV4, IPV6, PLAIN_IPV4, PLAIN_IPV4_MASK, PLAIN_IPV6, PLAIN_IPV6_MASK, TCP, UDP},
     ids::PortId,
 };
 
@@ -54,13 +52,8 @@ fn ipv6(port: PortId, bytes: &[u8], length: usize, key: &mut FlowKey, layout: &m
     if !whole(protocol, payload, be16(head[58], head[59]), bytes.get(66)) {
         return false;
     }
-    let (Some(ethernet), Some(addresses)) = (head.first_chunk::<14>(), head[22..54].first_chunk::<32>()) else {
-        return false;
-    };
-    *key =
-        FlowKey::new(port, ethernet, VlanField::UNTAGGED, Kind { class: Class::Ipv6, protocol, ethertype: TYPE_IPV6 });
-    key.set_ipv6(addresses);
-    key.set_ports([head[54], head[55], head[56], head[57]]);
+    let Some(head) = head.first_chunk::<58>() else { return false };
+    *key = FlowKey::plain_ipv6(port, head, protocol);
     *layout = Layout { l3: ETHERNET as u16, l4: (ETHERNET + IPV6) as u16 };
     true
 }
