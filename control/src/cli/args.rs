@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use podlane_api::{DEFAULT_SOCKET, MAX_FLOWS, MAX_NEIGHBOURS, MacAddr};
 
 use super::log::LogArgs;
+use super::policy::{Opener, Party, Service};
 use crate::demo;
 
 /// A userspace packet switch for containers
@@ -17,7 +18,8 @@ pub(super) struct Args {
     pub(super) verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit status: 0 it worked; 1 it did not; 2 the arguments or the configuration are wrong.";
+const EXIT_CODES: &str = "Exit status: 0 it worked; 1 it did not; 2 the arguments or the configuration are wrong. \
+    Those of policy are its own: see its help.";
 
 /// What to do.
 #[derive(Subcommand, Debug)]
@@ -77,6 +79,9 @@ pub(super) enum Verb {
     /// State, take back or list which stations are on which peer
     #[command(subcommand)]
     Endpoint(EndpointVerb),
+    /// What Kubernetes policies would decide, told from files; the switch does not enforce policies yet
+    #[command(subcommand)]
+    Policy(PolicyVerb),
     /// Make three pods, run real traffic between them through a switch, and account for every packet
     Demo(demo::Options),
 }
@@ -112,6 +117,54 @@ pub(super) enum EndpointVerb {
         #[arg(long, value_name = "NAME")]
         network: Option<String>,
     },
+}
+
+/// What to ask of policies.
+#[derive(Subcommand, Debug)]
+#[command(after_help = POLICY_HELP)]
+pub(super) enum PolicyVerb {
+    /// Say all that is wrong with pods, namespaces and policies, by line, and what is probably not meant
+    #[command(after_help = "Exit status: 0 the files are good, with warnings or without; 2 they are not.")]
+    Check {
+        /// Kubernetes YAML; - is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Say which rule decides a connection and, where it is denied, the smallest rule that would allow it
+    #[command(after_help = "Exit status: 0 allowed; 1 denied; 2 the arguments or the files are wrong.")]
+    Why {
+        /// Who opens: NAMESPACE/POD, an IP address, or node, the node that TO runs on
+        from: Opener,
+        /// Who is opened to: NAMESPACE/POD or an IP address
+        to: Party,
+        /// tcp/PORT, udp/PORT, sctp/PORT, or icmp
+        #[arg(value_name = "PROTOCOL/PORT")]
+        service: Service,
+        #[command(flatten)]
+        state: Stated,
+    },
+    /// Say which connections a candidate set of policies would decide otherwise
+    #[command(after_help = "Exit status: 0 nothing changes; 1 something does; 2 the arguments or the files are wrong.")]
+    Test {
+        /// Kubernetes YAML with policies to be added, or put in place of those of the same kind and name; - is standard input
+        candidate: PathBuf,
+        #[command(flatten)]
+        state: Stated,
+    },
+}
+
+const POLICY_HELP: &str = "Files are what `kubectl get pods,namespaces,networkpolicies -A -o yaml` prints. No daemon is \
+    asked, and nothing is applied: the switch does not enforce policies yet.";
+
+/// The pods and policies that there are, and how to answer.
+#[derive(clap::Args, Debug)]
+pub(super) struct Stated {
+    /// Kubernetes YAML with the pods, namespaces and policies that there are; - is standard input
+    #[arg(long = "cluster", required = true, num_args = 1.., value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// Print the answer as one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Which statement of a station.

@@ -1,11 +1,12 @@
 //! The command line: reads arguments, asks the daemon, prints.
 //!
 //! Standard output is for answers, standard error for errors and logs. Exit statuses: 0 it worked; 1 it did not; 2 the
-//! arguments or the configuration are wrong, and nothing was tried.
+//! arguments or the configuration are wrong, and nothing was tried. `policy` answers questions of yes and no, and has its own.
 
 mod args;
 mod in_process;
 mod log;
+mod policy;
 mod show;
 mod table;
 
@@ -23,6 +24,7 @@ use crate::daemon::{self, DaemonError};
 use crate::demo;
 use args::{Args, Ask, EndpointVerb, Verb, Which};
 use log::LogError;
+use policy::PolicyError;
 use show::Show;
 
 use crate::paint::Paint;
@@ -42,6 +44,8 @@ enum CliError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error("cannot write to standard output: {0} (check where it goes)")]
     Output(#[from] io::Error),
 }
@@ -51,7 +55,7 @@ impl CliError {
         match self {
             // Who closes the pipe, as head does, has read enough.
             Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Self::Config(_) | Self::Log(_) => ExitCode::from(2),
+            Self::Config(_) | Self::Log(_) | Self::Policy(_) => ExitCode::from(2),
             Self::Client(_) | Self::Daemon(_) | Self::Output(_) => ExitCode::FAILURE,
         }
     }
@@ -84,6 +88,9 @@ fn said(error: &CliError) -> String {
             let mistakes = units::some(refused.findings.len(), "mistake");
             format!("{refused}\npodlane: {}: {mistakes}", refused.path.display())
         }
+        CliError::Policy(PolicyError::Refused(refused)) => {
+            format!("{refused}\npodlane: {}", units::some(refused.0.len(), "mistake"))
+        }
         error => format!("podlane: {error}"),
     }
 }
@@ -108,6 +115,7 @@ fn perform(verb: Verb) -> Result<ExitCode, CliError> {
             answer(&connect(&ask)?.neighbours(query)?, &ask)?;
         }
         Verb::Endpoint(verb) => endpoint(verb)?,
+        Verb::Policy(verb) => return Ok(policy::perform(verb)?),
         Verb::Demo(options) => return Ok(demo::run(&options, in_process::start)),
     }
     Ok(ExitCode::SUCCESS)
