@@ -3,6 +3,7 @@
 //! All of it can change while frames arrive. Addresses are added before the rest is set and old
 //! ones removed after it, so a change never leaves an address unclaimed that both sides of it name.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use aya::Pod;
@@ -17,8 +18,8 @@ pub const MAX_VTEPS: usize = 256;
 /// UDP ports on which one uplink can take tunnel packets.
 pub const MAX_TUNNEL_PORTS: usize = 4;
 
-/// IPv4 next hops one uplink can ask for by probes.
-pub const MAX_NEXT_HOPS: usize = 256;
+/// IPv4 next hops one uplink can ask for by probes: as many neighbours as the switch remembers.
+pub const MAX_NEXT_HOPS: usize = 8_192;
 
 /// `struct vtep`: the IP version as a native `u32`, the address, zeros.
 type VtepKey = [u8; 20];
@@ -163,20 +164,20 @@ impl UplinkMaps {
 /// An entry that stays as it is is not written again: the kernel replaces one by adding the new and
 /// unlinking the old, and a look-up on its way through the bucket could miss both. That follows
 /// from how its hash map is built; under load it was never seen.
-fn add<K: Pod + PartialEq, V: Pod + PartialEq>(
+fn add<K: Pod + Ord, V: Pod + PartialEq>(
     map: &mut HashMap<MapData, K, V>,
     wanted: &[(K, V)],
     room: usize,
 ) -> Result<Vec<K>, MapError> {
-    let present: Vec<(K, V)> = map.iter().collect::<Result<_, _>>()?;
-    let goes = |key: &K| !wanted.iter().any(|(new, _)| new == key);
-    let mut old: Vec<K> = present.iter().map(|(key, _)| *key).filter(goes).collect();
+    let present: BTreeMap<K, V> = map.iter().collect::<Result<_, _>>()?;
+    let wanted: BTreeMap<K, V> = wanted.iter().copied().collect();
+    let mut old: Vec<K> = present.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
     if old.len() + wanted.len() > room {
         for key in old.drain(..) {
             map.remove(&key)?;
         }
     }
-    for (key, value) in wanted.iter().filter(|entry| !present.contains(entry)) {
+    for (key, value) in wanted.iter().filter(|(key, value)| present.get(key) != Some(value)) {
         map.insert(key, value, 0)?;
     }
     Ok(old)

@@ -80,7 +80,7 @@ enum counter { CLAIMED, PASSED, FRAGMENTS, COUNTERS };
 SOCKETS_MAP;
 MAP(CLAIM, MAP_ARRAY, 4, sizeof(struct claim), 1);
 MAP(VTEPS, MAP_HASH, sizeof(struct vtep), sizeof(u32), 256);
-MAP(HOPS, MAP_HASH, 4, 1, 256);
+MAP(HOPS, MAP_HASH, 4, 1, 8192);
 MAP(COUNTS, MAP_PERCPU_ARRAY, 4, sizeof(u64), COUNTERS);
 
 static INLINE u16 be16(const u8 *at)
