@@ -140,6 +140,17 @@ fn the_exit_status_is_the_answer() {
 }
 
 #[test]
+fn the_answers_in_the_document_are_the_real_ones() {
+    let document = include_str!("../../docs/operating.md");
+    let question = "why red/probe blue/web tcp/443 --cluster cluster.yaml";
+    let remedy = json(question)["answers"][0]["ends"][1]["remedy"]["yaml"].as_str().expect("a remedy").to_owned();
+    for output in [run(question), fed("test - --cluster cluster.yaml", &remedy)] {
+        let block = format!("```text\n{}```\n", String::from_utf8_lossy(&output.stdout));
+        assert!(document.contains(&block), "docs/operating.md should show:\n{block}");
+    }
+}
+
+#[test]
 fn what_kubectl_prints_can_be_piped_in() {
     let output = fed("why blue/shop blue/web udp/53 --cluster -", CLUSTER);
     assert_eq!(output.status.code(), Some(1));
