@@ -105,6 +105,21 @@ fn as_many_paths_as_there_are_numbers_are_taken_and_no_more() {
 }
 
 #[test]
+fn as_many_neighbours_as_an_uplink_can_ask_for_are_taken_and_no_more() {
+    assert!(podlane::config::parse(&mesh(8_192, 1), &machine()).is_ok());
+    let findings = podlane::config::parse(&mesh(8_194, 1), &machine()).unwrap_err();
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!(finding.subject, "peer \"n8192\"");
+    assert_eq!(
+        finding.mistake.to_string(),
+        "the peers are reached by 8194 IPv4 next hops, more than an uplink can ask for (at most 8192: reach peers through a \
+         router, by a longer prefix in \"vteps\" and \"routes\" under [underlay])"
+    );
+    let routed = mesh(8_194, 1).replace("10.0.0.1/8\"]", "10.0.0.1/24\"]\nroutes = [{ prefix = \"10.1.0.0/16\", via = [\"10.0.0.2\"] }]");
+    assert!(podlane::config::parse(&routed, &machine()).is_ok());
+}
+
+#[test]
 fn the_same_subnets_in_two_networks_of_their_own_are_fine() {
     let text = mesh(1, 2).replace("vni = 1", "vni = 1\ngateways = [\"10.1.0.1/24\"]");
     let text = text.replace("vni = 2", "vni = 2\ngateways = [\"10.1.0.1/24\"]");

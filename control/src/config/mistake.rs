@@ -191,6 +191,10 @@ pub enum Mistake {
         "the networks' peers by {uplinks} uplinks are {paths} paths, more than a switch can have (at most {most}: name the \"peers\" of each network, or take fewer uplinks)"
     )]
     TooManyPaths { paths: usize, uplinks: usize, most: usize },
+    #[error(
+        "the peers are reached by {count} IPv4 next hops, more than an uplink can ask for (at most {most}: reach peers through a router, by a longer prefix in \"vteps\" and \"routes\" under [underlay])"
+    )]
+    TooManyNextHops { count: usize, most: usize },
 }
 
 fn known(nearest: Option<&str>, keys: &[&str]) -> String {

@@ -1,10 +1,11 @@
 //! Rules of `[underlay]` and `[[peer]]`: uplinks that can carry tunnels, VTEP addresses that tell nodes apart, and a way to every
 //! peer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use podlane_api::PortKind;
+use podlane_bpf::MAX_NEXT_HOPS;
 
 use super::networks::class;
 use super::{First, unknown};
@@ -75,7 +76,9 @@ pub(super) fn verify(
     underlay.routes = routes(table, &underlay, findings);
     // What was refused in the underlay says nothing about who can be reached.
     let whole = !underlay.vteps.is_empty() && table.routes.len() == underlay.routes.len();
-    let peers = verify_peers(peers, (&underlay, whole), findings);
+    let tables = peers;
+    let peers = verify_peers(tables, (&underlay, whole), findings);
+    next_hops_of(tables, &underlay, findings);
     Below { underlay: Some(underlay), peers }
 }
 
@@ -235,6 +238,22 @@ fn verify_peers(
         peers.insert(name.clone(), Peer { name: name.clone(), vtep });
     }
     peers
+}
+
+/// Counts the IPv4 neighbours that peers are reached by. Where the host has our address too, an uplink's program must know each of
+/// them; whether it has is not known here and may change, so the bound holds always.
+fn next_hops_of(tables: &[PeerTable], underlay: &Underlay, findings: &Findings<'_>) {
+    let (mut next_hops, mut surplus) = (BTreeSet::new(), None);
+    for table in tables {
+        let Some(At { value: vtep, at }) = table.vtep.given() else { continue };
+        next_hops.extend(underlay.next_hops(*vtep).into_iter().filter(IpAddr::is_ipv4));
+        if next_hops.len() > MAX_NEXT_HOPS {
+            surplus = surplus.or(Some((*at, &table.subject)));
+        }
+    }
+    if let Some((at, subject)) = surplus {
+        findings.add(at, subject, Mistake::TooManyNextHops { count: next_hops.len(), most: MAX_NEXT_HOPS });
+    }
 }
 
 /// Why no tunnel can end at an address.
