@@ -115,7 +115,8 @@ fn as_many_neighbours_as_an_uplink_can_ask_for_are_taken_and_no_more() {
         "the peers are reached by 8194 IPv4 next hops, more than an uplink can ask for (at most 8192: reach peers through a \
          router, by a longer prefix in \"vteps\" and \"routes\" under [underlay])"
     );
-    let routed = mesh(8_194, 1).replace("10.0.0.1/8\"]", "10.0.0.1/24\"]\nroutes = [{ prefix = \"10.1.0.0/16\", via = [\"10.0.0.2\"] }]");
+    let routed = mesh(8_194, 1)
+        .replace("10.0.0.1/8\"]", "10.0.0.1/24\"]\nroutes = [{ prefix = \"10.1.0.0/16\", via = [\"10.0.0.2\"] }]");
     assert!(podlane::config::parse(&routed, &machine()).is_ok());
 }
 

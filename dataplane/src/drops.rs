@@ -46,8 +46,8 @@ drop_reasons! {
     L4Length, "l4_length", "The UDP length or TCP data offset contradicts the packet.";
     ArpMalformed, "arp_malformed", "The ARP packet is truncated or not Ethernet over IPv4.";
     SourceMulticast, "source_multicast", "The source MAC address is a group address.";
-    SpoofedMac, "spoofed_mac", "The source MAC address is not the one stated for this port.";
-    SpoofedAddress, "spoofed_address", "The source IP address (or ARP sender, or advertised ND target) is not one stated for this port.";
+    SpoofedMac, "spoofed_mac", "The source MAC address is not the one stated for this port, or for the peer it came from.";
+    SpoofedAddress, "spoofed_address", "The source IP address (or ARP sender, or advertised ND target) is not one stated for this port, or for the peer it came from.";
     RogueRouter, "rogue_router", "A router advertisement or redirect in a network whose gateway the switch plays (RFC 6105).";
     PortClosed, "port_closed", "The port is not in the tables yet: it is born closed.";
     VlanNotAllowed, "vlan_not_allowed", "The frame's VLAN (or the lack of one) is not configured on this port.";
