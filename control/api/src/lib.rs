@@ -38,7 +38,7 @@ pub use port::{AttachMode, KernelDrops, Port, PortKind, PortState, Ports, Traffi
 pub use reply::{Refusal, Reply};
 pub use request::{FlowQuery, MAX_FLOWS, Request};
 pub use status::{FlowTable, Frames, Network, Poll, Status, Worker};
-pub use tunnel::{Encapsulation, NextHop, NextHopState, PathMtu, Tunnel, Tunnels, Uplink};
+pub use tunnel::{Encapsulation, Judged, NextHop, NextHopState, PathMtu, Tunnel, Tunnels, Uplink};
 
 /// The protocol's version. It moves when an old client would misread a new daemon; new fields alone do not move it,
 /// because both ends ignore fields they do not know in what they receive from an equal.

@@ -38,6 +38,19 @@ pub struct Uplink {
     pub received: Traffic,
     /// Outer packets that were sent to it.
     pub sent: Traffic,
+    /// What its XDP program has judged; none until it is attached.
+    pub judged: Option<Judged>,
+}
+
+/// Frames that an uplink's XDP program has judged since it was put on the device, by a former daemon perhaps.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Judged {
+    /// Taken for Podlane.
+    pub claimed: u64,
+    /// Left to the host.
+    pub passed: u64,
+    /// Of those left to the host, fragments of UDP to one of this node's VTEP addresses: tunnelled packets that are lost.
+    pub fragments: u64,
 }
 
 /// A network as far as it reaches over one peer.

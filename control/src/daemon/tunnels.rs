@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use podlane_api::{Encapsulation, NextHop, NextHopState, PathMtu, Refusal, Tunnel, Tunnels, Uplink};
+use podlane_api::{Encapsulation, Judged, NextHop, NextHopState, PathMtu, Refusal, Tunnel, Tunnels, Uplink};
+use podlane_bpf::UplinkCounters;
 use podlane_dataplane::counters::{Counters as Numbers, PathCounters};
 use podlane_dataplane::flow::key::word_mac;
 use podlane_dataplane::ids::PathId;
@@ -151,8 +152,14 @@ impl Answers {
             vlan: uplink.vlan,
             received: traffic(counted.received),
             sent: traffic(counted.sent),
+            judged: port.and_then(|port| facts.uplinks.get(port)).map(judged),
         }
     }
+}
+
+const fn judged(counters: &UplinkCounters) -> Judged {
+    let &UplinkCounters { claimed, passed, fragments } = counters;
+    Judged { claimed, passed, fragments }
 }
 
 /// The place a learned MAC address is behind, from how it is remembered.

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::sync::Arc;
 
 use podlane_api::{PortState, XdpMode};
+use podlane_bpf::UplinkCounters;
 use podlane_dataplane::tables::Tables;
 
 use crate::compile::proposed_mtu;
@@ -43,6 +44,8 @@ pub struct Facts {
     pub tables: Arc<Tables>,
     /// For each overlay network the largest IP packet of its pods that fits into its tunnels.
     pub proposed_mtus: BTreeMap<Name, u16>,
+    /// What the programs of the uplinks that are attached have judged.
+    pub uplinks: BTreeMap<Name, UplinkCounters>,
     /// What is not as it should be, and what to do; by subject, so that each is said once.
     pub warnings: BTreeMap<String, String>,
     /// Why the daemon cannot go on.

@@ -150,7 +150,20 @@ impl Reconciler {
         if changed {
             self.publish();
         }
+        self.count_uplinks();
         self.cores.look(&self.board);
+    }
+
+    /// Writes down what the uplinks' programs have judged. It is three look-ups an uplink.
+    fn count_uplinks(&self) {
+        let judged = |(name, up): (&Name, &Up)| {
+            let device = up.device.as_ref().filter(|device| device.claimed.is_some())?;
+            let counters = device.half.counters();
+            let counters = counters.inspect_err(|error| tracing::debug!(port = %name, %error, "uplink not counted"));
+            Some((name.clone(), counters.ok()?))
+        };
+        let uplinks = self.up.iter().filter_map(judged).collect();
+        self.board.write(|facts| facts.uplinks = uplinks);
     }
 
     /// Ports that should be up, are not, and are due for another try.

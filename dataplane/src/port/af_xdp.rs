@@ -101,6 +101,14 @@ impl Device {
         self.promiscuous.set(claim.whole).map_err(|source| socket_error(&self.name, source))
     }
 
+    /// What an uplink's program has judged so far.
+    ///
+    /// # Errors
+    /// The device has the program of a pod port, or the kernel refuses.
+    pub fn counters(&self) -> Result<podlane_bpf::UplinkCounters, PortError> {
+        self.attachment.counters().map_err(|source| attach_error(&self.name, source))
+    }
+
     /// Takes the program off the device and the pins away.
     ///
     /// # Errors

@@ -124,7 +124,7 @@ pub(super) fn next_hops<'h>(hops: impl Iterator<Item = &'h NextHop>, paint: Pain
     table
 }
 
-fn uplinks(uplinks: &[Uplink], paint: Paint) -> Table<10> {
+fn uplinks(uplinks: &[Uplink], paint: Paint) -> Table<13> {
     let columns = [
         ("UPLINK", Left),
         ("STATE", Left),
@@ -136,6 +136,9 @@ fn uplinks(uplinks: &[Uplink], paint: Paint) -> Table<10> {
         ("SENT", Right),
         ("", Right),
         ("VLAN", Right),
+        ("CLAIMED", Right),
+        ("PASSED", Right),
+        ("FRAGMENTS", Right),
     ];
     let mut table = Table::new(columns, paint);
     for uplink in uplinks {
@@ -151,6 +154,9 @@ fn uplinks(uplinks: &[Uplink], paint: Paint) -> Table<10> {
             count(uplink.sent.packets).into(),
             bytes(uplink.sent.bytes).into(),
             Cell::or_dash(uplink.vlan),
+            Cell::or_dash(uplink.judged.map(|judged| count(judged.claimed))),
+            Cell::or_dash(uplink.judged.map(|judged| count(judged.passed))),
+            Cell::or_dash(uplink.judged.map(|judged| count(judged.fragments))),
         ]);
     }
     table

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use podlane_api::{
-    AttachMode, Encapsulation, Endpoint, EndpointRemoval, Endpoints, MacAddr, Neighbours, NextHop, NextHopState,
-    Origin, PathMtu, PortState, Station, Traffic, Tunnel, Tunnels, Uplink,
+    AttachMode, Encapsulation, Endpoint, EndpointRemoval, Endpoints, Judged, MacAddr, Neighbours, NextHop,
+    NextHopState, Origin, PathMtu, PortState, Station, Traffic, Tunnel, Tunnels, Uplink,
 };
 
 use super::shown;
@@ -31,6 +31,7 @@ fn uplink(name: &str) -> Uplink {
         vlan: Some(30),
         received: Traffic { packets: 900, bytes: 120_000 },
         sent: Traffic { packets: 1_100, bytes: 130_000 },
+        judged: Some(Judged { claimed: 905, passed: 70_000, fragments: 2 }),
     }
 }
 
@@ -82,7 +83,8 @@ fn tunnels_show_their_ways_their_sizes_and_their_uplinks() {
 
 #[test]
 fn tunnels_without_an_uplink_show_what_is_missing() {
-    let gone = Uplink { state: PortState::Waiting, mode: None, mac: None, mtu: None, vlan: None, ..uplink("up0") };
+    let gone = Uplink { state: PortState::Waiting, mode: None, mac: None, mtu: None, ..uplink("up0") };
+    let gone = Uplink { vlan: None, judged: None, ..gone };
     let cut = Tunnel { next_hops: Vec::new(), mtu: None, inner_mtu: None, ..tunnel("node2", "blue", 7) };
     insta::assert_snapshot!(shown(&Tunnels { uplinks: vec![gone], tunnels: vec![cut], ..Tunnels::default() }));
     assert_eq!(shown(&Tunnels::default()), "no tunnels: the configuration has no [underlay]\n");
