@@ -1,11 +1,14 @@
-//! What a candidate changes: connections that would be decided otherwise, those of the same ends told together.
+//! What a candidate changes: connections that would be decided otherwise.
+//!
+//! A diff has an entry for each pair of classes and each range of ports, which is right and long: a policy that closes a namespace
+//! closes it against every class there is. Ranges of one pair are told together here, then all that open to one end alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use podlane_policy::compile::{Compiled, Decision, RuleId, Verdict};
 use podlane_policy::diff::{Difference, Party};
-use podlane_policy::model::{Direction, Policy, PolicyName, Protocol};
+use podlane_policy::model::{Direction, PodName, Policy, PolicyName, Prefix, Protocol};
 use podlane_policy::{Change as Applied, Cluster, Compiler, diff};
 use serde::Serialize;
 
@@ -22,12 +25,38 @@ pub(super) struct Change {
     pub(super) differences: Vec<Together>,
 }
 
-/// Ports of the same two ends that the same rules decide.
+/// Connections to one end that the same rules decide.
 #[derive(Debug)]
 pub(super) struct Together {
-    /// One of them.
-    one: Difference,
+    from: Ends,
+    to: Ends,
+    v6: bool,
     ports: Vec<(Protocol, u16, u16)>,
+    before: Decision,
+    after: Decision,
+}
+
+impl Together {
+    /// Whether the same rules decide both.
+    fn alike(&self, other: &Self) -> bool {
+        (self.v6, self.before, self.after) == (other.v6, other.before, other.after)
+    }
+}
+
+/// Pods and addresses.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Ends {
+    pods: Vec<PodName>,
+    prefixes: Vec<Prefix>,
+}
+
+impl From<Party> for Ends {
+    fn from(party: Party) -> Self {
+        match party {
+            Party::Pods(pods) => Self { pods, prefixes: Vec::new() },
+            Party::Prefixes(prefixes) => Self { pods: Vec::new(), prefixes },
+        }
+    }
 }
 
 impl Change {
@@ -47,47 +76,68 @@ impl Change {
     pub(super) fn json(&self) -> ChangeJson {
         ChangeJson {
             changed: !self.differences.is_empty(),
-            added: self.added.iter().map(ToString::to_string).collect(),
-            replaced: self.replaced.iter().map(ToString::to_string).collect(),
+            added: texts(&self.added),
+            replaced: texts(&self.replaced),
             differences: self.differences.iter().map(|together| self.difference_json(together)).collect(),
         }
     }
 
-    fn difference_json(&self, Together { one, ports }: &Together) -> DifferenceJson {
+    fn difference_json(&self, together: &Together) -> DifferenceJson {
+        let Together { from, to, v6, ports, before, after } = together;
         let port = |(protocol, first, last): &(Protocol, u16, u16)| PortsJson {
             protocol: protocol.name(),
             first: *first,
             last: *last,
         };
         DifferenceJson {
-            from: PartyJson::from(&one.from),
-            to: PartyJson::from(&one.to),
-            family: family(one),
+            from: EndsJson::from(from),
+            to: EndsJson::from(to),
+            family: family(*v6),
             ports: ports.iter().map(port).collect(),
-            before: decision_json(&self.before, &one.before),
-            after: decision_json(&self.after, &one.after),
+            before: decision_json(&self.before, before),
+            after: decision_json(&self.after, after),
         }
     }
 }
 
-/// Differences come sorted by their ends, so that those of the same ends stand next to each other.
 fn together(differences: Vec<Difference>) -> Vec<Together> {
-    let mut all: Vec<Together> = Vec::new();
-    for one in differences {
-        let ports = (one.protocol, one.first, one.last);
-        let ends =
-            |known: &&mut Together| known.one.v6 == one.v6 && known.one.from == one.from && known.one.to == one.to;
-        let decided = |known: &&mut Together| (known.one.before, known.one.after) == (one.before, one.after);
-        match all.iter_mut().rev().take_while(ends).find(decided) {
-            Some(known) => known.ports.push(ports),
-            None => all.push(Together { one, ports: vec![ports] }),
+    let mut pairs: Vec<Together> = Vec::new();
+    for Difference { from, to, v6, protocol, first, last, before, after } in differences {
+        let (from, to) = (Ends::from(from), Ends::from(to));
+        let one = Together { from, to, v6, ports: vec![(protocol, first, last)], before, after };
+        // Those of one pair stand next to each other.
+        let pair = |known: &&mut Together| known.from == one.from && known.to == one.to;
+        match pairs.iter_mut().rev().take_while(pair).find(|known| known.alike(&one)) {
+            Some(known) => known.ports.extend(one.ports),
+            None => pairs.push(one),
         }
+    }
+    let mut all: Vec<Together> = Vec::new();
+    // By the first of the end opened to: few share it, where there may be as many entries as pairs.
+    let mut places: BTreeMap<(Option<PodName>, Option<Prefix>), Vec<usize>> = BTreeMap::new();
+    for one in pairs {
+        let here = places.entry((one.to.pods.first().cloned(), one.to.prefixes.first().copied())).or_default();
+        let same = |at: &usize| all[*at].alike(&one) && all[*at].to == one.to && all[*at].ports == one.ports;
+        match here.iter().copied().find(same) {
+            Some(at) => {
+                all[at].from.pods.extend(one.from.pods);
+                all[at].from.prefixes.extend(one.from.prefixes);
+            }
+            None => {
+                here.push(all.len());
+                all.push(one);
+            }
+        }
+    }
+    for Together { from, .. } in &mut all {
+        from.pods.sort_unstable();
+        from.prefixes.sort_unstable();
     }
     all
 }
 
-fn family(difference: &Difference) -> &'static str {
-    if difference.v6 { "IPv6" } else { "IPv4" }
+fn family(v6: bool) -> &'static str {
+    if v6 { "IPv6" } else { "IPv4" }
 }
 
 fn words(allow: bool) -> &'static str {
@@ -110,13 +160,13 @@ impl fmt::Display for Change {
         if self.differences.is_empty() {
             return writeln!(f, "nothing changes");
         }
-        for Together { one, ports } in &self.differences {
-            let (before, after) = (words(one.before.allow()), words(one.after.allow()));
-            writeln!(f, "\n{before} now, {after} then: {}, over {}", Ports(ports), family(one))?;
-            writeln!(f, "  from {}", Ends(&one.from))?;
-            writeln!(f, "  to   {}", Ends(&one.to))?;
+        for Together { from, to, v6, ports, before, after } in &self.differences {
+            let now = (words(before.allow()), words(after.allow()));
+            writeln!(f, "\n{} now, {} then: {}, over {}", now.0, now.1, Ports(ports), family(*v6))?;
+            from.write(f, "from")?;
+            to.write(f, "to  ")?;
             for direction in [Direction::Egress, Direction::Ingress] {
-                let verdicts = at(&one.before, direction).zip(at(&one.after, direction));
+                let verdicts = at(before, direction).zip(at(after, direction));
                 // The end that decides the same is not why.
                 let Some((before, after)) = verdicts.filter(|(before, after)| before.allow != after.allow) else {
                     continue;
@@ -150,18 +200,19 @@ impl fmt::Display for Ports<'_> {
     }
 }
 
-struct Ends<'a>(&'a Party);
-
-impl fmt::Display for Ends<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Party::Pods(pods) => listed(f, pods),
-            Party::Prefixes(prefixes) => {
-                f.write_str("addresses of ")?;
-                listed(f, prefixes)?;
-                f.write_str(" that are no pod's and in no longer prefix of a policy")
-            }
+impl Ends {
+    fn write(&self, f: &mut fmt::Formatter<'_>, word: &str) -> fmt::Result {
+        if !self.pods.is_empty() {
+            write!(f, "  {word} ")?;
+            listed(f, &self.pods)?;
+            writeln!(f)?;
         }
+        if !self.prefixes.is_empty() {
+            write!(f, "  {word} addresses of ")?;
+            listed(f, &self.prefixes)?;
+            writeln!(f, " that are no pod's and in no longer prefix of a policy")?;
+        }
+        Ok(())
     }
 }
 
@@ -184,8 +235,8 @@ pub(super) struct ChangeJson {
 
 #[derive(Serialize, Debug)]
 struct DifferenceJson {
-    from: PartyJson,
-    to: PartyJson,
+    from: EndsJson,
+    to: EndsJson,
     family: &'static str,
     ports: Vec<PortsJson>,
     before: DecisionJson,
@@ -193,10 +244,9 @@ struct DifferenceJson {
 }
 
 #[derive(Serialize, Debug)]
-#[serde(rename_all = "snake_case")]
-enum PartyJson {
-    Pods(Vec<String>),
-    Prefixes(Vec<String>),
+struct EndsJson {
+    pods: Vec<String>,
+    prefixes: Vec<String>,
 }
 
 #[derive(Serialize, Debug)]
@@ -216,13 +266,14 @@ struct DecisionJson {
     ingress: Option<String>,
 }
 
-impl From<&Party> for PartyJson {
-    fn from(party: &Party) -> Self {
-        match party {
-            Party::Pods(pods) => Self::Pods(pods.iter().map(ToString::to_string).collect()),
-            Party::Prefixes(prefixes) => Self::Prefixes(prefixes.iter().map(ToString::to_string).collect()),
-        }
+impl From<&Ends> for EndsJson {
+    fn from(Ends { pods, prefixes }: &Ends) -> Self {
+        Self { pods: texts(pods), prefixes: texts(prefixes) }
     }
+}
+
+fn texts(all: &[impl ToString]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
 }
 
 fn decision_json(tables: &Compiled, decision: &Decision) -> DecisionJson {
