@@ -12,7 +12,7 @@ use podlane_dataplane::port::PortError;
 use podlane_dataplane::port::af_xdp::{AfXdpPort, Device, DeviceConfig};
 use podlane_dataplane::port::fault::{FaultConfig, FaultPort};
 use podlane_dataplane::port::replay::{Pace, ReplayConfig, ReplayPort};
-use podlane_host::{HostError, Link, Links, Netns, NetnsError};
+use podlane_host::{Feature, HostError, Link, Links, Netns, NetnsError};
 use podlane_rings::{AskMode, FramePool};
 use podlane_wire::MacAddr;
 use thiserror::Error;
@@ -99,6 +99,8 @@ pub(super) struct Opened {
     pub(super) attached: Attached,
     /// What to show.
     pub(super) fate: Fate,
+    /// What is not as it should be though it is open.
+    pub(super) warning: Option<String>,
 }
 
 /// Opens ports as one set of desires has them.
@@ -149,6 +151,9 @@ impl Opener<'_> {
         if claimed.as_ref().is_none_or(Claimed::is_whole) {
             spare_the_host(link, netns)?;
         }
+        let tagged = self.desired.underlay.as_ref().is_some_and(|underlay| underlay.vlan.is_some());
+        let is_underlay = claimed.as_ref().is_some_and(|claimed| !claimed.is_whole());
+        let warning = if is_underlay && tagged { keep_tags(link, netns) } else { None };
         let mut config = self.device_config(port, device, link);
         config.mode = safe_mode(config.mode, link, self.desired.workers.frame_bytes)?;
         let mut pools = self.workers.lend((config.fill * self.queues_each(config.queues)) as usize)?;
@@ -173,6 +178,7 @@ impl Opener<'_> {
                 unfinished_checksums: link.kind.as_deref() == Some("veth"),
             },
             fate: Fate { state: PortState::Up, reason: None, xdp: Some(xdp), mtu: Some(link.mtu) },
+            warning,
         })
     }
 
@@ -237,8 +243,21 @@ impl Opener<'_> {
             ends: vec![(WorkerId(0), Box::new(end))],
             attached: Attached { mtu: FILE_MTU, mac: MacAddr::default(), unfinished_checksums: false },
             fate: Fate { state: PortState::Up, reason: None, xdp: None, mtu: None },
+            warning: None,
         })
     }
+}
+
+/// Has a NIC leave the VLAN tags in what it receives: a tag taken off is beside the packet, where no XDP program sees it, and the
+/// underlay's packets are known by theirs. Returns what to do where it does not.
+fn keep_tags(link: &Link, netns: Option<&Netns>) -> Option<String> {
+    let links = netns.map_or_else(Links::open, Links::open_in);
+    let error = links.and_then(|mut links| links.set_feature(link, Feature::RxVlan, false)).err()?;
+    let device = &link.name;
+    Some(format!(
+        "{device} may take VLAN tags off what it receives, and then nothing comes out of the tunnels, as [underlay] has a vlan; \
+         run ethtool -K {device} rxvlan off ({error})"
+    ))
 }
 
 /// Refuses a device that the host is reached by. A veth with an address is the host's way to one pod, and the pod is ours.

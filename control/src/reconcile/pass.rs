@@ -312,7 +312,8 @@ impl Reconciler {
             hosts: &self.hosts,
         };
         match opener.open(port) {
-            Ok(Opened { device, ends, attached, fate }) => {
+            Ok(Opened { device, ends, attached, fate, warning }) => {
+                self.warn(format!("tags of port {name}"), warning);
                 let adopted = device.as_ref().is_some_and(|device| device.half.adopted());
                 tracing::info!(port = %name, mtu = attached.mtu, adopted, "port attached");
                 self.up.insert(name.clone(), Up { device, ends, attached, fate });
@@ -325,6 +326,17 @@ impl Reconciler {
                 false
             }
         }
+    }
+
+    /// Has a warning stand about a subject, or none.
+    fn warn(&self, subject: String, warning: Option<String>) {
+        if let Some(warning) = &warning {
+            tracing::warn!("{warning}");
+        }
+        self.board.write(|facts| match warning {
+            Some(warning) => drop(facts.warnings.insert(subject, warning)),
+            None => drop(facts.warnings.remove(&subject)),
+        });
     }
 
     fn note_failure(&mut self, name: &Name, error: &OpenError) {
