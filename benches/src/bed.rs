@@ -15,7 +15,7 @@ use podlane_dataplane::{
     NetworkId, PortId, Vni, VrfId,
     burst::BURST,
     flow::{FlowTable, HashSeed},
-    stage::resolve::Shared,
+    stage::shared::Shared,
     tables::underlay::{Hop, Peer, Segment, Uplink, Vtep},
     testbed::Plan,
     tunnel::Encapsulation,

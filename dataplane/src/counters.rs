@@ -136,6 +136,13 @@ impl Counters {
         self.port(SWITCH).received.add(1, bytes as u64);
     }
 
+    /// Counts copies of a packet of so many bytes that were refused before they were made.
+    pub fn not_made(&mut self, copies: u64, bytes: usize, reason: DropReason) {
+        let switch = self.port(SWITCH);
+        switch.received.add(copies, copies * bytes as u64);
+        switch.dropped[reason as usize] += copies;
+    }
+
     /// Adds another worker's ledger.
     pub fn merge(&mut self, other: &Self) {
         if self.ports.len() < other.ports.len() {

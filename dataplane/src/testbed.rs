@@ -19,7 +19,7 @@ use crate::{
         Port,
         memory::{MemoryPort, Wire},
     },
-    stage::resolve::Shared,
+    stage::shared::Shared,
     tables::{
         Gateway, Member, Network, NextHop, PortTable, Tables, Vrf,
         lpm::{Lpm4, Lpm6, Route},

@@ -374,7 +374,7 @@ fn what_is_learned_is_never_another_keys_while_workers_learn_and_forget() {
                     }
                     map.confirm(&words(number), lesson(number, u64::from(numbers.next(8))), now);
                     let from = numbers.next(map.slots() as u32) as usize;
-                    map.forget(from..from + 4, |_, _, seen| now.wrapping_sub(seen) > 50, |_| ());
+                    map.forget(from..from + 4, |_, _, seen| now.wrapping_sub(seen) > 50, |_, _| ());
                 }
             });
         }
@@ -399,6 +399,6 @@ fn what_is_learned_is_never_another_keys_while_workers_learn_and_forget() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(told.load(Ordering::Relaxed) > 1000);
-    map.forget(0..map.slots(), |_, _, _| true, |_| ());
+    map.forget(0..map.slots(), |_, _, _| true, |_, _| ());
     assert!(map.entries().is_empty(), "no slot is stuck");
 }

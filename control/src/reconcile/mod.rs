@@ -29,7 +29,7 @@ use std::time::Instant;
 
 use crossbeam::channel::{Sender, bounded};
 use podlane_dataplane::flow::{FlowTable, HashSeed};
-use podlane_dataplane::stage::resolve::Shared;
+use podlane_dataplane::stage::shared::Shared;
 use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::worker::idle::Poll;
 use podlane_dataplane::worker::{Crew, WorkerConfig, WorkerError};

@@ -180,7 +180,7 @@ impl Groups {
             ROUTER => age(seen, now) > QUERIER_AGE || !attached(port_of(key)),
             _ => age(seen, now) > member_age(value) || !attached(port_of(key)),
         };
-        self.known.forget(slots.clone(), gone, |key| {
+        self.known.forget(slots.clone(), gone, |key, _| {
             if let Some(account) = self.account(port_of(key)).filter(|_| kind_of(key) == GROUP) {
                 account.registered.fetch_sub(1, Ordering::Relaxed);
             }

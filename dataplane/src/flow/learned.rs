@@ -110,18 +110,18 @@ impl<const K: usize> Learned<K> {
         }
     }
 
-    /// Forgets what `gone` says yes to, among the `count` slots from `from` on; tells `forgotten` each key.
+    /// Forgets what `gone` says yes to, among the `count` slots from `from` on; tells `forgotten` each key and its value.
     pub fn forget(
         &self,
         slots: core::ops::Range<usize>,
         gone: impl Fn(&[u64; K], u64, u32) -> bool,
-        mut forgotten: impl FnMut(&[u64; K]),
+        mut forgotten: impl FnMut(&[u64; K], u64),
     ) {
         for slot in self.slots.iter().skip(slots.start).take(slots.len()) {
             let Some((key, value, seen)) = slot.read() else { continue };
             let erase = |slot: &Slot<K>| slot.value.store(0, Ordering::Relaxed);
             if gone(&key, value, seen) && slot.write(|slot| slot.holds(&key), erase) {
-                forgotten(&key);
+                forgotten(&key, value);
             }
         }
     }
@@ -280,7 +280,7 @@ mod tests {
                     map.learn(&key, value, now as u32);
                     oracle.insert(key, value);
                 } else {
-                    map.forget(0..map.slots(), |each, _, _| *each == key, |_| ());
+                    map.forget(0..map.slots(), |each, _, _| *each == key, |_, _| ());
                     oracle.remove(&key);
                 }
                 prop_assert_eq!(map.lookup(&key), oracle.get(&key).copied());

@@ -1,6 +1,7 @@
 //! Flows: what tells one from another, what to do with each, and the table of them.
 
 mod bucket;
+pub mod crowd;
 mod entry;
 pub mod groups;
 pub mod key;

@@ -8,7 +8,7 @@ use crate::{
     flow::{FlowKey, Op, Program, TagEdit},
     headers::{ETHERNET, VLAN_TAG},
     ids::PortId,
-    stage::{dispatch::Exits, encapsulate, finish, fragment, gateway, hop, replicate, resolve::Shared},
+    stage::{dispatch::Exits, encapsulate, finish, fragment, gateway, hop, replicate, shared::Shared},
     tables::{PortTable, Tables, underlay::Underlay},
 };
 

@@ -18,7 +18,7 @@ use crate::{
         claims::{Message, ROOM, untagged},
         dispatch::Exits,
         replicate::into_tunnel,
-        resolve::neighbour_key,
+        shared::neighbour_key,
         underlay,
     },
     tables::{Gateway, Network, NextHop},
@@ -230,13 +230,15 @@ fn ask(number: NetworkId, target: IpAddr, key: &FlowKey, pass: &Pass<'_>, exits:
             Err(reason) => exits.drop(SWITCH, copy.frame, reason),
         }
     }
+    let copies = network.replicate_to.len();
+    if copies > 0 && !exits.limits.replicate(number, network, copies as u32, pass.now) {
+        exits.counters.not_made(copies as u64, question.len(), DropReason::ReplicationLimit);
+        return exits.pool.give(question);
+    }
     for path in &network.replicate_to {
         let Some(frame) = exits.copy(&question) else { break };
         exits.counters.made(frame.len());
-        match exits.limits.replicate(number, network, pass.now) {
-            true => into_tunnel(Packet::made(frame, key), *path, (pass, SWITCH), exits),
-            false => exits.drop(SWITCH, frame, DropReason::ReplicationLimit),
-        }
+        into_tunnel(Packet::made(frame, key), *path, (pass, SWITCH), exits);
     }
     exits.pool.give(question);
 }

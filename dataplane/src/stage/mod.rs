@@ -15,5 +15,6 @@ mod outer_checksum;
 mod plain;
 mod replicate;
 pub mod resolve;
+pub mod shared;
 pub(crate) mod underlay;
 pub mod ways;

@@ -61,17 +61,25 @@ pub(super) fn flood(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
     let others = network.members.iter().filter(|member| member.port != here);
     let members = others.filter(|member| hears(member.port)).map(Way::Port);
     let peers: &[PathId] = if here.path().is_none() { &network.replicate_to } else { &[] };
-    let peers = peers.iter().filter(|path| hears(path.port()));
+    let copies = peers.iter().filter(|path| hears(path.port())).count() as u32;
+    let refused = copies > 0 && !exits.limits.replicate(number, network, copies, pass.now);
+    let peers = peers.iter().filter(|path| !refused && hears(path.port()));
     let mut ways = members.chain(peers.copied().map(Way::Tunnel)).peekable();
+    if refused {
+        // Before any is made: refusing them costs nothing. Where there is no other way, the packet itself is one of them.
+        let itself = u64::from(ways.peek().is_none());
+        exits.counters.not_made(u64::from(copies) - itself, packet.length as usize, DropReason::ReplicationLimit);
+    }
     while let Some(way) = ways.next() {
         if ways.peek().is_none() {
-            return send(packet, &way, (number, network), (pass, pass.ingress), exits);
+            return send(packet, &way, (pass, pass.ingress), exits);
         }
         if let Some(copy) = copy(&packet, exits) {
-            send(copy, &way, (number, network), (pass, SWITCH), exits);
+            send(copy, &way, (pass, SWITCH), exits);
         }
     }
     let reason = match audience {
+        _ if refused => DropReason::ReplicationLimit,
         Audience::Everyone => DropReason::NoDestination,
         Audience::Queriers(_) | Audience::Listeners(_) => DropReason::NoListener,
     };
@@ -162,24 +170,14 @@ fn asked_everyone(key: &FlowKey) -> Option<Family> {
 }
 
 /// Sends one copy one way. `origin` is whom the ledger has it from.
-fn send(
-    packet: Packet<'_>,
-    way: &Way<'_>,
-    (number, network): (NetworkId, &Network),
-    (pass, origin): (&Pass<'_>, PortId),
-    exits: &mut Exits,
-) {
-    let path = match way {
+fn send(packet: Packet<'_>, way: &Way<'_>, (pass, origin): (&Pass<'_>, PortId), exits: &mut Exits) {
+    match way {
         Way::Port(member) => {
             let program = Program::bridge(member.port, member.tag_edit(packet.key.vlan()), member.mtu);
-            return forward(packet, &program, origin, exits);
+            forward(packet, &program, origin, exits);
         }
-        Way::Tunnel(path) => *path,
-    };
-    if !exits.limits.replicate(number, network, pass.now) {
-        return exits.drop(origin, packet.frame, DropReason::ReplicationLimit);
+        Way::Tunnel(path) => into_tunnel(packet, *path, (pass, origin), exits),
     }
-    into_tunnel(packet, path, (pass, origin), exits);
 }
 
 /// Sends a packet of no flow into the tunnel of a path.

@@ -17,127 +17,15 @@ use podlane_wire::MacAddr;
 use crate::{
     burst::Layout,
     drops::DropReason,
-    flow::{
-        Class, FlowKey, FlowTable, Program, TagEdit,
-        groups::Groups,
-        key::{mac_word, word_mac},
-        learned::{Learned, Lesson, spread},
-        table::SHARDS,
-    },
-    ids::{NetworkId, PathId, PortId},
+    flow::{Class, FlowKey, Program, TagEdit, learned::spread},
+    ids::{NetworkId, PathId},
     slow,
     stage::{
         claims::{Message, ROOM, untagged},
-        ways::Renewal,
+        shared::{Shared, mac_key, shard},
     },
     tables::{Gateway, Network, NextHop, PortTable, Tables, underlay::Hop},
-    worker::asked::Asked,
 };
-
-/// What workers share and learn together.
-pub struct Shared {
-    /// The flows.
-    pub flows: std::sync::Arc<FlowTable>,
-    /// Which port a MAC address is behind: the FDB's learned part.
-    pub macs: Learned<1>,
-    /// Which MAC address an IP address has: the learned neighbours.
-    pub neighbours: Learned<3>,
-    /// Which MAC address an underlay next hop has, by [`hop_key`](crate::tables::underlay::hop_key).
-    pub hops: Learned<3>,
-    /// Which of them were asked for and have not answered.
-    pub hop_questions: Asked,
-    /// What the way to a peer carries, by [`peer_key`](crate::tables::underlay::peer_key), where it was heard that this is less than its uplink's MTU.
-    pub path_mtus: Learned<3>,
-    /// When news of either have all flows resolved anew.
-    pub renewal: Renewal,
-    /// Who listens to which multicast group.
-    pub groups: Groups,
-}
-
-/// Underlay next hops, and peers whose way has a smaller MTU, that are remembered at once.
-const NODES: usize = 8192;
-
-impl Shared {
-    /// Shared tables for `flows` flows and about `stations` MAC addresses and neighbours.
-    #[must_use]
-    pub fn new(flows: FlowTable, stations: usize) -> Self {
-        Self {
-            flows: flows.into(),
-            macs: Learned::new(stations),
-            neighbours: Learned::new(stations),
-            hops: Learned::new(NODES),
-            hop_questions: Asked::of(NODES),
-            path_mtus: Learned::new(NODES),
-            renewal: Renewal::default(),
-            groups: Groups::default(),
-        }
-    }
-
-    /// Where a MAC address of a network is: as stated, else as learned.
-    pub(super) fn station(&self, number: NetworkId, network: &Network, mac: MacAddr) -> Option<PortId> {
-        if let Some(port) = network.stations.get(&mac) {
-            return Some(*port);
-        }
-        let port = self.macs.lookup(&mac_key(number, mac))?;
-        Some(PortId((port - 1) as u16))
-    }
-
-    /// Which MAC address an IP address of a network has: as stated, else as learned.
-    pub(super) fn neighbour(&self, number: NetworkId, network: &Network, address: IpAddr) -> Option<MacAddr> {
-        if let Some(mac) = network.neighbours.get(&address) {
-            return Some(*mac);
-        }
-        self.neighbours.lookup(&neighbour_key(number, address)).map(word_mac)
-    }
-
-    /// Learns that `mac` is behind `port`; flows toward its former place are forgotten.
-    fn learn_mac(&self, network: NetworkId, mac: MacAddr, port: PortId, now: u32) {
-        let key = mac_key(network, mac);
-        match self.macs.learn(&key, u64::from(port.0) + 1, now) {
-            Lesson::New | Lesson::Moved(_) => self.flows.forget(shard(&key)),
-            Lesson::Known | Lesson::Refused => {}
-        }
-    }
-
-    /// Hears of a flow from `mac` that last came in by `port` at `seen`. A station that comes back to a port where its old
-    /// flows are still hits is learned from nothing else.
-    pub(crate) fn confirm_mac(&self, network: NetworkId, mac: MacAddr, port: PortId, seen: u32) {
-        let key = mac_key(network, mac);
-        if let Lesson::Moved(_) = self.macs.confirm(&key, u64::from(port.0) + 1, seen) {
-            self.flows.forget(shard(&key));
-        }
-    }
-
-    /// Learns that `address` has `mac`; flows routed to its former MAC address are forgotten.
-    pub fn learn_neighbour(&self, network: NetworkId, address: IpAddr, mac: MacAddr, now: u32) {
-        let lesson = self.neighbours.learn(&neighbour_key(network, address), mac_word(mac) | 1 << 63, now);
-        if let Lesson::Moved(former) = lesson {
-            self.flows.forget(shard(&mac_key(network, word_mac(former))));
-        }
-    }
-}
-
-/// A MAC address of a network, as a key of [`Shared::macs`].
-#[must_use]
-pub fn mac_key(network: NetworkId, mac: MacAddr) -> [u64; 1] {
-    [mac_word(mac) | u64::from(network.0) << 48]
-}
-
-/// An IP address of a network, as a key of [`Shared::neighbours`].
-#[must_use]
-pub fn neighbour_key(network: NetworkId, address: IpAddr) -> [u64; 3] {
-    let (family, bits) = match address {
-        IpAddr::V4(v4) => (4, u128::from(v4.to_bits())),
-        IpAddr::V6(v6) => (6, v6.to_bits()),
-    };
-    [u64::from(network.0) | family << 16, (bits >> 64) as u64, bits as u64]
-}
-
-/// The shard of the flow table's epochs that a learned MAC address belongs to.
-#[must_use]
-pub fn shard(key: &[u64; 1]) -> u16 {
-    (spread(key) as usize % SHARDS) as u16
-}
 
 /// A packet whose flow is not known.
 pub struct Miss<'a> {

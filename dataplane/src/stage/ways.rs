@@ -17,7 +17,7 @@ use crate::{
         learned::Lesson,
     },
     ids::PortId,
-    stage::resolve::Shared,
+    stage::shared::Shared,
     tables::underlay::{hop_key, peer_key},
 };
 
@@ -118,7 +118,7 @@ impl Shared {
     pub(crate) fn forget_path_mtus(&self, range: core::ops::Range<usize>, age: u32, now: u32) {
         let old = |_: &[u64; 3], _: u64, heard: u32| (now.wrapping_sub(heard) as i32) >= age as i32;
         let mut grown = false;
-        self.path_mtus.forget(range, old, |_| grown = true);
+        self.path_mtus.forget(range, old, |_, _| grown = true);
         if grown {
             self.renew_flows(now);
         }

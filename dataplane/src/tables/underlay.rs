@@ -280,14 +280,14 @@ pub fn link_local(mac: MacAddr) -> Ipv6Addr {
     Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0x50, 0x64, d, e, f])
 }
 
-/// An underlay next hop, as a key of [`Shared::hops`](crate::stage::resolve::Shared::hops).
+/// An underlay next hop, as a key of [`Shared::hops`](crate::stage::shared::Shared::hops).
 #[must_use]
 pub fn hop_key(uplink: PortId, address: IpAddr) -> [u64; 3] {
     let [family, high, low] = peer_key(address);
     [u64::from(uplink.0) | family << 16, high, low]
 }
 
-/// A peer, as a key of [`Shared::path_mtus`](crate::stage::resolve::Shared::path_mtus).
+/// A peer, as a key of [`Shared::path_mtus`](crate::stage::shared::Shared::path_mtus).
 #[must_use]
 pub fn peer_key(address: IpAddr) -> [u64; 3] {
     let (family, bits) = match address {

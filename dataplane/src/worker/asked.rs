@@ -56,13 +56,13 @@ impl Asked {
 
     /// Forgets all but these.
     pub fn keep(&self, wanted: impl Fn(&[u64; 3]) -> bool) {
-        self.questions.forget(0..self.questions.slots(), |hop, _, _| !wanted(hop), |_| ());
+        self.questions.forget(0..self.questions.slots(), |hop, _, _| !wanted(hop), |_, _| ());
     }
 
     /// Makes room: forgets what has not been wanted for long.
     pub fn tidy(&self, now: u32) {
         let old = |_: &[u64; 3], _: u64, seen: u32| now.wrapping_sub(seen) >= FORGOTTEN;
-        self.questions.forget(0..self.questions.slots(), old, |_| ());
+        self.questions.forget(0..self.questions.slots(), old, |_, _| ());
     }
 
     /// A packet wants this next hop, and it is not known.

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     flow::key::word_mac,
     ids::Generation,
-    stage::{dispatch::Exits, resolve::Shared, underlay::ask},
+    stage::{dispatch::Exits, shared::Shared, underlay::ask},
     tables::{
         Tables,
         underlay::{Hop, Underlay, hop_key},
@@ -73,7 +73,7 @@ impl Hops {
         }
         let key = |hop: &Hop| Some(hop_key(underlay.uplinks.get(usize::from(hop.uplink))?.port, hop.address));
         let keys: HashSet<_> = needed.keys().filter_map(key).collect();
-        shared.hops.forget(0..shared.hops.slots(), |key, _, _| !keys.contains(key), |_| ());
+        shared.hops.forget(0..shared.hops.slots(), |key, _, _| !keys.contains(key), |_, _| ());
         shared.hop_questions.keep(|key| keys.contains(key));
         self.watched = needed.into_iter().map(|(hop, reachable)| Watched { hop, reachable }).collect();
         self.generation = tables.generation;

@@ -28,15 +28,16 @@ struct Bucket {
 impl Bucket {
     const FULL: Self = Self { tokens: u64::MAX, filled: 0 };
 
-    /// Takes a packet out of what `limit` a second have filled in, of which there are never more than `depth`.
-    fn take(&mut self, limit: u32, depth: u32, now: u32) -> bool {
+    /// Takes packets out of what `limit` a second have filled in, of which there are never more than `depth`: all of them, or none.
+    fn take(&mut self, packets: u32, (limit, depth): (u32, u32), now: u32) -> bool {
         let most = u64::from(depth.max(1)) * 1000;
         let grown = u64::from(now.wrapping_sub(self.filled)) * u64::from(limit);
         self.tokens = self.tokens.saturating_add(grown).min(most);
         self.filled = now;
-        let allowed = limit > 0 && self.tokens >= 1000;
+        let wanted = u64::from(packets) * 1000;
+        let allowed = limit > 0 && self.tokens >= wanted;
         if allowed {
-            self.tokens -= 1000;
+            self.tokens -= wanted;
         }
         allowed
     }
@@ -71,15 +72,15 @@ impl Limits {
 
     /// Whether one more packet may be flooded in `network`, which allows `limit` a second.
     pub fn flood(&mut self, network: NetworkId, limit: u32, now: u32) -> bool {
-        self.floods.get_mut(network.index()).is_some_and(|bucket| bucket.take(limit, limit / FLOOD_BURST, now))
+        self.floods.get_mut(network.index()).is_some_and(|bucket| bucket.take(1, (limit, limit / FLOOD_BURST), now))
     }
 
-    /// Whether one more copy may be made for a peer of a network. However low its limit, one packet's copies for all its peers may come at
-    /// once: else the last of them would never get any.
-    pub fn replicate(&mut self, number: NetworkId, network: &Network, now: u32) -> bool {
+    /// Whether a packet may be copied to so many peers of a network: to all, or to none, so that none is always the one left out. However
+    /// low the limit, one packet's copies may come at once.
+    pub fn replicate(&mut self, number: NetworkId, network: &Network, copies: u32, now: u32) -> bool {
         let limit = network.replication_limit;
         let depth = (limit / FLOOD_BURST).max(network.replicate_to.len() as u32);
-        self.copies.get_mut(number.index()).is_some_and(|bucket| bucket.take(limit, depth, now))
+        self.copies.get_mut(number.index()).is_some_and(|bucket| bucket.take(copies, (limit, depth), now))
     }
 
     /// Whether the gateway of `network` may send one more packet of this kind by itself.

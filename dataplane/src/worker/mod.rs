@@ -41,7 +41,8 @@ use crate::{
         dispatch::Exits,
         lookup::{lookup, rows},
         open::open,
-        resolve::{Miss, Shared, resolve},
+        resolve::{Miss, resolve},
+        shared::Shared,
     },
     tables::Tables,
     worker::{

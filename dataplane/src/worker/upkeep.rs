@@ -3,7 +3,7 @@
 use crate::{
     flow::Sweep,
     ids::{NetworkId, PortId, WorkerId},
-    stage::resolve::shard,
+    stage::shared::shard,
     worker::{Worker, hops::Hops},
 };
 
@@ -82,8 +82,11 @@ impl Worker {
             let network = tables.network(NetworkId((key[0] >> 48) as u16));
             !attached(PortId((port - 1) as u16)) || network.is_none_or(|network| age(seen) > network.mac_age)
         };
-        self.shared.macs.forget(range.clone(), silent, |key| flows.forget(shard(key)));
-        self.shared.neighbours.forget(range, |_, _, seen| age(seen) > NEIGHBOUR_AGE, |_| ());
+        self.shared.macs.forget(range.clone(), silent, |key, port| {
+            self.shared.crowd.left(port);
+            flows.forget(shard(key));
+        });
+        self.shared.neighbours.forget(range, |_, _, seen| age(seen) > NEIGHBOUR_AGE, |_, _| ());
         self.upkeep.stations = if self.upkeep.stations + count >= slots { 0 } else { self.upkeep.stations + count };
         let slots = self.shared.groups.slots();
         let count = slots * elapsed / ROUND + 4;

@@ -21,7 +21,7 @@ use podlane_dataplane::{
         Port,
         af_xdp::{Device, DeviceConfig},
     },
-    stage::resolve::Shared,
+    stage::shared::Shared,
     tables::{PortTable, Tables},
     testbed::Plan,
     worker::{

@@ -388,3 +388,22 @@ fn a_pod_that_registers_too_much_gets_everything_and_takes_nothing_from_others()
     assert_eq!(who_gets(&mut bed, GREEN, &to_group(C, group(0))), [RED]);
     assert_eq!(who_gets(&mut bed, GREEN, &to_group(C, group(299))), [RED, BLUE, UPLINK]);
 }
+
+#[test]
+fn whoever_invents_stations_takes_an_eighth_of_the_table_and_no_more() {
+    let mut bed = node(Node(1), Node(2), |_| ());
+    let slots = bed.shared.macs.slots();
+    let invented = |number: usize| A.at(MacAddr([2, 0x77, 0, (number >> 16) as u8, (number >> 8) as u8, number as u8]));
+    for number in 0..slots {
+        say(&mut bed, RED, &udp4(invented(number), B));
+    }
+    let known = |bed: &TestBed| bed.shared.macs.entries().len();
+    assert_eq!(known(&bed), slots / 8);
+    // The others go on being learned, and a station that is known moves.
+    say(&mut bed, BLUE, &udp4(B, invented(0)));
+    assert_eq!(known(&bed), slots / 8 + 1);
+    say(&mut bed, BLUE, &udp4(invented(0), B));
+    assert_eq!(known(&bed), slots / 8 + 1);
+    say(&mut bed, RED, &udp4(invented(slots), B));
+    assert_eq!(known(&bed), slots / 8 + 2, "one left, so there is room");
+}

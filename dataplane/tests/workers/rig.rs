@@ -23,7 +23,7 @@ use podlane_dataplane::{
         Port, PortError, PortFacts,
         memory::{MemoryPort, Wire},
     },
-    stage::resolve::Shared,
+    stage::shared::Shared,
     tables::{PortTable, Tables},
     testbed::{Plan, TestBed},
     worker::{

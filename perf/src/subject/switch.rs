@@ -11,7 +11,7 @@ use podlane_dataplane::{
         Port,
         af_xdp::{Device, DeviceConfig},
     },
-    stage::resolve::Shared,
+    stage::shared::Shared,
     tables::Tables,
     worker::{
         Crew, WorkerConfig,
