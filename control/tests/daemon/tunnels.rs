@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use podlane_api::{MacAddr, NextHopState, Origin};
 use podlane_host::lab::{Pod, PodSpec};
-use podlane_host::{Vxlan, sysctl};
+use podlane_host::{Feature, Vxlan, sysctl};
 use serde::de::DeserializeOwned;
 
 use crate::support::{Node, SOON, eventually, ping, podlane, spec};
@@ -101,7 +101,26 @@ fn an_endpoint_is_set_seen_and_removed_while_packets_pass() {
     ground.node.assert_clean(&["red", "up0"]);
 }
 
+#[test]
+fn an_uplink_of_tagged_tunnels_leaves_the_tags_in() {
+    let Some(mut node) = Node::new("an_uplink_of_tagged_tunnels") else { return };
+    let _node2 = node.lab.pod(&PodSpec { ipv6: None, gateway_v6: None, ..spec("up0", 1, 9) }).unwrap();
+    assert!(node.lab.links().features("up0").unwrap().is_on(Feature::RxVlan));
+    node.configure(
+        "[underlay]\nvteps = [\"10.1.0.1/24\"]\nuplinks = [\"up0\"]\nvlan = 30\n\
+         [[port]]\nname = \"up0\"\ndevice = \"up0\"\nkind = \"uplink\"\n",
+    );
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    assert!(!node.lab.links().features("up0").unwrap().is_on(Feature::RxVlan), "{}", daemon.log());
+    assert!(daemon.status().warnings.is_empty(), "{:?}", daemon.status().warnings);
+    daemon.terminate();
+    node.assert_clean(&["up0"]);
+}
+
 fn assert_tunnels(ground: &Ground) {
+    let claimed = || ground.json::<podlane_api::Tunnels>(&["tunnels"]).uplinks[0].judged.is_some_and(|of| of.claimed > 0);
+    eventually("it shows what the uplink's program claimed", claimed);
     let silent = || ground.next_hop("node3") == Some(NextHopState::Silent);
     eventually("node3 is silent", silent);
     assert_eq!(ground.next_hop("node2"), Some(NextHopState::Reachable));
