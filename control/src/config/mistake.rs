@@ -101,10 +101,12 @@ pub enum Mistake {
     #[error("{mac} is {port}'s already, on line {first} (a MAC address is one station's in network \"{network}\")")]
     MacTwice { mac: MacAddr, port: String, network: Name, first: usize },
     #[error(
-        "{address} is in no subnet of the port's networks, which have {} (choose one of them, or add a gateway)",
+        "{address} is in no subnet of {}, which {} {} (choose one of them, or add a gateway)",
+        these(networks),
+        if networks.len() == 1 { "has" } else { "have" },
         list(subnets)
     )]
-    OutsideSubnets { address: IpAddr, subnets: Vec<Prefix> },
+    OutsideSubnets { address: IpAddr, networks: Vec<Name>, subnets: Vec<Prefix> },
     #[error("{address} is no station's address in {subnet} (choose another)")]
     AddressNotHost { address: IpAddr, subnet: Prefix },
     #[error("{address} is the gateway of network \"{network}\" (choose another)")]
@@ -210,6 +212,13 @@ fn defined(nearest: Option<&Name>, names: &[Name], what: &str) -> String {
         Some(name) => format!("did you mean \"{name}\"?"),
         None if names.is_empty() => format!("the file defines no {what}"),
         None => format!("defined are {}", list(names)),
+    }
+}
+
+fn these(networks: &[Name]) -> String {
+    match networks {
+        [network] => format!("network \"{network}\""),
+        _ => "the port's networks".to_owned(),
     }
 }
 

@@ -88,7 +88,10 @@ pub(super) fn placement(address: IpAddr, networks: &[&Network]) -> Option<Mistak
     let anywhere = networks.is_empty() || networks.iter().any(|network| network.gateways.is_empty());
     match subnets.iter().find(|subnet| subnet.contains(address)) {
         Some(subnet) if !subnet.has_host(address) => Some(Mistake::AddressNotHost { address, subnet: *subnet }),
-        None if !anywhere => Some(Mistake::OutsideSubnets { address, subnets }),
+        None if !anywhere => {
+            let networks = networks.iter().map(|network| network.name.clone()).collect();
+            Some(Mistake::OutsideSubnets { address, networks, subnets })
+        }
         _ => None,
     }
 }
