@@ -51,6 +51,59 @@ fn every_mistake_is_told_at_its_place() {
     }
 }
 
+/// A pod's network that two nodes have; nothing in it is wrong.
+const OVERLAY: &str = "[workers]\ncores = [0]\n\
+    [underlay]\nvteps = [\"192.0.2.1/24\"]\nuplinks = [\"up0\"]\n\
+    [[underlay.routes]]\nprefix = \"198.51.100.0/24\"\nvia = [\"192.0.2.254\"]\n\
+    [[peer]]\nname = \"node2\"\nvtep = \"198.51.100.2\"\n\
+    [[network]]\nname = \"blue\"\nvni = 7\npeers = [\"node2\"]\n\
+    [[port]]\nname = \"up0\"\nkind = \"uplink\"\ndevice = \"eth0\"\n\
+    [[endpoint]]\nnetwork = \"blue\"\nmac = \"02:00:00:00:00:0b\"\npeer = \"node2\"\n";
+
+#[test]
+fn one_mistake_of_an_overlay_is_one_finding() {
+    assert!(podlane::config::parse(OVERLAY, &machine()).is_ok());
+    for (good, bad, told) in [
+        ("uplinks = [\"up0\"]", "uplink = [\"up0\"]", "unknown key \"uplink\" (did you mean \"uplinks\"?)"),
+        ("uplinks = [\"up0\"]", "uplinks = []", "\"uplinks\" is empty"),
+        ("uplinks = [\"up0\"]", "uplinks = [\"up 0\"]", "\"uplinks\" must be"),
+        ("uplinks = [\"up0\"]", "uplinks = [\"up1\"]", "no port is named \"up1\""),
+        ("[underlay]", "[underlya]", "unknown key"),
+        ("kind = \"uplink\"\n", "", "port \"up0\" is of kind \"pod\""),
+        ("kind = \"uplink\"", "kind = \"uplnk\"", "\"kind\" must be"),
+        ("kind = \"uplink\"", "knid = \"uplink\"", "unknown key \"knid\" (did you mean \"kind\"?)"),
+        ("vni = 7", "vni = \"7\"", "\"vni\" must be"),
+        ("vni = 7", "vni = 0", "\"vni\" must be"),
+        ("vni = 7", "vni = 16777216", "\"vni\" must be"),
+        ("vni = 7", "vnni = 7", "unknown key \"vnni\""),
+        ("peers = [\"node2\"]", "peers = [\"nod2\"]", "no peer is named \"nod2\""),
+        ("peers = [\"node2\"]", "peers = []", "peer \"node2\" does not have network \"blue\""),
+        (
+            "[[endpoint]]",
+            "[[port]]\nname = \"up1\"\nkind = \"uplink\"\ndevice = \"eth1\"\n[[endpoint]]",
+            "in no network",
+        ),
+        ("192.0.2.1/24", "192.0.2.1", "\"vteps\" must be"),
+        ("vteps = [\"192.0.2.1/24\"]", "vtep = [\"192.0.2.1/24\"]", "unknown key \"vtep\" (did you mean \"vteps\"?)"),
+        ("vteps = [\"192.0.2.1/24\"]", "vteps = []", "\"vteps\" is empty"),
+    ] {
+        let text = OVERLAY.replacen(good, bad, 1);
+        let text = if bad == "[underlya]" { text.replace("[[underlay.", "[[underlya.") } else { text };
+        let findings = podlane::config::parse(&text, &machine()).unwrap_err();
+        let [finding] = findings.as_slice() else { panic!("{bad}: {findings:#?}") };
+        assert!(finding.mistake.to_string().contains(told), "{bad}: {finding}");
+    }
+}
+
+#[test]
+fn an_underlay_that_is_left_out_is_told_where_it_is_needed_and_not_at_its_uplink() {
+    let (before, after) = (OVERLAY.find("[underlay]").unwrap(), OVERLAY.find("[[peer]]").unwrap());
+    let text = format!("{}{}", &OVERLAY[..before], &OVERLAY[after..]);
+    let findings = podlane::config::parse(&text, &machine()).unwrap_err();
+    let subjects: Vec<&str> = findings.iter().map(|finding| finding.subject.as_str()).collect();
+    assert_eq!(subjects, ["peer \"node2\"", "network \"blue\"", "endpoint \"02:00:00:00:00:0b\""]);
+}
+
 /// A configuration of so many pods.
 fn pods(count: usize) -> String {
     let ports = (0..count).map(|pod| format!("[[port]]\nname = \"p{pod}\"\ndevice = \"v{pod}\"\nnetwork = \"blue\"\n"));

@@ -25,6 +25,8 @@ pub(super) struct File {
     pub(super) ports: Vec<PortTable>,
     pub(super) routes: Vec<RouteTable>,
     pub(super) underlay: Option<UnderlayTable>,
+    /// False where `[underlay]` is not there for a mistake that is told.
+    pub(super) is_underlay_sound: bool,
     pub(super) peers: Vec<PeerTable>,
     pub(super) endpoints: Vec<EndpointTable>,
 }
@@ -50,8 +52,10 @@ pub(super) struct NetworkTable {
     pub(super) learning: bool,
     pub(super) mac_age: Duration,
     pub(super) flood_limit: FloodLimit,
+    /// Refused also where it is misspelt.
     pub(super) vni: Entry<Vni>,
     pub(super) peers: Entry<Vec<At<Name>>>,
+    pub(super) are_peers_sound: bool,
     pub(super) flood: Entry<bool>,
     pub(super) replication_limit: Entry<FloodLimit>,
 }
@@ -62,6 +66,8 @@ pub(super) struct PortTable {
     pub(super) at: usize,
     pub(super) name: Entry<Name>,
     pub(super) kind: PortKind,
+    /// False where the kind is the default's for a mistake that is told.
+    pub(super) is_kind_sound: bool,
     pub(super) device: DeviceKeys,
     pub(super) replay: ReplayKeys,
     pub(super) network: Entry<Name>,
@@ -104,7 +110,9 @@ pub(super) struct RouteTable {
 pub(super) struct UnderlayTable {
     pub(super) subject: String,
     pub(super) vteps: Entry<Vec<At<Gateway>>>,
+    pub(super) are_vteps_sound: bool,
     pub(super) uplinks: Entry<Vec<At<Name>>>,
+    pub(super) are_uplinks_sound: bool,
     pub(super) vlan: Option<VlanId>,
     pub(super) encapsulation: Encapsulation,
     pub(super) udp_port: Option<UdpPort>,
@@ -142,7 +150,7 @@ pub(super) struct EndpointTable {
 /// Reads the document; what cannot be read becomes findings.
 pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Findings<'a>) -> File {
     let root = Table::root(document, findings);
-    let file = File {
+    let mut file = File {
         daemon: daemon(&root),
         workers: workers(&root),
         flows: flows(&root),
@@ -150,9 +158,11 @@ pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Finding
         ports: root.tables("port").into_iter().map(port).collect(),
         routes: root.tables("route").into_iter().map(route).collect(),
         underlay: root.table("underlay").map(underlay),
+        is_underlay_sound: true,
         peers: root.tables("peer").into_iter().map(peer).collect(),
         endpoints: root.tables("endpoint").into_iter().map(endpoint).collect(),
     };
+    file.is_underlay_sound = root.is_sound("underlay");
     root.end();
     file
 }
@@ -193,7 +203,7 @@ fn flows(root: &Table<'_>) -> FlowTable {
 }
 
 fn network(table: Table<'_>) -> NetworkTable {
-    let network = NetworkTable {
+    let mut network = NetworkTable {
         subject: table.subject().to_owned(),
         name: table.need("name"),
         gateways: table.list("gateways").into_value().unwrap_or_default(),
@@ -205,9 +215,14 @@ fn network(table: Table<'_>) -> NetworkTable {
         flood_limit: table.get_or("flood_limit", defaults::FLOOD_LIMIT).value,
         vni: table.get("vni"),
         peers: table.list("peers"),
+        are_peers_sound: true,
         flood: table.get("flood"),
         replication_limit: table.get("replication_limit"),
     };
+    network.are_peers_sound = table.is_sound("peers");
+    if !table.is_sound("vni") {
+        network.vni = Entry::Refused;
+    }
     table.end();
     network
 }
@@ -215,11 +230,12 @@ fn network(table: Table<'_>) -> NetworkTable {
 fn port(table: Table<'_>) -> PortTable {
     let name = table.need("name");
     let kind = table.get_or("kind", defaults::PORT_KIND).value;
-    let port = PortTable {
+    let mut port = PortTable {
         subject: table.subject().to_owned(),
         at: table.at(),
         name,
         kind,
+        is_kind_sound: true,
         device: DeviceKeys {
             device: match kind {
                 PortKind::Pod | PortKind::Uplink => table.need("device"),
@@ -240,6 +256,7 @@ fn port(table: Table<'_>) -> PortTable {
         generation: table.get_or("generation", defaults::GENERATION).value,
         fault: table.table("fault").map(fault),
     };
+    port.is_kind_sound = table.is_sound("kind");
     table.end();
     port
 }
@@ -270,10 +287,12 @@ fn route(table: Table<'_>) -> RouteTable {
 }
 
 fn underlay(table: Table<'_>) -> UnderlayTable {
-    let underlay = UnderlayTable {
+    let mut underlay = UnderlayTable {
         subject: table.subject().to_owned(),
         vteps: table.need_list("vteps"),
+        are_vteps_sound: true,
         uplinks: table.need_list("uplinks"),
+        are_uplinks_sound: true,
         vlan: table.get("vlan").into_value(),
         encapsulation: table.get_or("encapsulation", defaults::ENCAPSULATION).value,
         udp_port: table.get("udp_port").into_value(),
@@ -281,6 +300,8 @@ fn underlay(table: Table<'_>) -> UnderlayTable {
         clamp_mss: table.get_or("clamp_mss", defaults::CLAMP_MSS).value,
         routes: table.tables("routes").into_iter().map(underlay_route).collect(),
     };
+    underlay.are_vteps_sound = underlay.vteps.given().is_some() && table.is_sound("vteps");
+    underlay.are_uplinks_sound = underlay.uplinks.given().is_some() && table.is_sound("uplinks");
     table.end();
     underlay
 }

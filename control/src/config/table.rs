@@ -63,6 +63,8 @@ pub(super) struct Table<'a> {
     known: RefCell<Vec<&'static str>>,
     /// The keys that had to be there and were not, with what they must be.
     missing: RefCell<Vec<(&'static str, String)>>,
+    /// The keys under which something was refused.
+    refused: RefCell<Vec<String>>,
     findings: &'a Findings<'a>,
 }
 
@@ -75,6 +77,7 @@ impl<'a> Table<'a> {
             entries: Some(document.get_ref()),
             known: RefCell::default(),
             missing: RefCell::default(),
+            refused: RefCell::default(),
             findings,
         }
     }
@@ -177,6 +180,7 @@ impl<'a> Table<'a> {
             entries: None,
             known: RefCell::default(),
             missing: RefCell::default(),
+            refused: RefCell::default(),
             findings: self.findings,
         };
         self.table(key).unwrap_or_else(unwritten)
@@ -216,6 +220,15 @@ impl<'a> Table<'a> {
         items.iter().filter_map(table).collect()
     }
 
+    /// Whether `key` is as it was meant, absent or not: nothing under it was refused, and no key that nobody asked for looks like
+    /// it. What rests on one that is not would follow from a mistake that is told. To be asked when all other keys have been.
+    pub(super) fn is_sound(&self, key: &str) -> bool {
+        let known = self.known.borrow();
+        let is_misspelt = |name: &str| !known.contains(&name) && nearest(name, known.iter().copied()) == Some(key);
+        let mut names = self.entries.into_iter().flatten().map(|(name, _)| name.get_ref());
+        !self.refused.borrow().iter().any(|refused| refused == key) && !names.any(|name| is_misspelt(name))
+    }
+
     /// Reports the keys nobody asked for, and those that are missing. A key that is missing because it is misspelt is one
     /// mistake, not two.
     pub(super) fn end(self) {
@@ -251,6 +264,7 @@ impl<'a> Table<'a> {
             entries: Some(entries),
             known: RefCell::default(),
             missing: RefCell::default(),
+            refused: RefCell::default(),
             findings: self.findings,
         }
     }
@@ -265,12 +279,14 @@ impl<'a> Table<'a> {
         let found = Found::new(value.get_ref());
         let mistake = Mistake::Value { key: key.to_owned(), must_be: T::must_be().into_owned(), found, nearest };
         self.findings.add(at, &self.subject, mistake);
+        self.refused.borrow_mut().push(key.to_owned());
         None
     }
 
     fn refuse(&self, at: usize, key: &str, must_be: String, value: &DeValue<'_>) {
         let mistake = Mistake::Value { key: key.to_owned(), must_be, found: Found::new(value), nearest: None };
         self.findings.add(at, &self.subject, mistake);
+        self.refused.borrow_mut().push(key.to_owned());
     }
 }
 

@@ -23,13 +23,12 @@ use crate::desired::{Desired, Endpoint, Name, Network};
 
 /// Applies all rules. The result is meaningful only when nothing was found.
 pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> Desired {
-    let below = underlay::verify(file.underlay.as_ref(), &file.peers, &file.ports, findings);
+    let below = underlay::verify(&file, findings);
     let networks = networks::verify(&file.networks, &below, findings);
     let routes = routes::verify(&file.routes, &networks, findings);
     stations::verify(&file.ports, (&networks, &below), findings);
-    let endpoints = endpoints::verify(&file.endpoints, &file.ports, (&networks, &below), findings);
-    let uplinks = below.underlay.as_ref().map(|underlay| underlay.uplinks.as_slice()).unwrap_or_default();
-    let ports = ports::verify(file.ports, (&networks, uplinks), findings);
+    let endpoints = endpoints::verify(&file, (&networks, &below), findings);
+    let ports = ports::verify(file.ports, (&networks, &below), findings);
     let workers = workers::verify(file.workers, &ports, machine, findings);
     Desired {
         daemon: file.daemon,
@@ -47,7 +46,8 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
 /// Why an endpoint that is stated while the daemon runs does not fit what the daemon was started with. The same rules as for
 /// one in the file, but for generations: those of the file have been compared, later ones depend on what was moved since.
 pub(crate) fn endpoint(endpoint: &Endpoint, desired: &Desired) -> Option<Mistake> {
-    let below = underlay::Below { underlay: desired.underlay.clone(), peers: desired.peers.clone() };
+    let below =
+        underlay::Below { underlay: desired.underlay.clone(), peers: desired.peers.clone(), ..Default::default() };
     let Some(network) = desired.networks.get(&endpoint.network) else {
         let names = desired.networks.keys();
         let of = |name, nearest, names| Mistake::UnknownNetwork { name, nearest, names };

@@ -8,7 +8,7 @@ use podlane_api::MacAddr;
 use super::stations::{mac_in, placement};
 use super::underlay::Below;
 use super::{First, Networks, named};
-use crate::config::file::{EndpointTable, PortTable};
+use crate::config::file::{EndpointTable, File, NetworkTable, PortTable};
 use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::At;
 use crate::desired::{Endpoint, Name, Network, Peer};
@@ -16,24 +16,21 @@ use crate::desired::{Endpoint, Name, Network, Peer};
 /// Who stated a MAC or IP address in a generation. Two ports that state the same have been told of it with the ports.
 type Stated<A> = First<(Name, A, u64), String>;
 
-pub(super) fn verify(
-    tables: &[EndpointTable],
-    ports: &[PortTable],
-    (networks, below): (&Networks, &Below),
-    findings: &Findings<'_>,
-) -> Vec<Endpoint> {
-    let (mut macs, mut addresses) = of_ports(ports, networks);
+pub(super) fn verify(file: &File, (networks, below): (&Networks, &Below), findings: &Findings<'_>) -> Vec<Endpoint> {
+    let (mut macs, mut addresses) = of_ports(&file.ports, networks);
     let mut endpoints = Vec::new();
-    for table in tables {
+    for table in &file.endpoints {
         if below.underlay.is_none() {
-            findings.add(table.at, &table.subject, Mistake::NoUnderlay);
+            if below.is_absent {
+                findings.add(table.at, &table.subject, Mistake::NoUnderlay);
+            }
             continue;
         }
         let network = table.network.given().and_then(|name| named(name, networks, &table.subject, findings));
         let peer = table.peer.given().and_then(|name| below.named(name, &table.subject, findings));
         let (Some(network), Some(peer)) = (network, peer) else { continue };
         let (Some(At { value: mac, at }), Some(name)) = (table.mac.given(), table.peer.given()) else { continue };
-        let reached = reach(network, peer);
+        let reached = reach(network, peer).filter(|_| are_tunnels_known(&file.networks, &network.name, below));
         if let Some(mistake) = reached {
             findings.add(name.at, &table.subject, mistake);
         }
@@ -57,6 +54,16 @@ pub(super) fn verify(
         });
     }
     endpoints
+}
+
+/// Whether the network's VNI and peers are those that were meant; what follows from others is told with them.
+fn are_tunnels_known(tables: &[NetworkTable], name: &Name, below: &Below) -> bool {
+    let table = tables.iter().find(|table| table.name.given().is_some_and(|given| given.value == *name));
+    table.is_none_or(|table| {
+        let is_vni_sound = table.vni.is_absent() || table.vni.given().is_some();
+        let mut peers = table.peers.given().into_iter().flat_map(|peers| &peers.value);
+        is_vni_sound && table.are_peers_sound && peers.all(|peer| below.peers.contains_key(&peer.value))
+    })
 }
 
 /// Why an endpoint of a network cannot be on a peer.

@@ -122,7 +122,9 @@ fn tunnels(
         findings.add(*at, &table.subject, Mistake::VniTwice { vni: *vni, network, first: findings.line(first) });
     }
     if below.underlay.is_none() {
-        findings.add(*at, &table.subject, Mistake::NoUnderlay);
+        if below.is_absent {
+            findings.add(*at, &table.subject, Mistake::NoUnderlay);
+        }
         return Vec::new();
     }
     let Some(written) = table.peers.given() else { return below.peers.keys().cloned().collect() };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use podlane_api::PortKind;
 
+use super::underlay::Below;
 use super::{First, Networks, named};
 use crate::config::defaults;
 use crate::config::file::{DeviceKeys, PortTable, ReplayKeys};
@@ -18,7 +19,7 @@ const MOST: usize = podlane_dataplane::ids::MAX_PORTS - 1;
 
 pub(super) fn verify(
     tables: Vec<PortTable>,
-    (networks, uplinks): (&Networks, &[Name]),
+    (networks, below): (&Networks, &Below),
     findings: &Findings<'_>,
 ) -> BTreeMap<Name, Port> {
     if let Some(surplus) = tables.get(MOST) {
@@ -30,8 +31,10 @@ pub(super) fn verify(
     let mut ports = BTreeMap::new();
     for table in tables {
         let membership = membership(&table, networks, findings);
-        belongs(&table, uplinks, findings);
-        kind(&table, findings);
+        belongs(&table, below, findings);
+        if table.is_kind_sound {
+            kind(&table, findings);
+        }
         taken.note(&table, findings);
         let Some(name) = table.name.given().cloned() else {
             continue;
@@ -132,10 +135,15 @@ fn membership(table: &PortTable, networks: &Networks, findings: &Findings<'_>) -
 }
 
 /// A port that is in no network leads nowhere, unless tunnels go by it; then it has no station of its own.
-fn belongs(table: &PortTable, uplinks: &[Name], findings: &Findings<'_>) {
-    let is_uplink = table.name.given().is_some_and(|name| uplinks.contains(&name.value));
+fn belongs(table: &PortTable, below: &Below, findings: &Findings<'_>) {
+    let (name, listed) = (table.name.given(), &below.listed);
+    let is_in = |uplinks: &[Name]| name.is_some_and(|name| uplinks.contains(&name.value));
+    let is_uplink = below.underlay.as_ref().is_some_and(|underlay| is_in(&underlay.uplinks));
+    // One that is listed and no uplink is told of in the list; one that a mistake may have kept out of it, with that mistake.
+    let is_listed = name.is_some_and(|name| listed.names.contains(&name.value));
+    let is_kept_out = listed.is_short && (table.kind == PortKind::Uplink || !table.is_kind_sound);
     let no_vlans = table.vlans.is_absent() || table.vlans.given().is_some_and(|vlans| vlans.value.is_empty());
-    if table.network.is_absent() && no_vlans && !is_uplink {
+    if table.network.is_absent() && no_vlans && !is_listed && !is_kept_out {
         findings.add(table.at, &table.subject, Mistake::NoNetwork);
     }
     let of_station = [("mac", table.mac.at()), ("addresses", table.addresses.first().map(|address| address.at))];

@@ -9,7 +9,7 @@ use podlane_bpf::MAX_NEXT_HOPS;
 
 use super::networks::class;
 use super::{First, unknown};
-use crate::config::file::{PeerTable, PortTable, UnderlayRouteTable, UnderlayTable};
+use crate::config::file::{File, PeerTable, PortTable, UnderlayRouteTable, UnderlayTable};
 use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::{At, Entry};
 use crate::config::value::WrittenPrefix;
@@ -23,6 +23,17 @@ const MOST: usize = podlane_dataplane::ids::MAX_PATHS;
 pub(super) struct Below {
     pub(super) underlay: Option<Underlay>,
     pub(super) peers: BTreeMap<Name, Peer>,
+    pub(super) listed: Listed,
+    /// Whether `[underlay]` is left out, and not misspelt.
+    pub(super) is_absent: bool,
+}
+
+/// The ports that are listed as uplinks, good or not.
+#[derive(Default)]
+pub(super) struct Listed {
+    pub(super) names: BTreeSet<Name>,
+    /// Whether a mistake that is told may have kept a port out of the list.
+    pub(super) is_short: bool,
 }
 
 impl Below {
@@ -51,15 +62,12 @@ impl Below {
     }
 }
 
-pub(super) fn verify(
-    table: Option<&UnderlayTable>,
-    peers: &[PeerTable],
-    ports: &[PortTable],
-    findings: &Findings<'_>,
-) -> Below {
+pub(super) fn verify(file: &File, findings: &Findings<'_>) -> Below {
+    let table = file.underlay.as_ref();
+    let mut listed = Listed::default();
     let underlay = table.map(|table| Underlay {
         vteps: vteps(table, findings),
-        uplinks: uplinks(table, ports, findings),
+        uplinks: uplinks(table, (&file.ports, &mut listed), findings),
         vlan: table.vlan,
         encapsulation: table.encapsulation,
         udp_port: table.udp_port.map_or(table.encapsulation.port(), |port| port.0),
@@ -68,24 +76,33 @@ pub(super) fn verify(
         routes: Vec::new(),
     });
     let Some((mut underlay, table)) = underlay.zip(table) else {
-        for peer in peers {
+        let is_absent = file.is_underlay_sound;
+        for peer in file.peers.iter().filter(|_| is_absent) {
             findings.add(peer.at, &peer.subject, Mistake::NoUnderlay);
         }
-        return Below::default();
+        let is_told = !file.peers.is_empty()
+            || !file.endpoints.is_empty()
+            || file.networks.iter().any(|network| network.vni.given().is_some());
+        listed.is_short = !is_absent || is_told;
+        return Below { listed, is_absent, ..Below::default() };
     };
     underlay.routes = routes(table, &underlay, findings);
     // What was refused in the underlay says nothing about who can be reached.
-    let whole = !underlay.vteps.is_empty() && table.routes.len() == underlay.routes.len();
-    let tables = peers;
-    let peers = verify_peers(tables, (&underlay, whole), findings);
-    next_hops_of(tables, &underlay, findings);
-    Below { underlay: Some(underlay), peers }
+    let whole = has_all_vteps(table) && table.routes.len() == underlay.routes.len();
+    let peers = verify_peers(&file.peers, (&underlay, whole), findings);
+    next_hops_of(&file.peers, &underlay, findings);
+    Below { underlay: Some(underlay), peers, listed, is_absent: false }
+}
+
+/// Whether the node's links are all known; where they are not, nothing is said of what is on none.
+fn has_all_vteps(table: &UnderlayTable) -> bool {
+    table.are_vteps_sound && table.vteps.given().is_some_and(|vteps| !vteps.value.is_empty())
 }
 
 fn vteps(table: &UnderlayTable, findings: &Findings<'_>) -> Vec<Vtep> {
     let mut vteps: Vec<Vtep> = Vec::new();
     let Some(written) = table.vteps.given() else { return vteps };
-    if written.value.is_empty() {
+    if written.value.is_empty() && table.are_vteps_sound {
         findings.add(written.at, &table.subject, Mistake::Empty { key: "vteps", what: "address of this node" });
     }
     for At { value: written, at } in &written.value {
@@ -113,9 +130,11 @@ fn no_node(address: IpAddr, link: Option<Prefix>) -> Option<Mistake> {
     Some(Mistake::AddressNotHost { address, subnet })
 }
 
-fn uplinks(table: &UnderlayTable, ports: &[PortTable], findings: &Findings<'_>) -> Vec<Name> {
+fn uplinks(table: &UnderlayTable, (ports, all): (&[PortTable], &mut Listed), findings: &Findings<'_>) -> Vec<Name> {
+    all.is_short = !table.are_uplinks_sound;
     let Some(written) = table.uplinks.given() else { return Vec::new() };
-    if written.value.is_empty() {
+    if written.value.is_empty() && table.are_uplinks_sound {
+        all.is_short = true;
         findings.add(written.at, &table.subject, Mistake::Empty { key: "uplinks", what: "port" });
     }
     let mut listed = First::new();
@@ -126,12 +145,16 @@ fn uplinks(table: &UnderlayTable, ports: &[PortTable], findings: &Findings<'_>) 
             findings.add(*at, &table.subject, mistake);
             continue;
         }
+        all.names.insert(name.clone());
         let mut named = ports.iter().filter(|port| port.name.given().is_some_and(|port| port.value == *name));
         let mistake = match named.next() {
             None => {
+                all.is_short = true;
                 let names = ports.iter().filter_map(|port| port.name.given()).map(|name| &name.value);
                 Some(unknown(name, names, |name, nearest, names| Mistake::UnknownPort { name, nearest, names }))
             }
+            // What it is has been asked already.
+            Some(port) if !port.is_kind_sound => continue,
             Some(port) if port.kind != PortKind::Uplink => {
                 Some(Mistake::NotAnUplink { port: name.clone(), kind: port.kind })
             }
@@ -152,6 +175,7 @@ fn is_in_network(port: &PortTable) -> bool {
 }
 
 fn routes(table: &UnderlayTable, underlay: &Underlay, findings: &Findings<'_>) -> Vec<UnderlayRoute> {
+    let has_all = has_all_vteps(table);
     let mut routed = First::new();
     let mut routes = Vec::new();
     for route in &table.routes {
@@ -170,7 +194,7 @@ fn routes(table: &UnderlayTable, underlay: &Underlay, findings: &Findings<'_>) -
         if via.value.is_empty() {
             findings.add(via.at, &route.subject, Mistake::Empty { key: "via", what: "next hop" });
         }
-        routes.push(UnderlayRoute { prefix, via: next_hops(route, &via.value, (prefix, underlay), findings) });
+        routes.push(UnderlayRoute { prefix, via: next_hops(route, &via.value, (prefix, underlay, has_all), findings) });
     }
     routes
 }
@@ -178,7 +202,7 @@ fn routes(table: &UnderlayTable, underlay: &Underlay, findings: &Findings<'_>) -
 fn next_hops(
     route: &UnderlayRouteTable,
     via: &[At<IpAddr>],
-    (prefix, underlay): (Prefix, &Underlay),
+    (prefix, underlay, has_all): (Prefix, &Underlay, bool),
     findings: &Findings<'_>,
 ) -> Vec<IpAddr> {
     let links: Vec<Prefix> = underlay.vteps.iter().map(|vtep| vtep.on_link()).collect();
@@ -191,6 +215,7 @@ fn next_hops(
             _ if next_hop.is_ipv4() != prefix.network().is_ipv4() => Some(Mistake::OtherFamily { next_hop, prefix }),
             // IPv6 routers are known by link-local addresses, which are on every link (RFC 4861, section 4.2).
             _ if matches!(next_hop, IpAddr::V6(v6) if v6.is_unicast_link_local()) => None,
+            (None, None) if !has_all => None,
             (None, None) => Some(Mistake::NotConnected { next_hop, subnets: links.clone() }),
             _ if is_own(underlay, next_hop) => Some(Mistake::OwnVtep { address: next_hop }),
             (None, Some(link)) => no_node(next_hop, Some(*link)),
