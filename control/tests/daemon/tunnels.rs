@@ -119,7 +119,8 @@ fn an_uplink_of_tagged_tunnels_leaves_the_tags_in() {
 }
 
 fn assert_tunnels(ground: &Ground) {
-    let claimed = || ground.json::<podlane_api::Tunnels>(&["tunnels"]).uplinks[0].judged.is_some_and(|of| of.claimed > 0);
+    let claimed =
+        || ground.json::<podlane_api::Tunnels>(&["tunnels"]).uplinks[0].judged.is_some_and(|of| of.claimed > 0);
     eventually("it shows what the uplink's program claimed", claimed);
     let silent = || ground.next_hop("node3") == Some(NextHopState::Silent);
     eventually("node3 is silent", silent);
