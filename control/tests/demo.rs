@@ -44,6 +44,16 @@ fn a_number_of_nodes_without_a_demo_is_refused_by_name() {
 }
 
 #[test]
+fn a_core_that_is_not_there_is_a_wrong_argument() {
+    for nodes in ["1", "2"] {
+        let output = podlane().args(["demo", "--core", "99999", "--nodes", nodes]).output().expect("podlane runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("core 99999 is not one this process may use: choose --core from"), "{told}");
+    }
+}
+
+#[test]
 fn two_nodes_and_a_plain_kernel_all_reach_all_and_leave_nothing() {
     if !geteuid().is_root() {
         let test = "two_nodes_and_a_plain_kernel_all_reach_all_and_leave_nothing";

@@ -3,7 +3,7 @@
 //! The demo is what a newcomer runs first, so it needs nothing but root: it makes namespaces without
 //! names, connects them, starts a [`Switch`], sends TCP, UDP and ICMP through it, and prints what came of
 //! it. It promises to leave nothing behind, however it ends, and to say by its exit status whether
-//! everything worked: 0 if so, 1 if something failed, 130 if it was interrupted.
+//! everything worked: 0 if so, 1 if something failed, 2 if it was asked for what there is not, 130 if it was interrupted.
 //!
 //! ```text
 //!   red eth0        green eth0        blue eth0         each in a namespace of its own
@@ -57,9 +57,10 @@ use view::View;
 
 use crate::paint::Paint;
 
-/// The exit statuses: everything worked; something failed; Ctrl-C ended it, as a shell would tell.
+/// The exit statuses: everything worked; something failed; the arguments are wrong; Ctrl-C ended it, as a shell would tell.
 const OK: u8 = 0;
 const FAILED: u8 = 1;
+const WRONG: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 /// Why a demo could not begin, or not be kept.
@@ -83,6 +84,16 @@ enum DemoError {
     Host(#[source] MeterError),
     #[error("cannot write to standard output: {0}; check where it goes")]
     Output(#[source] io::Error),
+}
+
+impl DemoError {
+    /// The exit status that goes with it.
+    fn status(&self) -> u8 {
+        match self {
+            Self::Cores(CoresError::Unusable { .. }) => WRONG,
+            _ => FAILED,
+        }
+    }
 }
 
 /// Runs the demo from beginning to end.
@@ -115,7 +126,7 @@ where
             let _ = print_json(&Report::of_failure(&error));
         }
         tell(&error);
-        FAILED
+        error.status()
     })
 }
 
@@ -129,10 +140,10 @@ where
     S: Fn(SwitchPlan) -> Result<Box<dyn Switch>, SwitchError>,
 {
     let begun = Instant::now();
+    let cores = Cores::of_this_process(options.core)?;
     if !geteuid().is_root() {
         return Err(DemoError::NotRoot);
     }
-    let cores = Cores::of_this_process(options.core)?;
     let stop = watch_signals()?;
     let mut view = View::on_stderr();
 
@@ -158,7 +169,8 @@ where
         account.failures.extend(switch.stop().err().map(Failure::Switch));
         None
     };
-    let report = account.report(&done, cores, begun.elapsed());
+    let mut report = account.report(&done, cores, begun.elapsed());
+    report.interrupted = interrupted.then_some(STEPS.len());
     let shown = print(&report, options.json).map_err(DemoError::Output).and_then(|()| match kept {
         Some(switch) => {
             keep::until_told(&ground, socket.as_deref(), options.json, &stop)?;

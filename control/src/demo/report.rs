@@ -42,6 +42,9 @@ pub(crate) struct Report {
     pub(crate) cores: Option<Cores>,
     /// How long the whole took.
     pub(crate) seconds: f64,
+    /// Of how many steps it ran only some, as it was interrupted.
+    #[serde(skip)]
+    pub(crate) interrupted: Option<usize>,
 }
 
 /// Round trips, in microseconds.
@@ -76,6 +79,9 @@ pub(crate) struct StepReport {
     pub(crate) payload: Option<usize>,
     /// Whether it succeeded.
     pub(crate) ok: bool,
+    /// Whether it was interrupted before there was anything to measure, and so tells nothing.
+    #[serde(skip)]
+    pub(crate) is_cut: bool,
     /// Why it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<String>,
@@ -260,14 +266,15 @@ impl StepReport {
             streams,
             payload,
             ok: outcome.is_ok(),
+            is_cut: matches!(outcome, Err(MeterError::Interrupted)),
             failure: outcome.as_ref().err().map(ToString::to_string),
             figures: outcome.as_ref().ok().map(Figures::of),
         }
     }
 
-    /// Why it failed, in one line that also says what failed.
+    /// Why it failed, in one line that also says what failed. That the demo was interrupted is told once, for all of it.
     pub(crate) fn told_failure(&self) -> Option<String> {
-        let why = self.failure.as_ref()?;
+        let why = self.failure.as_ref().filter(|_| !self.is_cut)?;
         Some(format!("{} {} to {} over {}: {why}", self.what, self.from, self.to, self.family))
     }
 }
@@ -295,6 +302,7 @@ impl Report {
             failures,
             cores: None,
             seconds: 0.0,
+            interrupted: None,
         }
     }
 }

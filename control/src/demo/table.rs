@@ -7,7 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use podlane_api::{Ledger, Port, PortState};
 
 use super::pods::{Family, Network, Pod};
-use super::report::{Figures, Report, StepReport, dropped};
+use super::report::{Failure, Figures, Report, StepReport, dropped};
 use super::steps::Group;
 use crate::paint::Paint;
 use crate::units::{count, packet_rate};
@@ -33,8 +33,8 @@ impl Display for Table<'_> {
         if let Some(of_all) = &self.report.ledger {
             ledger(f, self.paint, of_all)?;
         }
-        let Report { ok, seconds, steps, failures, .. } = self.report;
-        verdict(f, self.paint, (*ok, *seconds), steps, failures)
+        let Report { ok, seconds, interrupted, steps, failures, .. } = self.report;
+        verdict(f, self.paint, &Ending { ok: *ok, seconds: *seconds, interrupted: *interrupted, steps, failures })
     }
 }
 
@@ -159,15 +159,35 @@ pub(crate) fn ledger(f: &mut Formatter<'_>, paint: Paint, ledger: &Ledger) -> fm
     writeln!(f, " {faint}({made} of those received were made by the switch: replies, copies of floods){faint:#}")
 }
 
-/// Whether all went well, in how many seconds, and what did not.
-pub(crate) fn verdict(
-    f: &mut Formatter<'_>,
-    paint: Paint,
-    (ok, seconds): (bool, f64),
-    steps: &[StepReport],
-    failures: &[String],
-) -> fmt::Result {
-    let Paint { good, bad, .. } = paint;
+/// How a demo ended.
+pub(crate) struct Ending<'a> {
+    /// Whether nothing failed.
+    pub(crate) ok: bool,
+    /// How long the whole took.
+    pub(crate) seconds: f64,
+    /// Of how many steps it ran only some, as it was interrupted.
+    pub(crate) interrupted: Option<usize>,
+    /// The steps that began.
+    pub(crate) steps: &'a [StepReport],
+    /// What failed, in words.
+    pub(crate) failures: &'a [String],
+}
+
+/// Whether all went well, in how many seconds, and what did not. A demo that was interrupted has not failed for that.
+pub(crate) fn verdict(f: &mut Formatter<'_>, paint: Paint, ending: &Ending<'_>) -> fmt::Result {
+    let Paint { strong, good, bad, .. } = paint;
+    let Ending { ok, seconds, interrupted, steps, failures } = *ending;
+    if let Some(planned) = interrupted {
+        let run = steps.iter().filter(|step| !step.is_cut).count();
+        let passed = match (run, steps.iter().filter(|step| !step.ok && !step.is_cut).count()) {
+            (0, _) => String::new(),
+            (_, 0) => ", all passed".to_owned(),
+            (_, failed) => format!(", {failed} failed"),
+        };
+        writeln!(f, "\n {strong}INTERRUPTED{strong:#}  {run} of {planned} steps run{passed}, {seconds:.1} s")?;
+        let told = Failure::Interrupted.to_string();
+        return failures.iter().filter(|failure| **failure != told).try_for_each(|failure| writeln!(f, "   {failure}"));
+    }
     let passed = steps.iter().filter(|step| step.ok).count();
     let steps = format!("{passed} of {} steps passed, {seconds:.1} s", steps.len());
     if ok {

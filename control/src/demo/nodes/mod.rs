@@ -57,10 +57,10 @@ where
     S: Fn(SwitchPlan) -> Result<Box<dyn Switch>, SwitchError>,
 {
     let begun = Instant::now();
+    let cores = NodeCores::of_this_process(options.core)?;
     if !geteuid().is_root() {
         return Err(DemoError::NotRoot);
     }
-    let cores = NodeCores::of_this_process(options.core)?;
     let stop = watch_signals()?;
     let mut view = View::on_stderr();
 
@@ -86,7 +86,8 @@ where
         stop_all(switches, &mut accounts);
         Vec::new()
     };
-    let report = NodesReport::new(played, accounts, &others, cores).after(begun.elapsed());
+    let mut report = NodesReport::new(played, accounts, &others, cores).after(begun.elapsed());
+    report.interrupted = interrupted.then(|| steps::steps().len());
     let shown = print(&report, options.json).map_err(DemoError::Output).and_then(|()| {
         if !kept.is_empty() {
             keep::until_told(&ground, &sockets, options.json, &stop)?;

@@ -40,6 +40,9 @@ pub(crate) struct NodesReport {
     pub(crate) cores: NodeCores,
     /// How long the whole took.
     pub(crate) seconds: f64,
+    /// Of how many steps it ran only some, as it was interrupted.
+    #[serde(skip)]
+    pub(crate) interrupted: Option<usize>,
 }
 
 /// One machine.
@@ -188,6 +191,7 @@ impl NodesReport {
             failures,
             cores,
             seconds: 0.0,
+            interrupted: None,
         }
     }
 

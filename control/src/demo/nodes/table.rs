@@ -8,7 +8,7 @@ use super::cast::{Node, POD_MTU, Pod, UNDERLAY_MTU};
 use super::report::{HostReport, NodesReport, TooLargeReport};
 use crate::demo::pods::Family;
 use crate::demo::report::dropped;
-use crate::demo::table::{TITLES, group, ports, verdict};
+use crate::demo::table::{Ending, TITLES, group, ports, verdict};
 use crate::paint::Paint;
 use crate::units::count;
 
@@ -36,7 +36,8 @@ impl Display for NodesTable<'_> {
             ports(f, paint, &format!("{}, packets by port", node.name), &node.ports)?;
         }
         self.ledgers(f)?;
-        verdict(f, paint, (report.ok, report.seconds), &report.steps, &report.failures)
+        let NodesReport { ok, seconds, interrupted, steps, failures, .. } = report;
+        verdict(f, paint, &Ending { ok: *ok, seconds: *seconds, interrupted: *interrupted, steps, failures })
     }
 }
 

@@ -11,7 +11,7 @@ use super::{assert_golden, measured, port};
 use crate::config::{self, Machine};
 use crate::demo::cores::Cores;
 use crate::demo::pods::configuration;
-use crate::demo::report::{Account, Done, Report, StepReport};
+use crate::demo::report::{Account, Done, Failure, Report, StepReport};
 use crate::demo::steps::{Group, STEPS, Step};
 use crate::demo::table::Table;
 use crate::demo::traffic::MeterError;
@@ -78,6 +78,29 @@ fn the_table_of_a_run_with_failures_names_each() {
     let mut report = report(|step| step.group() == Group::Udp, ports, ledger);
     report.cores = Some(Cores { switch: 0, load: vec![0], shared: true });
     assert_golden("failed.txt", &Table { report: &report, paint: Paint::PLAIN }.to_string());
+}
+
+#[test]
+fn a_run_that_was_interrupted_says_how_far_it_came_and_what_failed_until_then() {
+    let last_lines = |failing: usize, cut: bool| {
+        let mut report = report(|step| STEPS[..failing].contains(step), ports(), ledger());
+        report.steps.truncate(9);
+        report.failures.truncate(failing);
+        report.steps[8] = match cut {
+            true => StepReport::of(&STEPS[8].heading(), &Err(MeterError::Interrupted)),
+            false => report.steps[8].clone(),
+        };
+        report.failures.extend(report.steps[8].told_failure());
+        report.failures.push(Failure::Interrupted.to_string());
+        report.interrupted = Some(STEPS.len());
+        let text = Table { report: &report, paint: Paint::PLAIN }.to_string();
+        text[text.find("INTERRUPTED").unwrap()..].to_owned()
+    };
+    assert_eq!(last_lines(0, false), "INTERRUPTED  9 of 16 steps run, all passed, 13.3 s\n");
+    assert_eq!(last_lines(0, true), "INTERRUPTED  8 of 16 steps run, all passed, 13.3 s\n");
+    let failed = last_lines(1, false);
+    assert!(failed.starts_with("INTERRUPTED  9 of 16 steps run, 1 failed, 13.3 s\n   echo red to gateway"), "{failed}");
+    assert_eq!(failed.lines().count(), 2);
 }
 
 #[test]
