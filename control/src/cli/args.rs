@@ -82,7 +82,7 @@ pub(super) enum Verb {
     /// What Kubernetes policies would decide, told from files; the switch does not enforce policies yet
     #[command(subcommand)]
     Policy(PolicyVerb),
-    /// Make three pods, run real traffic between them through a switch, and account for every packet
+    /// Make three pods, run real traffic between them through a switch, and account for every packet; --nodes 2: an overlay
     Demo(demo::Options),
 }
 

@@ -137,9 +137,14 @@ fn endpoint(verb: EndpointVerb) -> Result<(), CliError> {
 
 fn check(file: &Path) -> Result<(), CliError> {
     let desired = config::load(file, &Machine::this())?;
-    let parts = [("network", desired.networks.len()), ("port", desired.ports.len()), ("route", desired.routes.len())];
-    let [networks, ports, routes] = parts.map(|(noun, number)| units::some(number, noun));
-    writeln!(io::stdout(), "{}: good: {networks}, {ports}, {routes}", file.display())?;
+    let mut parts =
+        vec![("network", desired.networks.len()), ("port", desired.ports.len()), ("route", desired.routes.len())];
+    if let Some(underlay) = &desired.underlay {
+        let below = [("peer", desired.peers.len()), ("endpoint", desired.endpoints.len())];
+        parts.extend(below.into_iter().chain([("underlay route", underlay.routes.len())]));
+    }
+    let parts: Vec<String> = parts.into_iter().map(|(noun, number)| units::some(number, noun)).collect();
+    writeln!(io::stdout(), "{}: good: {}", file.display(), parts.join(", "))?;
     Ok(())
 }
 

@@ -9,6 +9,9 @@ use crate::paint::Paint;
 
 impl Show for Endpoints {
     fn show(&self, paint: Paint) -> String {
+        if self.endpoints.is_empty() {
+            return "no endpoints are stated: [[endpoint]] or podlane endpoint set\n".to_owned();
+        }
         let columns = [("NETWORK", Left), ("MAC", Left), ("PEER", Left), ("GENERATION", Right), ("ADDRESSES", Left)];
         let mut table = Table::new(columns, paint);
         for endpoint in &self.endpoints {

@@ -128,6 +128,8 @@ fn endpoints_show_what_is_stated_and_what_was_changed() {
     };
     let bare = Endpoint { addresses: Vec::new(), network: "green".to_owned(), ..endpoint.clone() };
     insta::assert_snapshot!(shown(&Endpoints { endpoints: vec![endpoint.clone(), bare] }));
+    let none = "no endpoints are stated: [[endpoint]] or podlane endpoint set\n";
+    assert_eq!(shown(&Endpoints { endpoints: Vec::new() }), none);
     assert_eq!(shown(&endpoint), "endpoint 02:00:00:00:00:0b of network blue is on node2, in generation 3\n");
     let removal = EndpointRemoval { network: "blue".to_owned(), mac: MAC, generation: 4 };
     assert_eq!(shown(&removal), "endpoint 02:00:00:00:00:0b of network blue is removed, up to generation 4\n");
