@@ -142,7 +142,10 @@ fn an_endpoint_that_does_not_fit_is_refused_with_what_to_do() {
     };
     for (output, told) in [
         (set("bleu", "node2"), "no network is named \"bleu\" (did you mean \"blue\"?)"),
-        (set("blue", "node2"), "no peer is named \"node2\" (podlane tunnels lists them)"),
+        (
+            set("blue", "node2"),
+            "no peer is named \"node2\" (the configuration has no [[peer]]: write one and restart the daemon)",
+        ),
         (
             scratch.podlane(&[
                 "endpoint",
@@ -156,7 +159,10 @@ fn an_endpoint_that_does_not_fit_is_refused_with_what_to_do() {
             ]),
             "network \"blue\" has no endpoint 02:00:00:00:00:0b (podlane endpoint list has them all)",
         ),
-        (scratch.podlane(&["neighbours", "--peer", "x"]), "no peer is named \"x\" (podlane tunnels lists them)"),
+        (
+            scratch.podlane(&["neighbours", "--peer", "x"]),
+            "no peer is named \"x\" (the configuration has no [[peer]]: write one and restart the daemon)",
+        ),
     ] {
         assert_eq!((output.status.code(), stderr(&output)), (Some(1), format!("podlane: {told}\n")));
     }
@@ -235,6 +241,12 @@ fn check_tells_good_from_bad_by_its_exit_status() {
     assert!(stdout(&good).contains("good: 1 network, 1 port, 0 routes"), "{}", stdout(&good));
 
     let text = fs::read_to_string(&config).unwrap();
+    let underlay = "[underlay]\nvteps = [\"192.0.2.1/24\"]\nuplinks = [\"up0\"]\n[[port]]\nname = \"up0\"\nkind = \"uplink\"\n\
+        device = \"eth9\"\n[[peer]]\nname = \"node2\"\nvtep = \"192.0.2.2\"\n";
+    fs::write(&config, format!("{text}{underlay}")).unwrap();
+    let good = podlane().arg("check").arg(&config).output().unwrap();
+    let counted = "good: 1 network, 2 ports, 0 routes, 1 peer, 0 endpoints, 0 underlay routes";
+    assert!(stdout(&good).contains(counted), "{}", stdout(&good));
     fs::write(
         &config,
         text.replace("kind = \"replay\"\noutput", "devise").replace("\"blue\"\n[[", "\"bleu\"\nmtu = 1\n[["),

@@ -35,7 +35,7 @@ pub use mac_addr::{BadMacAddr, MacAddr};
 pub use nearest::nearest;
 pub use neighbour::{MAX_NEIGHBOURS, NeighbourQuery, Neighbours, Origin, Station};
 pub use port::{AttachMode, KernelDrops, Port, PortKind, PortState, Ports, Traffic, XdpMode};
-pub use reply::{Refusal, Reply};
+pub use reply::{Refusal, Reply, Stale};
 pub use request::{FlowQuery, MAX_FLOWS, Request};
 pub use status::{FlowTable, Frames, Network, Poll, Status, Worker};
 pub use tunnel::{Encapsulation, Judged, NextHop, NextHopState, PathMtu, Tunnel, Tunnels, Uplink};

@@ -89,12 +89,15 @@ pub enum Refusal {
         nearest: Option<String>,
     },
     /// No peer has the name.
-    #[error("no peer is named \"{name}\" ({})", remedy(nearest.as_deref(), "podlane tunnels lists them"))]
+    #[error("no peer is named \"{name}\" ({})", remedy(nearest.as_deref(), other_peers(*none)))]
     UnknownPeer {
         /// The name in the request.
         name: String,
         /// A peer of a similar name.
         nearest: Option<String>,
+        /// Whether there is no peer at all.
+        #[serde(default)]
+        none: bool,
     },
     /// The endpoint does not fit what the daemon was started with.
     #[error("endpoint {mac} of network \"{network}\": {detail}")]
@@ -107,9 +110,7 @@ pub enum Refusal {
         detail: String,
     },
     /// Something newer is known of a MAC or IP address.
-    #[error(
-        "generation {given} of {what} in network \"{network}\" is not newer than {known}, which is known (give a higher one if what you say is newer)"
-    )]
+    #[error("{}", because.sentence((network, what), *known, *given))]
     StaleEndpoint {
         /// The network.
         network: String,
@@ -119,6 +120,9 @@ pub enum Refusal {
         known: u64,
         /// The generation in the request.
         given: u64,
+        /// What stands against the request.
+        #[serde(default)]
+        because: Stale,
     },
     /// No endpoint has the MAC address.
     #[error("network \"{network}\" has no endpoint {mac} (podlane endpoint list has them all)")]
@@ -152,6 +156,47 @@ pub enum Refusal {
         /// How long the daemon waited for it, in milliseconds.
         waited_ms: u64,
     },
+}
+
+/// What stands against a statement or a removal of another generation.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stale {
+    /// A statement of the same or a higher generation.
+    #[default]
+    Stated,
+    /// A removal of the same or a higher generation.
+    Removed,
+    /// It is a removal, and the statement is of a higher generation.
+    Newer,
+}
+
+impl Stale {
+    fn sentence(self, (network, what): (&str, &str), known: u64, given: u64) -> String {
+        match self {
+            Self::Stated => format!(
+                "generation {given} of {what} in network \"{network}\" is not newer than {known}, which is known (give a higher one \
+                 if what you say is newer)"
+            ),
+            Self::Removed => {
+                format!(
+                    "{what} of network \"{network}\" was removed in generation {known}, and {given} is not newer (give a higher one)"
+                )
+            }
+            Self::Newer => format!(
+                "{what} of network \"{network}\" was stated in generation {known}, which is newer than {given} (give {known} or a \
+                 higher one)"
+            ),
+        }
+    }
+}
+
+fn other_peers(none: bool) -> &'static str {
+    if none {
+        "the configuration has no [[peer]]: write one and restart the daemon"
+    } else {
+        "podlane tunnels lists them"
+    }
 }
 
 fn remedy(nearest: Option<&str>, otherwise: &str) -> String {

@@ -1,6 +1,6 @@
 //! Stations on other nodes, as they are stated and moved over the socket.
 
-use podlane_api::{Endpoint, EndpointQuery, EndpointRemoval, Endpoints, MacAddr, Refusal};
+use podlane_api::{Endpoint, EndpointQuery, EndpointRemoval, Endpoints, MacAddr, Refusal, Stale};
 
 use super::answers::{Answers, near};
 use crate::desired::{self, Name};
@@ -27,11 +27,7 @@ impl Answers {
 
     pub(super) fn set_endpoint(&self, endpoint: &Endpoint) -> Result<Endpoint, Refusal> {
         let network = self.network_named(&endpoint.network)?.clone();
-        let peers = &self.engine().desired().peers;
-        let Some((peer, _)) = peers.get_key_value(endpoint.peer.as_str()) else {
-            let name = endpoint.peer.clone();
-            return Err(Refusal::UnknownPeer { nearest: near(&name, peers.keys()), name });
-        };
+        let peer = self.peer_named(&endpoint.peer)?;
         let stated = desired::Endpoint {
             network,
             mac: endpoint.mac,
@@ -59,13 +55,26 @@ impl Answers {
         let unknown = || Refusal::UnknownNetwork { name: name.to_owned(), nearest: near(name, networks.keys()) };
         networks.get_key_value(name).map(|(name, _)| name).ok_or_else(unknown)
     }
+
+    pub(super) fn peer_named(&self, name: &str) -> Result<&Name, Refusal> {
+        let peers = &self.engine().desired().peers;
+        let (nearest, none) = (near(name, peers.keys()), peers.is_empty());
+        let unknown = || Refusal::UnknownPeer { name: name.to_owned(), nearest, none };
+        peers.get_key_value(name).map(|(name, _)| name).ok_or_else(unknown)
+    }
 }
 
 fn refusal(error: EndpointError, network: &str, mac: MacAddr) -> Refusal {
     let network = network.to_owned();
+    let stale = |what, known, given, because| {
+        let network = network.clone();
+        Refusal::StaleEndpoint { network, what, known, given, because }
+    };
     match error {
         EndpointError::Unfit(mistake) => Refusal::UnfitEndpoint { network, mac, detail: mistake.to_string() },
-        EndpointError::Stale { what, known, given, .. } => Refusal::StaleEndpoint { network, what, known, given },
+        EndpointError::Stale { what, known, given, .. } => stale(what, known, given, Stale::Stated),
+        EndpointError::Removed { removed, given, .. } => stale(mac.to_string(), removed, given, Stale::Removed),
+        EndpointError::Newer { known, given, .. } => stale(mac.to_string(), known, given, Stale::Newer),
         EndpointError::Unknown { .. } => Refusal::UnknownEndpoint { network, mac },
         EndpointError::TooMany => Refusal::TooManyEndpoints,
         EndpointError::Late => Refusal::EndpointLate,

@@ -64,15 +64,12 @@ impl Answers {
 
     /// Whether all that a query names is there.
     fn check(&self, query: &NeighbourQuery) -> Result<(), Refusal> {
-        let Desired { ports, peers, .. } = self.engine().desired();
+        let Desired { ports, .. } = self.engine().desired();
         self.check_network(query.network.as_deref())?;
         if let Some(name) = query.port.as_deref().filter(|name| !ports.contains_key(*name)) {
             return Err(Refusal::UnknownPort { name: name.to_owned(), nearest: near(name, ports.keys()) });
         }
-        if let Some(name) = query.peer.as_deref().filter(|name| !peers.contains_key(*name)) {
-            return Err(Refusal::UnknownPeer { name: name.to_owned(), nearest: near(name, peers.keys()) });
-        }
-        Ok(())
+        query.peer.as_deref().map_or(Ok(()), |name| self.peer_named(name).map(|_| ()))
     }
 
     /// What the workers have learned, by network.

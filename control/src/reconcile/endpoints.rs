@@ -43,6 +43,34 @@ pub enum EndpointError {
         /// What was given.
         given: u64,
     },
+    /// It was removed, and nothing newer is said.
+    #[error(
+        "endpoint {mac} of network \"{network}\" was removed in generation {removed}, and {given} is not newer (give a higher one)"
+    )]
+    Removed {
+        /// The MAC address.
+        mac: MacAddr,
+        /// The network.
+        network: Name,
+        /// The generation it was removed in.
+        removed: u64,
+        /// What was given.
+        given: u64,
+    },
+    /// What is to be removed was stated since.
+    #[error(
+        "endpoint {mac} of network \"{network}\" was stated in generation {known}, and {given} is older (give {known} or a higher one)"
+    )]
+    Newer {
+        /// The MAC address.
+        mac: MacAddr,
+        /// The network.
+        network: Name,
+        /// The generation it was stated in.
+        known: u64,
+        /// What was given.
+        given: u64,
+    },
     /// There is nothing to remove.
     #[error("network \"{network}\" has no endpoint {mac} (`podlane neighbours` lists them)")]
     Unknown {
@@ -104,6 +132,11 @@ impl Endpoints {
         let newest =
             self.stated(&key).map(|(generation, _)| generation).chain(of.map(|change| change.generation)).max();
         if let Some(known) = newest.filter(|known| *known >= endpoint.generation) {
+            let is_removal = of.is_some_and(|change| change.endpoint.is_none() && change.generation == known);
+            if is_removal {
+                let (mac, given) = (endpoint.mac, endpoint.generation);
+                return Err(EndpointError::Removed { mac, network: endpoint.network, removed: known, given });
+            }
             return Err(stale(&endpoint.mac, &endpoint, known));
         }
         let taken = endpoint.addresses.iter().find_map(|address| {
@@ -132,12 +165,7 @@ impl Endpoints {
         };
         let Some(known) = known else { return Err(EndpointError::Unknown { mac, network: network.clone() }) };
         if known > generation {
-            return Err(EndpointError::Stale {
-                what: mac.to_string(),
-                network: network.clone(),
-                known,
-                given: generation,
-            });
+            return Err(EndpointError::Newer { mac, network: network.clone(), known, given: generation });
         }
         Self::note(&mut changes, key, Change { generation, endpoint: None })?;
         drop(changes);
