@@ -108,7 +108,7 @@ fn a_daemon_answers_each_question_for_people_and_for_programs() {
         ("counters", "all received is sent + dropped + held", "\"balanced\":true"),
         ("tunnels", "no tunnels: the configuration has no [underlay]", "\"tunnels\":[]"),
         ("neighbours", "WHERE", "\"stations\":"),
-        ("endpoint list", "GENERATION", "\"endpoints\":[]"),
+        ("endpoint list", "no endpoints are stated", "\"endpoints\":[]"),
     ] {
         let verb: Vec<&str> = verb.split(' ').collect();
         let people = scratch.podlane(&verb);

@@ -70,10 +70,11 @@ impl Links {
         Ok(self.by_name(vxlan.name)?.index)
     }
 
-    /// Has a `vxlan` device send what is for everybody, or for nobody it has learned, to this VTEP too.
+    /// Has a `vxlan` device send what is for everybody, or for nobody it has learned, to this VTEP too. One it sends to already
+    /// stays as it is.
     ///
     /// # Errors
-    /// [`HostError::Exists`], and as any request.
+    /// As any request.
     pub fn add_flood_vtep<'a>(&mut self, vxlan: impl Into<LinkId<'a>>, vtep: IpAddr) -> Result<(), HostError> {
         let vxlan = vxlan.into();
         let mut header = Ndmsg::new();

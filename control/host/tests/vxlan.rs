@@ -78,7 +78,8 @@ fn a_tunnel_device_is_what_was_asked_for_and_its_vni_is_taken() {
     assert!(matches!(again, Err(HostError::Exists { .. })), "{again:?}");
     let nowhere = links.vxlan(&Vxlan { name: "third", vni: 8, below: "absent".into(), ..device(VTEPS[0]) });
     assert!(matches!(nowhere, Err(HostError::NoSuchLink { .. })), "{nowhere:?}");
-    links.add_flood_vtep("tunnel", Ipv4Addr::new(192, 0, 2, 3).into()).unwrap();
-    let twice = links.add_flood_vtep("tunnel", Ipv4Addr::new(192, 0, 2, 3).into());
-    assert!(matches!(twice, Err(HostError::Exists { .. })), "{twice:?}");
+    // A VTEP that is flooded to already stays so.
+    for _ in 0..2 {
+        links.add_flood_vtep("tunnel", Ipv4Addr::new(192, 0, 2, 3).into()).unwrap();
+    }
 }
