@@ -24,7 +24,6 @@ use podlane_dataplane::{
         command::{Command, Line, Report},
     },
 };
-use podlane_wire::MacAddr;
 
 use crate::{
     carousel::{Carousel, Exit, Load, Rewrite},
@@ -150,16 +149,7 @@ fn overlay(plan: Plan, uplink: PortId) -> Plan {
     let vteps = vec![Vtep { address: here.v4.into(), shared: false }];
     let hops = vec![Hop { uplink: 0, address: there.v4.into() }];
     let peers = vec![Peer { address: there.v4.into(), vtep: here.v4.into(), hops }];
-    let segment = Segment {
-        network: NetworkId(0),
-        vni: Vni(VNI),
-        encapsulation: Encapsulation::Vxlan,
-        udp_port: Encapsulation::Vxlan.port(),
-        checksum: None,
-        gateway_mac: MacAddr::default(),
-        clamp_mss: false,
-        peers: vec![0],
-    };
+    let segment = Segment::of(NetworkId(0), Vni(VNI), Encapsulation::Vxlan, vec![0]);
     plan.uplink(uplink, 1600).overlay(vteps, uplinks, peers, &[segment])
 }
 

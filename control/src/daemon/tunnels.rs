@@ -8,7 +8,7 @@ use podlane_dataplane::counters::{Counters as Numbers, PathCounters};
 use podlane_dataplane::flow::key::word_mac;
 use podlane_dataplane::ids::PathId;
 use podlane_dataplane::tables::Tables;
-use podlane_dataplane::tables::underlay::{self, Hop, Path, Peer, hop_key, peer_key};
+use podlane_dataplane::tables::underlay::{self, Hop, Path, Peer, peer_key};
 use podlane_dataplane::worker::asked::PATIENCE;
 use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::{NetworkId, PortId, tunnel};
@@ -57,9 +57,8 @@ impl Answers {
     /// A next hop of the underlay, as it is known.
     pub(super) fn next_hop(&self, hop: &Hop, tables: &Tables) -> Option<NextHop> {
         let uplink = tables.underlay.uplinks.get(usize::from(hop.uplink))?;
-        let (key, shared) = (hop_key(uplink.port, hop.address), self.engine().shared());
-        let known = shared.hops.sighting(&key);
-        let state = match (known, shared.hop_questions.unanswered(&key)) {
+        let known = self.engine().shared().hop_state(uplink.port, hop.address);
+        let state = match (known.mac, known.unanswered) {
             (Some(_), 0) => NextHopState::Reachable,
             (None, PATIENCE..) => NextHopState::Silent,
             _ => NextHopState::Asking,
@@ -67,9 +66,9 @@ impl Answers {
         Some(NextHop {
             uplink: name(self.engine().numbers().port_name(uplink.port)),
             address: hop.address,
-            mac: known.map(|(mac, _)| podlane_api::MacAddr(word_mac(mac).0)),
+            mac: known.mac.map(|mac| podlane_api::MacAddr(mac.0)),
             state,
-            age_ms: known.map(|(_, seen)| self.since(seen)),
+            age_ms: known.confirmed.map(|seen| self.since(seen)),
         })
     }
 

@@ -61,6 +61,23 @@ pub struct Segment {
     pub peers: Vec<u16>,
 }
 
+impl Segment {
+    /// A network as its encapsulation has it: sent to the port that IANA gave, without a gateway, TCP left alone.
+    #[must_use]
+    pub fn of(network: NetworkId, vni: Vni, encapsulation: Encapsulation, peers: Vec<u16>) -> Self {
+        Self {
+            network,
+            vni,
+            encapsulation,
+            udp_port: encapsulation.port(),
+            checksum: None,
+            gateway_mac: MacAddr::default(),
+            clamp_mss: false,
+            peers,
+        }
+    }
+}
+
 /// One of this node's VTEP addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Vtep {

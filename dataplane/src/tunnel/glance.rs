@@ -111,16 +111,7 @@ mod tests {
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
     fn underlay(encapsulation: Encapsulation) -> Underlay {
-        let segment = |network, vni| Segment {
-            network: NetworkId(network),
-            vni: Vni(vni),
-            encapsulation,
-            udp_port: encapsulation.port(),
-            checksum: None,
-            gateway_mac: MAC,
-            clamp_mss: false,
-            peers: vec![0],
-        };
+        let segment = |network, vni| Segment::of(NetworkId(network), Vni(vni), encapsulation, vec![0]);
         Underlay::of(
             vec![Vtep { address: HERE, shared: false }],
             vec![Uplink { port: PortId(1), mac: MAC, vlan: None, mtu: 1500, link_local: MAC.link_local() }],

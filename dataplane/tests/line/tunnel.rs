@@ -70,16 +70,8 @@ impl Join {
         };
         let hops = hops.iter().map(|hop| Hop { uplink: 0, address: address(*hop) }).collect();
         let peer = Peer { address: address(there), vtep: address(here), hops };
-        let segment = Segment {
-            network: NetworkId(0),
-            vni: Vni(7),
-            encapsulation: self.encapsulation,
-            udp_port: self.encapsulation.port(),
-            checksum: None,
-            gateway_mac: MacAddr::default(),
-            clamp_mss: self.clamp_mss,
-            peers: vec![0],
-        };
+        let segment =
+            Segment { clamp_mss: self.clamp_mss, ..Segment::of(NetworkId(0), Vni(7), self.encapsulation, vec![0]) };
         let vtep = Vtep { address: address(here), shared: self.shared };
         plan.uplink(UPLINK, self.mtu).overlay(vec![vtep], vec![uplink], vec![peer], &[segment])
     }

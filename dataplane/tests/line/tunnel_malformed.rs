@@ -11,7 +11,7 @@ use podlane_dataplane::{
     testbed::{Moved, Plan, TestBed, dropped, received, sent},
     tunnel::Encapsulation,
 };
-use podlane_wire::{EtherType, IpProtocol, Ipv4Header, Ipv6Header, MacAddr, checksum};
+use podlane_wire::{EtherType, IpProtocol, Ipv4Header, Ipv6Header, checksum};
 use proptest::prelude::*;
 
 use crate::{
@@ -57,16 +57,7 @@ pub(crate) fn two_peers(plan: Plan, join: Join) -> Plan {
     };
     let uplink =
         Uplink { port: UPLINK, mac: HERE.mac(), vlan: None, mtu: join.mtu, link_local: HERE.mac().link_local() };
-    let segment = Segment {
-        network: NetworkId(0),
-        vni: Vni(7),
-        encapsulation: join.encapsulation,
-        udp_port: join.encapsulation.port(),
-        checksum: None,
-        gateway_mac: MacAddr::default(),
-        clamp_mss: false,
-        peers: vec![0, 1],
-    };
+    let segment = Segment::of(NetworkId(0), Vni(7), join.encapsulation, vec![0, 1]);
     let vtep = Vtep { address: address(HERE), shared: false };
     plan.uplink(UPLINK, join.mtu).overlay(vec![vtep], vec![uplink], vec![peer(THERE), peer(Node(3))], &[segment])
 }

@@ -132,16 +132,7 @@ fn a_next_hop_is_asked_for_before_a_packet_needs_it() {
 
 /// Network 0 as VNI 7 with these peers.
 fn segment(peers: Vec<u16>) -> Segment {
-    Segment {
-        network: NetworkId(0),
-        vni: Vni(7),
-        encapsulation: Encapsulation::Vxlan,
-        udp_port: Encapsulation::Vxlan.port(),
-        checksum: None,
-        gateway_mac: MacAddr::default(),
-        clamp_mss: false,
-        peers,
-    }
+    Segment::of(NetworkId(0), Vni(7), Encapsulation::Vxlan, peers)
 }
 
 #[test]

@@ -119,16 +119,7 @@ impl Node {
         let uplink = Uplink { port: UPLINK, mac, vlan: None, mtu: UNDERLAY_MTU, link_local: mac.link_local() };
         let hops = vec![Hop { uplink: 0, address: peer.into() }];
         let peer = Peer { address: peer.into(), vtep: vtep.into(), hops };
-        let segment = Segment {
-            network: NetworkId(0),
-            vni: Vni(VNI),
-            encapsulation: Encapsulation::Vxlan,
-            udp_port: Encapsulation::Vxlan.port(),
-            checksum: None,
-            gateway_mac: MacAddr::default(),
-            clamp_mss: false,
-            peers: vec![0],
-        };
+        let segment = Segment::of(NetworkId(0), Vni(VNI), Encapsulation::Vxlan, vec![0]);
         let vtep = Vtep { address: vtep.into(), shared: false };
         let mut tables = Plan::new(1)
             .network(0, |network| network.flood_unknown = false)
