@@ -83,7 +83,7 @@ drop_reasons! {
     InnerRunt, "inner_runt", "The packet in a tunnel is shorter than an Ethernet header.";
     InnerVlan, "inner_vlan", "The packet in a tunnel carries a VLAN tag (RFC 7348, 6.1).";
     CongestionMark, "congestion_mark", "The underlay marked congestion on a packet whose sender does not understand it (RFC 6040, 4.2).";
-    SplitHorizon, "split_horizon", "A packet that came out of a tunnel would have gone into a tunnel.";
+    SplitHorizon, "split_horizon", "A packet that came out of a tunnel would have been bridged into a tunnel.";
     NotTunnelled, "not_tunnelled", "An uplink's frame was neither a tunnel's nor anything the underlay needs.";
     ForUnderlay, "for_underlay", "ARP, neighbour discovery or ICMP of the underlay: read, and answered where an answer is due.";
     UnderlayUnresolved, "underlay_unresolved", "No next hop towards the peer's VTEP answers; it was asked for.";

@@ -310,6 +310,9 @@ impl<'a> Resolver<'a> {
             return Err(DropReason::SamePort);
         }
         let program = match egress.path() {
+            // Every node has a way of its own to each other. What is routed may go on: its TTL ends a loop, and a node without
+            // a gateway of its own sends to that of any other.
+            Some(_) if self.miss.key.port().path().is_some() => return Err(DropReason::SplitHorizon),
             Some(path) => match self.tunnelled(path)? {
                 Some(program) => program,
                 None => return Ok(Resolution::once(Program::answer(DropReason::UnderlayUnresolved))),
@@ -325,9 +328,6 @@ impl<'a> Resolver<'a> {
 
     /// The program of a packet for a station behind `path`; `None` while no next hop towards the peer answers.
     fn tunnelled(&self, path: PathId) -> Result<Option<Program>, DropReason> {
-        if self.miss.key.port().path().is_some() {
-            return Err(DropReason::SplitHorizon);
-        }
         let tag = if self.miss.key.vlan().is_tagged() { TagEdit::Pop } else { TagEdit::Keep };
         way_into(self.tables, self.shared, path, self.miss.key, tag)
     }

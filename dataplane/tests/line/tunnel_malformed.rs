@@ -455,6 +455,24 @@ fn a_peer_speaks_for_no_endpoint_of_another() {
 }
 
 #[test]
+fn what_came_out_of_a_tunnel_is_bridged_into_none_but_may_be_routed_into_one() {
+    let join = VXLAN;
+    let plan = Plan::new(1).gateway(0, gateway(0).mac, &[(gateway(0).v4.into(), 24)]).port(RED, 0, A.stated());
+    let plan =
+        two_peers(plan, join).remote(0, 0, B.mac, &[B.v4.into()]).remote(0, 1, STRANGER.mac, &[STRANGER.v4.into()]);
+    let mut bed = TestBed::new(plan);
+    for there in [THERE, Node(3)] {
+        bed.shared.learn_hop(UPLINK, there.v4(), there.mac(), 1);
+    }
+    dies(&mut bed, Outer::new(join, &udp4(B, STRANGER)).packet(), DropReason::SplitHorizon);
+    // A node without a gateway of its own sends to the nearest, which may be any.
+    let (moved, _) = arrive(&mut bed, Outer::new(join, &udp4(B, STRANGER.at(gateway(0).mac))).packet());
+    assert_eq!(moved, [received(UPLINK, 1), sent(UPLINK, 1)]);
+    let out = bed.sent_by(UPLINK).pop().unwrap();
+    assert_eq!((&out[30..34], &out[50..56], out[50 + 22]), (&[192, 0, 2, 3][..], &STRANGER.mac.0[..], 63));
+}
+
+#[test]
 fn a_pod_sends_from_no_vtep_address_but_may_speak_to_its_port() {
     let vtep = |node: Node| {
         let (IpAddr::V4(v4), IpAddr::V6(v6)) = (node.v4(), node.v6()) else { panic!("a family of each") };
