@@ -90,6 +90,15 @@ drop_reasons! {
     ReplicationLimit, "replication_limit", "A copy for a peer was not made: the network's replication limit was reached.";
     NoListener, "no_listener", "A multicast packet whose group nobody else in the network listens to, or a report that no querier waits for.";
     VtepAddress, "vtep_address", "A pod sends from the address of a VTEP.";
+    PolicyDenied, "policy_denied", "No policy lets the connection be opened, or one forbids it; `podlane policy denied` names the rule.";
+    NoConnection, "no_connection", "A TCP segment that belongs to no known connection and opens none.";
+    UnexpectedSyn, "unexpected_syn", "A SYN within a connection from the side that did not open it.";
+    BadReset, "bad_reset", "A TCP reset outside of its connection's window (RFC 5961, 3.2).";
+    ConnectionsFull, "connections_full", "The table of connections has no room for a new one; those that are in it go on.";
+    ConnectionLimit, "connection_limit", "The pod opens more connections a second than it may (`new_connections`).";
+    StrayFragment, "stray_fragment", "A fragment whose first one was not let through before it.";
+    EgressRate, "egress_rate", "The pod sends more than its `egress_rate`.";
+    IngressRate, "ingress_rate", "The pod would receive more than its `ingress_rate`.";
     FaultDrop, "fault_drop", "Dropped on purpose by a fault port.";
     PortRemoved, "port_removed", "The port was removed while the frame was queued for it.";
 }

@@ -16,6 +16,7 @@ pub mod drops;
 pub mod flow;
 mod headers;
 pub mod ids;
+pub mod policy;
 pub mod port;
 pub mod slow;
 pub mod stage;

@@ -15,6 +15,7 @@ use crate::{
     drops::DropReason,
     flow::{FlowTable, HashSeed},
     ids::{Generation, NetworkId, PortId, VrfId, WorkerId},
+    policy::{Enforcement, Policy},
     port::{
         Port,
         memory::{MemoryPort, Wire},
@@ -266,6 +267,15 @@ impl TestBed {
         let (send, _back) = unbounded();
         for line in 0..self.lines.len() {
             self.command(line, Command::Tables(Arc::clone(&tables), send.clone()));
+        }
+    }
+
+    /// Has every worker decide by a policy, under a generation of the policy's own.
+    pub fn enforce(&mut self, generation: u32, policy: impl Policy + 'static) {
+        let enforcement = Arc::new(Enforcement { generation: Generation(generation), policy: Box::new(policy) });
+        let (send, _back) = unbounded();
+        for line in 0..self.lines.len() {
+            self.command(line, Command::Policy(Arc::clone(&enforcement), send.clone()));
         }
     }
 

@@ -158,6 +158,7 @@ fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Nu
         mtu,
         underlay: false,
         unfinished_checksums,
+        policed: false,
     });
 }
 

@@ -12,6 +12,6 @@ mod writer;
 
 pub use entry::FlowRecord;
 pub use key::{Class, FlowKey, HashSeed, Kind, VlanField};
-pub use program::{Op, Program, TagEdit};
+pub use program::{Op, Program, TagEdit, Watch};
 pub use table::{Basis, FlowTable};
 pub use writer::{FlowWriter, Insertion, Sweep};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   word 0   op (8) | drop reason (8) | leaving port (16) | tag: none, or VLAN id + edit (16) | MTU (16)
-//!   word 1   new destination MAC (48) | dependency shard (16)
+//!   word 1   new destination MAC (48) | dependency shard (12), watch (4)
 //!   word 2   new source MAC (48)      | path (16)
 //! ```
 //!
@@ -21,6 +21,10 @@ use crate::{
 
 /// Words in a program.
 pub const PROGRAM_WORDS: usize = 3;
+
+const WATCH_AT: u32 = 60;
+/// There are [`SHARDS`](crate::flow::table::SHARDS) shards.
+const SHARD_MASK: u16 = 0xfff;
 
 /// What apply does with a packet of the flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +77,19 @@ impl TagEdit {
             _ => Self::Set(bits & 0xfff),
         }
     }
+}
+
+/// Whether somebody looks at the packets of a flow beside what is done to them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub enum Watch {
+    /// Nobody.
+    #[default]
+    None = 0,
+    /// A TCP connection that is established: acknowledgements are remembered, and what opens or ends a connection is looked at.
+    Acknowledged = 1,
+    /// A connection of which every packet may change the state.
+    Each = 2,
 }
 
 /// What to do with the packets of a flow.
@@ -131,8 +148,27 @@ impl Program {
     /// The same program, forgotten when something behind `shard` changes.
     #[must_use]
     pub const fn depending_on(mut self, shard: u16) -> Self {
-        self.words[1] |= (shard as u64) << 48;
+        self.words[1] |= ((shard & SHARD_MASK) as u64) << 48;
         self
+    }
+
+    /// The same program, its packets watched.
+    #[inline]
+    #[must_use]
+    pub const fn watched(mut self, watch: Watch) -> Self {
+        self.words[1] = (self.words[1] & !(0xf << WATCH_AT)) | (watch as u64) << WATCH_AT;
+        self
+    }
+
+    /// Who looks at its packets.
+    #[inline]
+    #[must_use]
+    pub const fn watch(&self) -> Watch {
+        match self.words[1] >> WATCH_AT {
+            0 => Watch::None,
+            1 => Watch::Acknowledged,
+            _ => Watch::Each,
+        }
     }
 
     /// What to do.
@@ -229,7 +265,7 @@ impl Program {
     #[inline]
     #[must_use]
     pub const fn shard(&self) -> u16 {
-        (self.words[1] >> 48) as u16
+        (self.words[1] >> 48) as u16 & SHARD_MASK
     }
 
     /// The words, for the flow table.

@@ -79,6 +79,8 @@ pub struct PortTable {
     pub underlay: bool,
     /// Whether its sender leaves TCP and UDP checksums to be finished, as a veth's kernel does.
     pub unfinished_checksums: bool,
+    /// Whether a pod under policy is behind it. What it sends and receives is then dropped unless a policy is in force and allows it.
+    pub policed: bool,
 }
 
 impl PortTable {

@@ -12,6 +12,7 @@ use podlane_rings::FramePool;
 use crate::{
     counters::Counters,
     ids::{PortId, WorkerId},
+    policy::Enforcement,
     port::{Port, PortError, PortFacts, PortStatistics},
     tables::Tables,
     worker::handoff::Bell,
@@ -27,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub enum Command {
     /// Switch by these tables from now on; the former ones come back, for the control side to free.
     Tables(Arc<Tables>, Sender<Arc<Tables>>),
+    /// Decide by this policy from now on; the former one comes back, for the control side to free.
+    Policy(Arc<Enforcement>, Sender<Option<Arc<Enforcement>>>),
     /// Serve this port.
     Attach(PortId, Box<dyn Port>),
     /// Send what is for this port to that worker.

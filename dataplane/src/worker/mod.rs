@@ -34,6 +34,7 @@ use crate::{
     burst::{Burst, Line},
     flow::{Basis, FlowWriter, Insertion},
     ids::{Generation, PortId, WorkerId},
+    policy::Enforcement,
     port::{Port, PortError},
     stage::{
         apply::{self, Pass},
@@ -96,6 +97,9 @@ pub struct Worker {
     config: WorkerConfig,
     shared: Arc<Shared>,
     tables: Arc<Tables>,
+    policy: Option<Arc<Enforcement>>,
+    /// Of the tables or the policy, whichever came last.
+    generation: Generation,
     flows: FlowWriter,
     exits: Exits,
     line: Line,
@@ -199,6 +203,8 @@ impl Worker {
                 config,
                 shared: Arc::clone(shared),
                 tables: Arc::default(),
+                policy: None,
+                generation: Generation::default(),
                 flows: FlowWriter::new(Arc::clone(&shared.flows), id),
                 exits: Exits::new(pool, peers),
                 line: Line::new(),
@@ -252,9 +258,14 @@ impl Worker {
                 Command::Tables(tables, back) => {
                     self.exits.limits.make_room(tables.networks.len());
                     self.exits.counters.make_room_for_paths(tables.underlay.paths.len());
+                    self.generation = tables.generation;
                     let former = core::mem::replace(&mut self.tables, tables);
                     // Nobody waits for them: then they are freed here, once, after all.
                     let _ = back.send(former);
+                }
+                Command::Policy(policy, back) => {
+                    self.generation = policy.generation;
+                    let _ = back.send(self.policy.replace(policy));
                 }
                 Command::Attach(id, port) => self.exits.attach(id, port),
                 Command::AttachRemote(id, worker) => self.exits.attach_remote(id, worker),
@@ -347,7 +358,7 @@ impl Worker {
         if !opened {
             self.exits.counters.port(ingress).received.add(self.line.rows as u64, self.line.bytes);
         }
-        self.exits.counters.hits += lookup(&mut self.line, table, tables.generation, now);
+        self.exits.counters.hits += lookup(&mut self.line, table, self.generation, now);
         if self.line.missing != 0 {
             self.resolve_missing(&tables, now);
         }
@@ -362,7 +373,7 @@ impl Worker {
         for row in rows(self.line.missing) {
             let (key, hash) = (&self.line.keys[row], self.line.hashes[row]);
             // An earlier packet of the same burst may have opened this flow.
-            if let Some((entry, program)) = table.find(hash, key, tables.generation) {
+            if let Some((entry, program)) = table.find(hash, key, self.generation) {
                 table.touch(entry, self.line.lengths[row], now);
                 self.line.programs[row] = program;
                 self.exits.counters.hits += 1;
@@ -376,7 +387,7 @@ impl Worker {
             if !resolution.cacheable {
                 continue;
             }
-            let basis = Basis { generation: tables.generation, epoch: resolution.epoch };
+            let basis = Basis { generation: self.generation, epoch: resolution.epoch };
             match self.flows.insert(hash, key, &resolution.program, basis, now) {
                 Insertion::Done(entry) => table.touch(entry, self.line.lengths[row], now),
                 Insertion::Full => self.exits.counters.uncached += 1,
@@ -424,7 +435,7 @@ impl Worker {
     /// The generation the worker switches by.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.tables.generation
+        self.generation
     }
 }
 

@@ -54,7 +54,7 @@ impl Worker {
 
     fn end_idle_flows(&mut self, now: u32, elapsed: usize) {
         let budget = (self.flows.owned() * elapsed / ROUND + 4).min(4096);
-        let by = Sweep { now, idle: self.config.flow_idle, generation: self.tables.generation, budget };
+        let by = Sweep { now, idle: self.config.flow_idle, generation: self.generation, budget };
         let (tables, shared) = (&self.tables, &self.shared);
         self.flows.sweep(by, |key, seen| {
             // A station is alive, and is where it is, as long as one of its flows is.
