@@ -10,6 +10,7 @@ mod fragment;
 mod gateway;
 pub(crate) mod hop;
 pub mod lookup;
+pub mod meter;
 pub mod open;
 mod outer_checksum;
 mod plain;

@@ -17,7 +17,7 @@ use crate::{
         table::SHARDS,
     },
     ids::{NetworkId, PortId},
-    stage::ways::Renewal,
+    stage::{meter::Meters, ways::Renewal},
     tables::Network,
     worker::asked::Asked,
 };
@@ -42,6 +42,8 @@ pub struct Shared {
     pub renewal: Renewal,
     /// Who listens to which multicast group.
     pub groups: Groups,
+    /// How much of its rates each port has used.
+    pub meters: std::sync::Arc<Meters>,
 }
 
 /// Underlay next hops, and peers whose way has a smaller MTU, that are remembered at once.
@@ -62,6 +64,7 @@ impl Shared {
             path_mtus: Learned::new(NODES),
             renewal: Renewal::default(),
             groups: Groups::default(),
+            meters: std::sync::Arc::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod arrivals;
 pub mod lpm;
+pub mod rates;
 pub mod underlay;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,6 +20,7 @@ use crate::{
     slow,
     tables::{
         lpm::{Lpm4, Lpm6},
+        rates::Rates,
         underlay::Underlay,
     },
 };
@@ -81,6 +83,8 @@ pub struct PortTable {
     pub unfinished_checksums: bool,
     /// Whether a pod under policy is behind it. What it sends and receives is then dropped unless a policy is in force and allows it.
     pub policed: bool,
+    /// What the pod behind it may send, receive and open a second.
+    pub rates: Rates,
 }
 
 impl PortTable {
