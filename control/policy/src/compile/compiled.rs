@@ -41,6 +41,10 @@ impl Subject {
     }
 }
 
+/// A pod by number, which means something only to the tables it came from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PodNumber(pub(crate) u32);
+
 /// A rule by number. Numbers mean something only to the tables they came from: ask [`Compiled::rule`] there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RuleId(pub u32);
@@ -272,6 +276,18 @@ impl Compiled {
     #[must_use]
     pub fn identity_of_pod(&self, name: &PodName) -> &[(IpAddr, Identity)] {
         self.pod(name).map_or(&[], |entry| &entry.identities)
+    }
+
+    /// A pod's number.
+    #[must_use]
+    pub fn pod_number(&self, name: &PodName) -> Option<PodNumber> {
+        self.pod_numbers.get(name).copied().map(PodNumber)
+    }
+
+    /// The pod that has this address, none on its node's network among them, and its identity there.
+    #[must_use]
+    pub fn owner(&self, address: IpAddr) -> Option<(PodNumber, Identity)> {
+        self.owners.get(&address).map(|(number, identity)| (PodNumber(*number), *identity))
     }
 
     /// The identity of whoever has this address.

@@ -19,13 +19,14 @@ mod roster;
 mod rules;
 mod table;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use addresses::Prefixes;
 use classes::Classes;
 pub(crate) use compiled::{Chain, PodEntry, Signature};
-pub use compiled::{Compiled, Decision, Identity, Origin, RuleId, RuleName, Subject, Verdict};
+pub use compiled::{Compiled, Decision, Identity, Origin, PodNumber, RuleId, RuleName, Subject, Verdict};
 pub(crate) use record::{PortName, Record};
 use roster::{Changed, PodState, Roster};
 use rules::{Rules, Shift};
@@ -141,6 +142,55 @@ impl Compiler {
             pods: self.roster.all().map(|(_, state)| (*state.pod).clone()).collect(),
             policies: self.rules.all().map(|record| (*record.policy).clone()).collect(),
         }
+    }
+
+    /// A pod as it was applied.
+    #[must_use]
+    pub fn pod(&self, name: &PodName) -> Option<&Pod> {
+        self.roster.named(name).map(|state| &*state.pod)
+    }
+
+    /// The pod that has an address, none on its node's network among them.
+    #[must_use]
+    pub fn pod_at(&self, address: IpAddr) -> Option<&Pod> {
+        self.roster.get(self.roster.owner(address)?).map(|state| &*state.pod)
+    }
+
+    /// Whether a namespace was declared.
+    #[must_use]
+    pub fn has_namespace(&self, name: &str) -> bool {
+        self.roster.has_namespace(name)
+    }
+
+    /// Whether some pod is in a set.
+    #[must_use]
+    pub fn has_member(&self, pods: &PodsOf) -> bool {
+        self.roster.has_member(pods)
+    }
+
+    /// A policy as it was applied.
+    #[must_use]
+    pub fn policy(&self, name: &PolicyName) -> Option<&Policy> {
+        self.rules.get(self.rules.number(name)?).map(|record| &*record.policy)
+    }
+
+    /// All policies, sorted by name, each with how many pods it selects.
+    pub fn policies(&self) -> impl Iterator<Item = (&Policy, usize)> {
+        let mut selected: BTreeMap<u32, usize> = BTreeMap::new();
+        for at in self.roster.all().flat_map(|(_, state)| &state.policies) {
+            *selected.entry(*at).or_default() += 1;
+        }
+        let count = move |record: &Record| {
+            let at = self.rules.number(&record.policy.name);
+            at.and_then(|at| selected.get(&at).copied()).unwrap_or_default()
+        };
+        self.rules.all().map(move |record| (&*record.policy, count(record)))
+    }
+
+    /// How many pods there are, and how many namespaces were declared.
+    #[must_use]
+    pub fn population(&self) -> (usize, usize) {
+        self.roster.population()
     }
 
     fn set_pod(&mut self, pod: Pod) {

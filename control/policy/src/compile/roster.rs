@@ -57,6 +57,37 @@ impl Roster {
         self.namespaces.remove(name);
     }
 
+    pub(super) fn has_namespace(&self, name: &str) -> bool {
+        self.namespaces.contains_key(name)
+    }
+
+    /// How many pods there are, and how many namespaces were declared.
+    pub(super) fn population(&self) -> (usize, usize) {
+        (self.by_name.len(), self.namespaces.len())
+    }
+
+    /// Whether a set has a member: as [`members`](Self::members), and ends at the first.
+    pub(super) fn has_member(&self, pods: &PodsOf) -> bool {
+        let is_member = |number: &u32| {
+            self.get(*number).is_some_and(|state| {
+                let labels = self.labels(&state.pod.name.namespace);
+                is_in(pods, &state.pod.name, &state.pod.labels, &labels)
+            })
+        };
+        match (&pods.namespaces, pods.pods.required()) {
+            (Scope::Named(namespace), _) => self.of_namespace.get(namespace).into_iter().flatten().any(is_member),
+            (Scope::Selected(_), Some((key, value))) => {
+                let found = self.with_label.get(key).and_then(|values| values.get(value));
+                found.into_iter().flatten().any(is_member)
+            }
+            (Scope::Selected(selector), None) => {
+                let mut inside =
+                    self.of_namespace.iter().filter(|(namespace, _)| selector.matches(&self.labels(namespace)));
+                inside.any(|(_, numbers)| numbers.iter().any(is_member))
+            }
+        }
+    }
+
     /// The namespaces that were declared, sorted.
     pub(super) fn namespaces(&self) -> Vec<Namespace> {
         let mut all: Vec<Namespace> =

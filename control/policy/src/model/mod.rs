@@ -3,6 +3,7 @@
 //! These are the objects of Kubernetes after reading, every default filled in, so that whoever evaluates them has one case
 //! for one meaning: an absent `from` is [`None`], a kind that does not isolate has no say in [`Policy::isolates`]. All is plain data.
 
+mod name;
 mod policy;
 mod prefix;
 mod selector;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+pub use name::{is_label_key, is_label_value, is_object_name, is_port_name};
 pub use policy::{
     Action, Block, Direction, MAX_PRIORITY, Peer, PodsOf, Policy, PolicyKind, PolicyName, PortMatch, Rule, Scope, Tier,
 };

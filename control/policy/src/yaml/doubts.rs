@@ -4,26 +4,40 @@ use std::collections::BTreeMap;
 
 use super::Source;
 use super::wrong::{Doubt, Warning};
-use crate::Cluster;
-use crate::model::{Direction, Labels, Namespace, Peer, Pod, PodsOf, PolicyName, Scope};
+use crate::model::{Direction, Labels, Namespace, Peer, Pod, PodsOf, Policy, PolicyName, Scope};
+use crate::{Cluster, Compiler};
 
 /// The policies of a cluster that select no pod, or name a peer that none is, with where they stand.
 #[must_use]
 pub fn unmatched(cluster: &Cluster, sources: &BTreeMap<PolicyName, Source>) -> Vec<Warning> {
     let roster = Roster::new(cluster);
+    doubts(&cluster.policies, sources, |pods| roster.has(pods))
+}
+
+/// As [`unmatched`], of these policies over the pods that a compiler has: a change costs no look at all the others.
+#[must_use]
+pub fn unmatched_among(
+    compiler: &Compiler,
+    policies: &[Policy],
+    sources: &BTreeMap<PolicyName, Source>,
+) -> Vec<Warning> {
+    doubts(policies, sources, |pods| compiler.has_member(pods))
+}
+
+fn doubts(policies: &[Policy], sources: &BTreeMap<PolicyName, Source>, has: impl Fn(&PodsOf) -> bool) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    for policy in &cluster.policies {
+    for policy in policies {
         let source = sources.get(&policy.name).cloned().unwrap_or_default();
         let mut doubt = |doubt| {
             let object = policy.name.to_string();
             warnings.push(Warning { file: source.file.clone(), line: source.line, object, doubt });
         };
-        if !roster.has(&policy.subject) {
+        if !has(&policy.subject) {
             doubt(Doubt::NoSubject);
         }
         for direction in Direction::BOTH {
             for (index, rule) in policy.rules(direction).iter().enumerate() {
-                let nobody = |peer: &Peer| matches!(peer, Peer::Pods(pods) if !roster.has(pods));
+                let nobody = |peer: &Peer| matches!(peer, Peer::Pods(pods) if !has(pods));
                 if rule.peers.iter().flatten().any(nobody) {
                     doubt(Doubt::NoPeer { direction, index });
                 }

@@ -19,7 +19,7 @@ mod wrong;
 
 use std::collections::BTreeMap;
 
-pub use doubts::unmatched;
+pub use doubts::{unmatched, unmatched_among};
 pub use wrong::{Doubt, Finding, Refused, Warning, Wrong};
 
 use crate::Cluster;
@@ -48,6 +48,8 @@ pub struct Documents {
     pub cluster: Cluster,
     /// Where each policy stands.
     pub sources: BTreeMap<PolicyName, Source>,
+    /// Where every object stands, by what messages call it: `Kind namespace/name`, or `Kind name`.
+    pub places: BTreeMap<String, Source>,
     /// What is allowed and probably not meant. Whether selectors match is another question: [`unmatched`].
     pub warnings: Vec<Warning>,
     /// How many objects of other kinds were left out.
@@ -79,8 +81,6 @@ pub fn read<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<D
 struct Reader {
     notes: Notes,
     documents: Documents,
-    /// Every object seen, as `Kind namespace/name`.
-    seen: BTreeMap<String, Source>,
     addresses: BTreeMap<std::net::IpAddr, String>,
 }
 
@@ -152,11 +152,11 @@ impl Reader {
         let metadata = metadata.and_then(|node| parts::metadata(node, &mut self.notes));
         let Some(metadata) = metadata else { return };
         let source = Source { file: self.notes.file.clone(), line: node.line };
-        if let Some(first) = self.seen.get(&self.notes.object) {
+        if let Some(first) = self.documents.places.get(&self.notes.object) {
             let (file, line) = (first.file.clone(), first.line);
             self.notes.refuse(node.line, Wrong::ObjectTwice { file, line });
         } else {
-            self.seen.insert(self.notes.object.clone(), source.clone());
+            self.documents.places.insert(self.notes.object.clone(), source.clone());
         }
         let cluster = &mut self.documents.cluster;
         let policy = match known {

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use super::object::Notes;
 use super::tree::{Node, Value};
 use super::wrong::{Doubt, Wrong};
-use crate::model::{Expression, Labels, Operator, Prefix, Selector};
+use crate::model::{
+    Expression, Labels, Operator, Prefix, Selector, is_label_key, is_label_value, is_object_name, is_port_name,
+};
 
 const LABEL_NAME: &str = "at most 63 letters, digits, '-', '_' or '.', the first and last a letter or digit";
 const LABEL_KEY: &str = "an optional domain of lower case and '/', then at most 63 letters, digits, '-', '_' or '.', the first and last a letter or digit";
@@ -36,7 +38,7 @@ pub(super) fn metadata(node: &Node, notes: &mut Notes) -> Option<Metadata> {
 
 fn object_name(field: &str, node: &Node, notes: &mut Notes) -> Option<String> {
     let name = notes.word(field, node)?;
-    if is_domain(&name) {
+    if is_object_name(&name) {
         return Some(name);
     }
     notes.refuse(node.line, Wrong::Name { name, rule: OBJECT_NAME });
@@ -46,42 +48,21 @@ fn object_name(field: &str, node: &Node, notes: &mut Notes) -> Option<String> {
 /// `port` or a container's `name`, where it is a name.
 pub(super) fn port_name(field: &str, node: &Node, notes: &mut Notes) -> Option<String> {
     let name = notes.word(field, node)?;
-    let fits = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
-    let lettered = name.contains(|letter: char| letter.is_ascii_lowercase());
-    let dashes = name.starts_with('-') || name.ends_with('-') || name.contains("--");
-    if name.len() <= 15 && name.chars().all(fits) && lettered && !dashes {
+    if is_port_name(&name) {
         return Some(name);
     }
     notes.refuse(node.line, Wrong::Name { name, rule: PORT_NAME });
     None
 }
 
-fn is_domain(name: &str) -> bool {
-    let part = |part: &str| {
-        let inner = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-';
-        !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(part)
-}
-
-fn is_label_name(name: &str) -> bool {
-    let inner = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'_' | b'.');
-    let edge = |letter: Option<u8>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
-    name.len() <= 63 && name.bytes().all(inner) && edge(name.bytes().next()) && edge(name.bytes().last())
-}
-
 fn check_key(key: &str, line: usize, notes: &mut Notes) {
-    let fits = match key.split_once('/') {
-        Some((domain, name)) => is_domain(domain) && is_label_name(name),
-        None => is_label_name(key),
-    };
-    if !fits {
+    if !is_label_key(key) {
         notes.refuse(line, Wrong::Label { label: key.to_owned(), part: "key", rule: LABEL_KEY });
     }
 }
 
 fn check_value(value: &str, line: usize, notes: &mut Notes) {
-    if !value.is_empty() && !is_label_name(value) {
+    if !is_label_value(value) {
         notes.refuse(line, Wrong::Label { label: value.to_owned(), part: "value", rule: LABEL_NAME });
     }
 }
