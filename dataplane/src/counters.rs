@@ -93,6 +93,8 @@ pub struct Counters {
     pub misses: u64,
     /// Misses that found no room in the flow table: forwarded, but not remembered.
     pub uncached: u64,
+    /// Connections that were opened.
+    pub opened: u64,
 }
 
 impl Counters {
@@ -164,6 +166,7 @@ impl Counters {
         self.hits += other.hits;
         self.misses += other.misses;
         self.uncached += other.uncached;
+        self.opened += other.opened;
     }
 
     /// All that came in, the switch's own packets included.

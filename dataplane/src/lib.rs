@@ -12,6 +12,7 @@
 
 pub mod burst;
 pub mod counters;
+pub mod denials;
 pub mod drops;
 pub mod flow;
 mod headers;

@@ -29,8 +29,11 @@ pub(super) struct Entry {
     pub(super) packets: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) owner: AtomicU32,
-    /// So that both lines are full.
-    spare: AtomicU32,
+    /// Of a watched flow: its connection's number and one, or 0.
+    pub(super) connection: AtomicU32,
+    /// Of a watched flow of TCP: bytes 8 to 16 of its latest header (acknowledgement number, flags, window), as they stand there. Written
+    /// by whoever carries the packet, like the counters.
+    pub(super) acknowledged: AtomicU64,
 }
 
 /// One flow, as `podlane flows` sees it.

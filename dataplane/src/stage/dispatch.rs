@@ -1,13 +1,18 @@
 //! dispatch: every way out of the switch. A frame ends here, in one port's queue, in another worker's ring, or in a drop counter.
 
+use std::sync::Arc;
+
 use podlane_rings::{Frame, FramePool};
 
 use crate::{
     burst::{OutQueue, length_of},
     counters::Counters,
+    denials::Denials,
     drops::DropReason,
     ids::{MAX_PORTS, PortId, WorkerId},
     port::{Port, PortError},
+    stage::meter::Meters,
+    tables::{Tables, rates::Rate},
     worker::{handoff::Peers, limits::Limits},
 };
 
@@ -37,6 +42,8 @@ pub struct Attached {
     pub queue: OutQueue,
     /// Whether it died and waits to be detached.
     pub dead: bool,
+    /// What the pod behind it may receive, where that is limited.
+    rate: Option<Rate>,
     /// Set while the port is on [`Exits::busy`].
     marked: bool,
 }
@@ -47,12 +54,17 @@ pub struct Exits {
     pub pool: FramePool,
     /// The worker's ledger.
     pub counters: Counters,
+    /// What policy refused.
+    pub denials: Denials,
     /// The ports this worker serves, by slot.
     pub slots: Vec<Attached>,
     /// The rings to and from the other workers.
     pub peers: Peers,
     /// Caps on what the switch sends by itself.
     pub limits: Limits,
+    /// Worker-clock milliseconds, of this turn.
+    pub now: u32,
+    meters: Arc<Meters>,
     exits: Box<[Exit]>,
     /// Slots with frames to send or to bring home.
     busy: Vec<u16>,
@@ -61,16 +73,19 @@ pub struct Exits {
 impl Exits {
     /// No way out yet.
     #[must_use]
-    pub fn new(pool: FramePool, peers: Peers) -> Self {
+    pub fn new(pool: FramePool, peers: Peers, meters: Arc<Meters>) -> Self {
         let mut counters = Counters::default();
         counters.make_room(crate::counters::SWITCH);
         counters.make_room_for_paths(0);
         Self {
             pool,
             counters,
+            denials: Denials::default(),
             slots: Vec::new(),
             peers,
             limits: Limits::default(),
+            now: 0,
+            meters,
             exits: vec![Exit::None; MAX_PORTS].into(),
             busy: Vec::new(),
         }
@@ -81,7 +96,8 @@ impl Exits {
         self.counters.make_room(id);
         let finishes_checksums = port.facts().finishes_checksums;
         self.set(id, Exit::Here { slot: self.slots.len() as u16, finishes_checksums });
-        self.slots.push(Attached { id, port, queue: OutQueue::new(QUEUE_BOUND), dead: false, marked: false });
+        let queue = OutQueue::new(QUEUE_BOUND);
+        self.slots.push(Attached { id, port, queue, dead: false, rate: None, marked: false });
         self.busy.reserve(self.slots.len());
         // Its rings want frames before anything can arrive.
         self.mark(self.slots.len() - 1);
@@ -91,6 +107,13 @@ impl Exits {
     pub fn attach_remote(&mut self, id: PortId, worker: WorkerId) {
         self.counters.make_room(id);
         self.set(id, Exit::There(worker));
+    }
+
+    /// Holds what leaves by this worker's ports against the rates of these tables from now on.
+    pub fn limit(&mut self, tables: &Tables) {
+        for attached in &mut self.slots {
+            attached.rate = tables.port(attached.id).and_then(|table| table.rates.ingress);
+        }
     }
 
     /// Has a port settled at the end of the turn: it received, or was sent to.
@@ -143,6 +166,13 @@ impl Exits {
             Exit::Here { slot, .. } => {
                 let attached = &mut self.slots[usize::from(slot)];
                 let length = length_of(&frame, self.pool.umem());
+                // What the queue has no room for takes nothing.
+                if let Some(rate) = attached.rate
+                    && attached.queue.room() > 0
+                    && !self.meters.receives(egress, &rate, length as u64, self.now)
+                {
+                    return self.drop(ingress, frame, DropReason::IngressRate);
+                }
                 if let Err(frame) = attached.queue.push(frame, length) {
                     return self.drop(ingress, frame, DropReason::EgressFull);
                 }
@@ -168,6 +198,7 @@ impl Exits {
         if let Exit::Here { slot, .. } = self.exit(egress)
             && let Some(attached) = self.slots.get_mut(usize::from(slot))
             && attached.queue.room() >= frames.len()
+            && attached.rate.is_none_or(|rate| self.meters.receives(egress, &rate, bytes, self.now))
         {
             attached.queue.extend(frames, bytes);
             if !attached.marked {

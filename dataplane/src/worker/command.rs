@@ -11,6 +11,7 @@ use podlane_rings::FramePool;
 
 use crate::{
     counters::Counters,
+    denials::Denials,
     ids::{PortId, WorkerId},
     policy::Enforcement,
     port::{Port, PortError, PortFacts, PortStatistics},
@@ -54,6 +55,8 @@ pub struct Report {
     pub worker: WorkerId,
     /// Its ledger.
     pub counters: Counters,
+    /// What policy refused on it.
+    pub denials: Denials,
     /// Its ports.
     pub ports: Vec<PortReport>,
     /// How it spends its time.

@@ -41,6 +41,7 @@ use crate::{
         classify::classify,
         dispatch::Exits,
         lookup::{lookup, rows},
+        meter,
         open::open,
         resolve::{Miss, resolve},
         shared::Shared,
@@ -206,7 +207,7 @@ impl Worker {
                 policy: None,
                 generation: Generation::default(),
                 flows: FlowWriter::new(Arc::clone(&shared.flows), id),
-                exits: Exits::new(pool, peers),
+                exits: Exits::new(pool, peers, Arc::clone(&shared.meters)),
                 line: Line::new(),
                 burst: Burst::new(),
                 commands,
@@ -259,6 +260,7 @@ impl Worker {
                     self.exits.limits.make_room(tables.networks.len());
                     self.exits.counters.make_room_for_paths(tables.underlay.paths.len());
                     self.generation = tables.generation;
+                    self.exits.limit(&tables);
                     let former = core::mem::replace(&mut self.tables, tables);
                     // Nobody waits for them: then they are freed here, once, after all.
                     let _ = back.send(former);
@@ -267,7 +269,10 @@ impl Worker {
                     self.generation = policy.generation;
                     let _ = back.send(self.policy.replace(policy));
                 }
-                Command::Attach(id, port) => self.exits.attach(id, port),
+                Command::Attach(id, port) => {
+                    self.exits.attach(id, port);
+                    self.exits.limit(&self.tables);
+                }
                 Command::AttachRemote(id, worker) => self.exits.attach_remote(id, worker),
                 Command::Detach(id, back) => self.detach(id, &back),
                 Command::Lend(frames, back) => {
@@ -286,6 +291,7 @@ impl Worker {
     /// One turn: every port once. Returns whether a packet moved.
     pub fn turn(&mut self, now: u32) -> bool {
         let mut moved = false;
+        self.exits.now = now;
         for slot in 0..self.exits.slots.len() {
             moved |= self.serve(slot, now);
         }
@@ -322,6 +328,7 @@ impl Worker {
         Report {
             worker: self.id,
             counters,
+            denials: self.exits.denials.clone(),
             ports: ports.collect(),
             pace: Pace { uptime_ms: self.started.elapsed().as_millis() as u64, ..self.pace },
             frames: (self.exits.pool.total(), self.exits.pool.free()),
@@ -357,6 +364,9 @@ impl Worker {
         classify(&mut self.line, self.burst.frames(), self.exits.pool.umem(), longest, table);
         if !opened {
             self.exits.counters.port(ingress).received.add(self.line.rows as u64, self.line.bytes);
+        }
+        if let Some(rate) = port.and_then(|port| port.rates.egress) {
+            meter::egress(&mut self.line, (ingress, &rate), &self.shared.meters, now);
         }
         self.exits.counters.hits += lookup(&mut self.line, table, self.generation, now);
         if self.line.missing != 0 {
