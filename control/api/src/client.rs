@@ -12,6 +12,8 @@ use crate::{
     NeighbourQuery, Neighbours, Ports, Refusal, Reply, Request, Status, Tunnels,
 };
 
+mod policy;
+
 /// A question got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {

@@ -9,7 +9,9 @@
 mod words;
 
 mod client;
+mod connection;
 mod counters;
+mod denial;
 mod endpoint;
 mod flow;
 mod gateway;
@@ -21,11 +23,18 @@ mod neighbour;
 mod port;
 mod reply;
 mod request;
+mod shadow;
 mod status;
+mod trial;
 mod tunnel;
+mod why;
 
 pub use client::{Client, ClientError};
+pub use connection::{
+    ConnectionQuery, ConnectionRecord, ConnectionState, ConnectionTable, Connections, MAX_CONNECTIONS,
+};
 pub use counters::{Counters, Dropped, Ledger, PortLedger};
+pub use denial::{Denial, Denied, DeniedOpening, DeniedQuery, Opening};
 pub use endpoint::{Endpoint, EndpointQuery, EndpointRemoval, Endpoints};
 pub use flow::{Flow, FlowTunnel, Flows};
 pub use gateway::{BadGateway, Gateway};
@@ -37,8 +46,11 @@ pub use neighbour::{MAX_NEIGHBOURS, NeighbourQuery, Neighbours, Origin, Station}
 pub use port::{AttachMode, KernelDrops, Port, PortKind, PortState, Ports, Traffic, XdpMode};
 pub use reply::{Refusal, Reply, Stale};
 pub use request::{FlowQuery, MAX_FLOWS, Request};
+pub use shadow::{Shadow, ShadowDifference, ShadowQuery, ShadowVerdict};
 pub use status::{FlowTable, Frames, Network, Poll, Status, Worker};
+pub use trial::{Candidate, PolicyChange, PolicyDecision, PolicyDifference, PolicyEnds, PortRange};
 pub use tunnel::{Encapsulation, Judged, NextHop, NextHopState, PathMtu, Tunnel, Tunnels, Uplink};
+pub use why::{Place, Way, Why, WhyAnswer, WhyEnd, WhyPolicy, WhyQuery, WhyRemedy, WhyRule, WhyStage};
 
 /// The protocol's version. It moves when an old client would misread a new daemon; new fields alone do not move it,
 /// because both ends ignore fields they do not know in what they receive from an equal.

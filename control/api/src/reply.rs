@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Counters, Endpoint, EndpointRemoval, Endpoints, Flows, MacAddr, Neighbours, Ports, Status, Tunnels};
+use crate::{
+    Connections, Counters, Denied, Endpoint, EndpointRemoval, Endpoints, Flows, MacAddr, Neighbours, PolicyChange,
+    Ports, Shadow, Status, Tunnels, Why,
+};
 
 /// The answer to the [`Request`](crate::Request) of the same name.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -26,6 +29,17 @@ pub enum Reply {
     SetEndpoint(Endpoint),
     /// To [`Request::RemoveEndpoint`](crate::Request::RemoveEndpoint): what is no longer in force.
     RemoveEndpoint(EndpointRemoval),
+    /// To [`Request::Why`](crate::Request::Why).
+    Why(Why),
+    /// To [`Request::TestPolicy`](crate::Request::TestPolicy).
+    TestPolicy(PolicyChange),
+    /// To [`Request::StartShadow`](crate::Request::StartShadow), [`Request::Shadow`](crate::Request::Shadow) and
+    /// [`Request::EndShadow`](crate::Request::EndShadow).
+    Shadow(Shadow),
+    /// To [`Request::Denied`](crate::Request::Denied).
+    Denied(Denied),
+    /// To [`Request::Connections`](crate::Request::Connections).
+    Connections(Connections),
 }
 
 impl Reply {
@@ -42,6 +56,11 @@ impl Reply {
             Self::Endpoints(_) => "endpoints",
             Self::SetEndpoint(_) => "set_endpoint",
             Self::RemoveEndpoint(_) => "remove_endpoint",
+            Self::Why(_) => "why",
+            Self::TestPolicy(_) => "test_policy",
+            Self::Shadow(_) => "shadow",
+            Self::Denied(_) => "denied",
+            Self::Connections(_) => "connections",
         }
     }
 }
@@ -140,6 +159,41 @@ pub enum Refusal {
     /// The change is noted, but was not in force in time.
     #[error("the change is noted, but not in force yet (podlane status shows what the daemon is busy with)")]
     EndpointLate,
+    /// No pod, port or address has the name.
+    #[error("nothing is called \"{name}\" ({})", remedy(nearest.as_deref(), "write NAMESPACE/POD, as default/web, a port or an IP address"))]
+    UnknownEnd {
+        /// The name in the request.
+        name: String,
+        /// A pod or port of a similar name.
+        nearest: Option<String>,
+    },
+    /// The question has no meaning, or no one answer.
+    #[error("{detail}")]
+    Unanswerable {
+        /// Why, and what to ask instead.
+        detail: String,
+    },
+    /// The candidate's policies are not good.
+    #[error("{findings}\nthe candidate is not used (correct it: every mistake is named)")]
+    BadCandidate {
+        /// All mistakes, one a line.
+        findings: String,
+    },
+    /// The configuration has no policy.
+    #[error("the daemon enforces no policy (write [policy] into its configuration and restart it)")]
+    NoPolicy,
+    /// Another candidate is being judged beside the live policies.
+    #[error("another candidate is being judged already, for {age_ms} ms now (wait until it ends)")]
+    ShadowBusy {
+        /// Since when, in milliseconds.
+        age_ms: u64,
+    },
+    /// The shadow has ended.
+    #[error("shadow {shadow} has ended: it is not there, or was not asked about in time (start another)")]
+    UnknownShadow {
+        /// Its number.
+        shadow: u64,
+    },
     /// As many clients as the daemon serves at once are being served.
     #[error("the daemon is serving {clients} clients already, which is as many as it serves at once (try again)")]
     Busy {

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, EndpointQuery, EndpointRemoval, NeighbourQuery};
+use crate::{
+    Candidate, ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, NeighbourQuery, ShadowQuery,
+    WhyQuery,
+};
 
 /// The most flows one reply lists, whatever was asked: it keeps a reply within [`crate::MAX_REPLY_BYTES`].
 pub const MAX_FLOWS: usize = 10_000;
@@ -29,6 +32,20 @@ pub enum Request {
     SetEndpoint(Endpoint),
     /// Takes such a statement back. The answer comes when it is so for every packet.
     RemoveEndpoint(EndpointRemoval),
+    /// Why a connection would come through or not.
+    Why(WhyQuery),
+    /// What candidate policies would change for the pods there are. Nothing is applied.
+    TestPolicy(Candidate),
+    /// Has candidate policies judged beside the live ones, which alone decide.
+    StartShadow(Candidate),
+    /// What that has seen so far. Asking keeps it going.
+    Shadow(ShadowQuery),
+    /// Ends it; the answer is the last.
+    EndShadow(ShadowQuery),
+    /// What policies have denied, by rule.
+    Denied(DeniedQuery),
+    /// The connections that match.
+    Connections(ConnectionQuery),
 }
 
 /// Which flows to list.

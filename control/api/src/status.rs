@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Gateway, MacAddr};
+use crate::{ConnectionTable, Gateway, MacAddr};
 
 /// The daemon at one moment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct Status {
     pub workers: Vec<Worker>,
     /// The flow table's fill.
     pub flow_table: FlowTable,
+    /// The connection table's fill; none where no policy is enforced.
+    #[serde(default)]
+    pub connection_table: Option<ConnectionTable>,
     /// The networks, by name.
     pub networks: Vec<Network>,
     /// What an operator should know and might not expect, one sentence each.

@@ -56,6 +56,7 @@ impl Answers {
                 used: table.used() as u64,
                 uncached: total.uncached,
             },
+            connection_table: None,
             networks: networks.values().map(|network| self.network(network, &facts)).collect(),
             warnings: warnings(&facts, &reports, table.used(), table.capacity()),
         })
@@ -199,6 +200,13 @@ impl Answer for Answers {
             Request::Endpoints(query) => Reply::Endpoints(self.endpoints(query)?),
             Request::SetEndpoint(endpoint) => Reply::SetEndpoint(self.set_endpoint(endpoint)?),
             Request::RemoveEndpoint(removal) => Reply::RemoveEndpoint(self.remove_endpoint(removal)?),
+            Request::Why(_)
+            | Request::TestPolicy(_)
+            | Request::StartShadow(_)
+            | Request::Shadow(_)
+            | Request::EndShadow(_)
+            | Request::Denied(_)
+            | Request::Connections(_) => return Err(Refusal::NoPolicy),
         })
     }
 }

@@ -72,6 +72,7 @@ fn status_shows_workers_tables_networks_and_warnings() {
         generation: 7,
         workers: vec![worker],
         flow_table: FlowTable { capacity: 1 << 20, used: 1_500, uncached: 0 },
+        connection_table: None,
         networks: vec![blue, wire, overlay],
         warnings: vec!["worker on core 1 shares its core".to_owned()],
     };
