@@ -26,6 +26,9 @@ use crate::{
 /// this was left by a longer burst, or by the clock's last round, and counts no more.
 const APART: u64 = 1000 << FRACTION;
 
+/// A moment so long past is renewed, in fractions: before the clock comes round to it.
+const OLD: u64 = 1 << (FRACTION + 29);
+
 /// One port's moments; a cache line, since neighbours' workers differ.
 #[derive(Default)]
 #[repr(align(64))]
@@ -67,6 +70,20 @@ impl Meters {
         let Some(rate) = tables.port(port).and_then(|table| table.rates.new_connections.as_ref()) else { return true };
         self.ports.get(port.index()).is_none_or(|meter| take(&meter.connections, rate, 1, now))
     }
+
+    /// Keeps the moments of a port that is silent from looking like moments to come, when the clock has gone round. To be called for each port
+    /// every few days.
+    pub fn renew(&self, port: PortId, now: u32) {
+        let Some(Meter { egress, ingress, connections }) = self.ports.get(port.index()) else { return };
+        let now = u64::from(now) << FRACTION;
+        for meter in [egress, ingress, connections] {
+            let earned_at = meter.load(Ordering::Relaxed);
+            if (OLD..1 << 63).contains(&now.wrapping_sub(earned_at)) {
+                // One that has been changed meanwhile is new.
+                let _ = meter.compare_exchange(earned_at, now, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 /// Takes `units` out of what a meter has earned: all of them, or none.
@@ -103,3 +120,6 @@ pub fn egress(line: &mut Line, (port, rate): (PortId, &Rate), meters: &Meters, n
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::{
     flow::Sweep,
-    ids::{NetworkId, PortId, WorkerId},
+    ids::{MAX_PORTS, NetworkId, PortId, WorkerId},
     stage::shared::shard,
     worker::{Worker, hops::Hops},
 };
@@ -24,6 +24,7 @@ pub(super) struct Upkeep {
     health: u32,
     stations: usize,
     groups: usize,
+    meter: usize,
     pub(super) hops: Hops,
 }
 
@@ -45,6 +46,8 @@ impl Worker {
         if self.id == WorkerId(0) {
             self.forget_silent_stations(now, elapsed);
             self.look_after_hops(now, elapsed);
+            self.upkeep.meter = (self.upkeep.meter + 1) % MAX_PORTS;
+            self.shared.meters.renew(PortId(self.upkeep.meter as u16), now);
         }
         if now.wrapping_sub(self.upkeep.health) >= HEALTH {
             self.upkeep.health = now;
