@@ -9,6 +9,7 @@ mod gateway;
 mod guard;
 mod isolation;
 mod malformed;
+mod meter;
 mod multicast;
 mod packets;
 mod parsers;
