@@ -99,8 +99,12 @@ pub struct Line {
     /// Bytes of the whole packet.
     pub(crate) lengths: [u32; BURST],
     pub(crate) programs: Box<[Program; BURST]>,
+    /// The flow entries that were looked into; those of hits mean something.
+    pub(crate) entries: [u32; BURST],
     /// A set bit: the row's program is not known yet.
     pub(crate) missing: u64,
+    /// A set bit: the row was a hit, and its flow is watched.
+    pub(crate) watched: u64,
     /// Bytes of all rows.
     pub(crate) bytes: u64,
 }
@@ -117,7 +121,9 @@ impl Line {
             layouts: [Layout::default(); BURST],
             lengths: [0; BURST],
             programs: Box::new([Program::drop(DropReason::PortClosed); BURST]),
+            entries: [0; BURST],
             missing: 0,
+            watched: 0,
             bytes: 0,
         }
     }

@@ -10,7 +10,7 @@ use zerocopy::FromZeros;
 use crate::{
     flow::{
         key::{FlowKey, KEY_WORDS},
-        program::{PROGRAM_WORDS, Program},
+        program::{PROGRAM_WORDS, Program, Watch},
         table::Sighting,
     },
     ids::WorkerId,
@@ -69,6 +69,19 @@ impl Entry {
         difference == 0
     }
 
+    /// The flow's connection, if it is of one.
+    #[inline]
+    pub(super) fn connection(&self) -> Option<u32> {
+        self.connection.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Has another look at the packets of the flow from now on. Only the owner calls it. A reader sees the word before or after, and both
+    /// are right with the others, so the version stays.
+    pub(super) fn watch(&self, watch: Watch) {
+        let [_, word, _] = &self.program;
+        word.store(self.program().watched(watch).words()[1], Ordering::Relaxed);
+    }
+
     /// Counts a packet and marks the flow alive.
     #[inline]
     pub(super) fn count(&self, seen: Sighting) {
@@ -104,6 +117,8 @@ impl Entry {
             word.store(*value, Ordering::Relaxed);
         }
         self.epoch.store(epoch, Ordering::Relaxed);
+        self.connection.store(0, Ordering::Relaxed);
+        self.acknowledged.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn read_key(&self) -> FlowKey {

@@ -171,6 +171,13 @@ impl Program {
         }
     }
 
+    /// Whether anybody does.
+    #[inline]
+    #[must_use]
+    pub const fn is_watched(&self) -> bool {
+        self.words[1] >> WATCH_AT != 0
+    }
+
     /// What to do.
     #[inline]
     #[must_use]

@@ -24,13 +24,13 @@
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 use std::io;
 
-use crossbeam::queue::ArrayQueue;
 use podlane_rings::{ZeroedSlice, prefetch_of};
 
 use crate::{
     flow::{
-        bucket::{Bucket, Candidates, LANES, tag},
+        bucket::{Bucket, Candidates, tag},
         entry::{Entry, FlowRecord},
+        index::Index,
         key::{FlowKey, HashSeed},
         program::Program,
     },
@@ -39,11 +39,6 @@ use crate::{
 
 /// Parts of the learned tables that can be forgotten one by one; a power of two.
 pub const SHARDS: usize = 4096;
-
-/// From so many lanes taken on, a flow goes to the emptier of its buckets. In a table made for a million flows that leaves 2 of
-/// a million without a place, and 1.7 % in their second bucket. Refused: filling the first to the last lane (181 and
-/// 0.7 %), and balancing from 6 on (none, but 4 %, each a cache miss more a hit).
-const CROWDED: usize = 7;
 
 /// A packet of a flow, for its counters.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +60,8 @@ pub struct Basis {
 
 /// The table. Shared by all workers and readable by anyone.
 pub struct FlowTable {
-    pub(super) buckets: ZeroedSlice<Bucket>,
+    pub(super) index: Index,
     pub(super) entries: ZeroedSlice<Entry>,
-    /// Entries never used so far start here; used ones come back through `recycled`.
-    fresh: AtomicU32,
-    pub(super) recycled: ArrayQueue<u32>,
-    pub(super) used: AtomicU32,
     epochs: Box<[AtomicU32; SHARDS]>,
     seed: HashSeed,
 }
@@ -82,14 +73,9 @@ impl FlowTable {
     /// The kernel gives no memory.
     pub fn new(capacity: usize, seed: HashSeed) -> io::Result<Self> {
         let capacity = capacity.clamp(1024, 1 << 28);
-        // Two lanes a flow: at most half full, so a second bucket is read for about 2 % of the flows.
-        let buckets = (capacity * 2 / LANES).next_power_of_two();
         Ok(Self {
-            buckets: ZeroedSlice::new(buckets)?,
+            index: Index::new(capacity)?,
             entries: ZeroedSlice::new(capacity)?,
-            fresh: AtomicU32::new(0),
-            recycled: ArrayQueue::new(capacity),
-            used: AtomicU32::new(0),
             epochs: Box::new([const { AtomicU32::new(0) }; SHARDS]),
             seed,
         })
@@ -111,7 +97,7 @@ impl FlowTable {
     /// How many flows there are.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed) as usize
+        self.index.used()
     }
 
     /// The current epoch of a shard. Read it before the learned table whose answer it vouches for.
@@ -135,7 +121,7 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        View { buckets: &self.buckets, entries: &self.entries, epochs: &self.epochs }
+        View { buckets: self.index.buckets(), entries: &self.entries, epochs: &self.epochs }
     }
 
     /// The program of `entry`, if it is `key`'s and current.
@@ -150,7 +136,7 @@ impl FlowTable {
     /// Looks in both buckets: for what [`View::candidate`] did not settle.
     #[must_use]
     pub fn find(&self, hash: u64, key: &FlowKey, generation: Generation) -> Option<(u32, Program)> {
-        self.all_candidates(hash).find_map(|number| Some((number, self.read(number, key, generation)?)))
+        self.index.candidates(hash).find_map(|number| Some((number, self.read(number, key, generation)?)))
     }
 
     /// Counts packets of a flow and marks it alive.
@@ -161,52 +147,29 @@ impl FlowTable {
         }
     }
 
+    /// Says which connection a flow is of.
+    pub fn bind(&self, entry: u32, connection: u32) {
+        if let Some(entry) = self.entries.get(entry as usize) {
+            entry.connection.store(connection.wrapping_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// What [`View::acknowledge`] remembered, if the entry is a flow of this connection still and has seen such a header.
+    #[must_use]
+    pub fn acknowledged(&self, entry: u32, connection: u32) -> Option<u64> {
+        let entry = self.entries.get(entry as usize).filter(|entry| entry.connection() == Some(connection))?;
+        Some(entry.acknowledged.load(Ordering::Relaxed)).filter(|bytes| *bytes != 0)
+    }
+
     /// Up to `limit` current flows that `wanted` accepts. For the control side: it reads while workers write.
     pub fn records(&self, limit: usize, mut wanted: impl FnMut(&FlowKey) -> bool) -> Vec<FlowRecord> {
-        let high_water = (self.fresh.load(Ordering::Acquire) as usize).min(self.entries.len());
+        let high_water = self.index.high_water().min(self.entries.len());
         self.entries[..high_water]
             .iter()
             .filter_map(Entry::record)
             .filter(|flow| wanted(&flow.key))
             .take(limit)
             .collect()
-    }
-
-    #[inline]
-    fn first_bucket(&self, hash: u64) -> usize {
-        hash as usize & (self.buckets.len() - 1)
-    }
-
-    fn second_bucket(&self, hash: u64) -> usize {
-        // The tag (the top 16 bits) moves the bucket, as in partial-key cuckoo hashing; never to the same one.
-        let step = (hash >> 40) as usize | 1;
-        (hash as usize ^ step) & (self.buckets.len() - 1)
-    }
-
-    pub(super) fn all_candidates(&self, hash: u64) -> impl Iterator<Item = u32> {
-        [self.first_bucket(hash), self.second_bucket(hash)].into_iter().flat_map(move |number| {
-            let bucket = &self.buckets[number];
-            Candidates::of(bucket, tag(hash)).map(|lane| bucket.entry[lane].load(Ordering::Relaxed))
-        })
-    }
-
-    pub(super) fn claim_lane(&self, hash: u64, entry: u32) -> Option<Lane> {
-        let (first, second) = (self.first_bucket(hash), self.second_bucket(hash));
-        let here = self.buckets[first].taken();
-        let emptier = here >= CROWDED && self.buckets[second].taken() < here;
-        let order = if emptier { [second, first] } else { [first, second] };
-        order.into_iter().find_map(|number| {
-            let lane = self.buckets[number].claim(tag(hash), entry)?;
-            Some(Lane { bucket: number as u32, lane: lane as u8 })
-        })
-    }
-
-    pub(super) fn take_entry(&self) -> Option<u32> {
-        if let Some(entry) = self.recycled.pop() {
-            return Some(entry);
-        }
-        let capacity = self.entries.len() as u32;
-        self.fresh.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |next| (next < capacity).then_some(next + 1)).ok()
     }
 }
 
@@ -270,15 +233,16 @@ impl View<'_> {
         unchanged && epoch == now
     }
 
+    /// Remembers bytes 8 to 16 of the latest TCP header of a flow, as they stand there.
+    #[inline]
+    pub fn acknowledge(self, entry: u32, bytes: u64) {
+        if let Some(entry) = self.entries.get(entry as usize) {
+            entry.acknowledged.store(bytes, Ordering::Relaxed);
+        }
+    }
+
     #[inline]
     fn first_bucket(self, hash: u64) -> usize {
         hash as usize & self.buckets.len().wrapping_sub(1)
     }
-}
-
-/// Where an entry is named.
-#[derive(Clone, Copy)]
-pub(super) struct Lane {
-    pub(super) bucket: u32,
-    pub(super) lane: u8,
 }

@@ -5,17 +5,13 @@ use std::sync::Arc;
 
 use crate::{
     flow::{
+        index::Owned,
         key::FlowKey,
-        program::Program,
-        table::{Basis, FlowTable, Lane},
+        program::{Program, Watch},
+        table::{Basis, FlowTable},
     },
     ids::{Generation, WorkerId},
 };
-
-struct Owned {
-    entry: u32,
-    lane: Lane,
-}
 
 /// How an insertion ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,8 +26,7 @@ pub enum Insertion {
 pub struct FlowWriter {
     table: Arc<FlowTable>,
     worker: WorkerId,
-    owned: Vec<Owned>,
-    cursor: usize,
+    owned: Owned,
 }
 
 /// What a sweep looks by.
@@ -51,9 +46,8 @@ impl FlowWriter {
     /// The writer of `worker`; make one per worker.
     #[must_use]
     pub fn new(table: Arc<FlowTable>, worker: WorkerId) -> Self {
-        // Room for all there can be: growing it would hold a packet up. Untouched, it costs address space alone.
-        let owned = Vec::with_capacity(table.capacity());
-        Self { table, worker, owned, cursor: 0 }
+        let owned = Owned::with_capacity(table.capacity());
+        Self { table, worker, owned }
     }
 
     /// Inserts a flow, or rewrites it in place where this worker owns an outdated entry of the same key.
@@ -64,7 +58,7 @@ impl FlowWriter {
             entry.seen.store(now, Ordering::Relaxed);
             return Insertion::Done(number);
         }
-        let Some(number) = self.table.take_entry() else { return Insertion::Full };
+        let Some(number) = self.table.index.take() else { return Insertion::Full };
         let entry = &self.table.entries[number as usize];
         entry.write(basis.generation.0, |entry| {
             entry.fill(key, program, basis.epoch);
@@ -73,38 +67,39 @@ impl FlowWriter {
             entry.bytes.store(0, Ordering::Relaxed);
             entry.seen.store(now, Ordering::Relaxed);
         });
-        let Some(lane) = self.table.claim_lane(hash, number) else {
+        let Some(place) = self.table.index.name(hash, number) else {
             entry.write(0, |_| ());
-            self.recycle(number);
+            self.table.index.give(number);
             return Insertion::Full;
         };
-        self.table.used.fetch_add(1, Ordering::Relaxed);
-        self.owned.push(Owned { entry: number, lane });
+        self.owned.push(place);
         Insertion::Done(number)
     }
 
-    /// Ends idle and outdated flows, a few at a call; tells `alive` of the others it passed.
-    pub fn sweep(&mut self, by: Sweep, mut alive: impl FnMut(&FlowKey, u32)) -> usize {
-        let mut ended = 0;
-        for _ in 0..by.budget.min(self.owned.len()) {
-            if self.cursor >= self.owned.len() {
-                self.cursor = 0;
-            }
-            let Some(owned) = self.owned.get(self.cursor) else { break };
-            let entry = &self.table.entries[owned.entry as usize];
+    /// Has another look at the packets of a flow from now on, if the flow is this worker's.
+    pub fn watch(&self, entry: u32, watch: Watch) {
+        let entry = self.table.entries.get(entry as usize);
+        if let Some(entry) = entry.filter(|entry| entry.owner.load(Ordering::Relaxed) == u32::from(self.worker.0)) {
+            entry.watch(watch);
+        }
+    }
+
+    /// Ends idle and outdated flows, a few at a call. Tells `alive` of each of the others it passed, when it was seen and of which
+    /// connection it is, and ends it if that answers no.
+    pub fn sweep(&mut self, by: Sweep, mut alive: impl FnMut(&FlowKey, u32, Option<u32>) -> bool) -> usize {
+        let Self { table, owned, .. } = self;
+        owned.sweep(&table.index, by.budget, |number| {
+            let entry = &table.entries[number as usize];
             let seen = entry.seen.load(Ordering::Relaxed);
             let current = entry.stamp.load(Ordering::Relaxed) as u32 == by.generation.0;
             // A worker a little ahead may have stamped a time that is still to come here: no age at all.
             let age = (by.now.wrapping_sub(seen) as i32).max(0) as u32;
-            if current && age < by.idle {
-                alive(&entry.read_key(), seen);
-                self.cursor += 1;
-            } else {
-                self.end(self.cursor);
-                ended += 1;
+            let stays = current && age < by.idle && alive(&entry.read_key(), seen, entry.connection());
+            if !stays {
+                entry.write(0, |_| ());
             }
-        }
-        ended
+            !stays
+        })
     }
 
     /// How many flows this worker owns.
@@ -120,33 +115,19 @@ impl FlowWriter {
     }
 
     fn own_outdated(&self, hash: u64, key: &FlowKey) -> Option<u32> {
-        self.table.all_candidates(hash).find(|number| {
+        self.table.index.candidates(hash).find(|number| {
             self.table.entries.get(*number as usize).is_some_and(|entry| {
                 let mine = entry.owner.load(Ordering::Relaxed) == u32::from(self.worker.0);
                 mine && entry.stamp.load(Ordering::Relaxed) as u32 != 0 && entry.holds(key)
             })
         })
     }
-
-    fn end(&mut self, position: usize) {
-        let owned = self.owned.swap_remove(position);
-        self.table.buckets[owned.lane.bucket as usize].clear(usize::from(owned.lane.lane));
-        self.table.entries[owned.entry as usize].write(0, |_| ());
-        self.table.used.fetch_sub(1, Ordering::Relaxed);
-        self.recycle(owned.entry);
-    }
-
-    fn recycle(&self, entry: u32) {
-        // The queue has a place for every entry there is, so this cannot fail.
-        let _ = self.table.recycled.push(entry);
-    }
 }
 
 impl Drop for FlowWriter {
-    /// A worker that ends takes its flows with it, so that its entries serve the others.
+    /// A worker that ends takes its flows with it, so that their entries serve the others.
     fn drop(&mut self) {
-        while !self.owned.is_empty() {
-            self.end(self.owned.len() - 1);
-        }
+        let Self { table, owned, .. } = self;
+        owned.end_all(&table.index, |number| table.entries[number as usize].write(0, |_| ()));
     }
 }

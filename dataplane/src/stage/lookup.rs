@@ -9,13 +9,13 @@ use crate::{
     ids::Generation,
 };
 
-/// Fills in the programs of known flows and counts their packets; the rest stays missing. Returns how many were hits.
+/// Fills in the programs of known flows and counts their packets; the rest stays missing. Says which hits somebody watches. Returns how
+/// many were hits.
 #[inline(never)] // registers of its own, as in classify
 pub fn lookup(line: &mut Line, table: &FlowTable, generation: Generation, now: u32) -> u64 {
-    let Line { rows, keys, hashes, lengths, programs, missing, .. } = line;
+    let Line { rows, keys, hashes, lengths, programs, entries, missing, watched, .. } = line;
     let (asked, rows) = (*missing, (*rows).min(BURST));
     let view = table.view();
-    let mut entries = [0; BURST];
     // Rows that were refused hold an old hash; asking the cache for it harms no one and costs no branch.
     for hash in &hashes[..rows] {
         view.prefetch(*hash);
@@ -23,14 +23,19 @@ pub fn lookup(line: &mut Line, table: &FlowTable, generation: Generation, now: u
     for (entry, hash) in entries.iter_mut().zip(&hashes[..rows]) {
         *entry = view.candidate(*hash);
     }
-    let mut unknown = 0;
+    let (mut unknown, mut watches) = (0, 0);
     for row in 0..rows {
         let seen = Sighting { bytes: lengths[row], now };
-        if asked >> row & 1 != 0 && !view.hit(entries[row], &keys[row], generation, seen, &mut programs[row]) {
+        if asked >> row & 1 == 0 {
+            continue;
+        }
+        if view.hit(entries[row], &keys[row], generation, seen, &mut programs[row]) {
+            watches |= u64::from(programs[row].is_watched()) << row;
+        } else {
             unknown |= 1 << row;
         }
     }
-    *missing = unknown;
+    (*missing, *watched) = (unknown, watches);
     if unknown != 0 {
         look_elsewhere(line, table, generation, now);
     }
@@ -43,7 +48,8 @@ fn look_elsewhere(line: &mut Line, table: &FlowTable, generation: Generation, no
     for row in self::rows(line.missing) {
         if let Some((entry, program)) = table.find(line.hashes[row], &line.keys[row], generation) {
             table.touch(entry, line.lengths[row], now);
-            line.programs[row] = program;
+            (line.entries[row], line.programs[row]) = (entry, program);
+            line.watched |= u64::from(program.is_watched()) << row;
             line.missing &= !(1 << row);
         }
     }

@@ -17,5 +17,6 @@ mod plain;
 mod replicate;
 pub mod resolve;
 pub mod shared;
+pub mod track;
 pub(crate) mod underlay;
 pub mod ways;

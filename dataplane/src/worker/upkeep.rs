@@ -59,15 +59,16 @@ impl Worker {
         let budget = (self.flows.owned() * elapsed / ROUND + 4).min(4096);
         let by = Sweep { now, idle: self.config.flow_idle, generation: self.generation, budget };
         let (tables, shared) = (&self.tables, &self.shared);
-        self.flows.sweep(by, |key, seen| {
+        self.flows.sweep(by, |key, seen, _| {
             // A station is alive, and is where it is, as long as one of its flows is.
             let number = tables.network_at(key.port(), key.vlan());
             let Some((number, network)) = number.and_then(|number| Some((number, tables.network(number)?))) else {
-                return;
+                return true;
             };
             if key.port().path().is_none() || network.learns_remotely() {
                 shared.confirm_mac(number, key.source_mac(), key.port(), seen);
             }
+            true
         });
     }
 

@@ -1,0 +1,79 @@
+//! track: hits of connections that are followed. What nearly every segment of an established connection needs is one load and one store;
+//! what opens, ends or resets one is left for a closer look.
+//!
+//! A segment's acknowledgement says which bytes its sender has, and its window which it takes: so the latest one of each direction is all
+//! that a reset from the other side has to be held against (RFC 5961, 3.2). It is remembered in the flow's entry, whose line the
+//! hit has written to already.
+
+use podlane_rings::Frame;
+
+use crate::{
+    burst::{BURST, Line},
+    flow::{FlowTable, Watch},
+};
+
+/// FIN, SYN and RST among the bytes 8 to 16 of a TCP header, as they stand there.
+const TURNS: u64 = 0x07 << (5 * 8);
+
+/// Where those bytes begin.
+pub(crate) const ACKNOWLEDGEMENT: usize = 8;
+
+/// Remembers what the watched hits of a burst acknowledge. Returns the rows that deserve a closer look.
+#[inline(never)] // registers of its own, as in classify
+pub fn track(line: &Line, frames: &[Frame], table: &FlowTable) -> u64 {
+    let Line { programs, layouts, entries, watched, .. } = line;
+    let (watched, view) = (*watched, table.view());
+    let mut closer = 0;
+    let columns = programs.iter().zip(layouts).zip(entries);
+    for (row, (frame, ((program, layout), entry))) in frames.iter().take(BURST).zip(columns).enumerate() {
+        if watched >> row & 1 == 0 {
+            continue;
+        }
+        let word = acknowledgement(frame.bytes(), usize::from(layout.l4));
+        if word & TURNS == 0 && program.watch() == Watch::Acknowledged {
+            view.acknowledge(*entry, word);
+        } else {
+            closer |= 1 << row;
+        }
+    }
+    closer
+}
+
+/// Acknowledgement number, flags and window of a TCP header at `l4`. What is not there is as if it turned everything.
+#[inline]
+pub(crate) fn acknowledgement(bytes: &[u8], l4: usize) -> u64 {
+    let header = bytes.get(l4 + ACKNOWLEDGEMENT..).and_then(|rest| rest.first_chunk::<8>());
+    header.map_or(TURNS, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The acknowledgement number and the window in what [`acknowledgement`] gave.
+pub(crate) fn window(word: u64) -> (u32, u16) {
+    let [a, b, c, d, _, _, e, f] = word.to_le_bytes();
+    (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_is_read_as_it_was_sent() {
+        let mut header = [0; 20];
+        header[8..12].copy_from_slice(&0x0102_0304_u32.to_be_bytes());
+        header[12..14].copy_from_slice(&[0x50, 0x10]);
+        header[14..16].copy_from_slice(&500_u16.to_be_bytes());
+        let word = acknowledgement(&header, 0);
+        assert_eq!(window(word), (0x0102_0304, 500));
+        assert_eq!(word & TURNS, 0);
+    }
+
+    #[test]
+    fn what_opens_ends_or_resets_is_looked_at_and_so_is_what_is_not_there() {
+        for flags in 0..=u8::MAX {
+            let mut header = [0; 20];
+            header[13] = flags;
+            assert_eq!(acknowledgement(&header, 0) & TURNS != 0, flags & 7 != 0, "flags {flags:#x}");
+        }
+        assert_eq!(acknowledgement(&[0; 15], 0) & TURNS, TURNS);
+    }
+}
