@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod desired;
+pub mod enforce;
 mod paint;
 pub mod reconcile;
 mod units;

@@ -80,6 +80,9 @@ pub fn compile(
     for port in desired.ports.values() {
         if let Some(facts) = seen.attached.get(&port.name) {
             open(&mut tables, port, *facts, numbers);
+            if let Some(table) = &mut tables.ports[numbers.port(&port.name).index()] {
+                table.policed = desired.policy.is_some() && port.pod.is_some();
+            }
         }
     }
     for network in desired.networks.values().filter(|network| network.flood) {

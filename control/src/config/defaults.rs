@@ -5,7 +5,8 @@ use std::time::Duration;
 use podlane_api::PortKind;
 
 use crate::desired::{
-    Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu, Poll, Queues, Ratio, RingSize, Xdp,
+    ConnectionCapacity, Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu, Poll, Queues,
+    Ratio, RingSize, Xdp,
 };
 
 pub(super) const SOCKET: &str = podlane_api::DEFAULT_SOCKET;
@@ -37,6 +38,21 @@ pub(super) const CLAMP_MSS: bool = false;
 
 /// Of a statement of a MAC address that says none.
 pub(super) const GENERATION: u64 = 0;
+
+/// A daemon that starts anew meets connections in the middle.
+pub(super) const PICK_UP: bool = true;
+pub(super) const CONNECTIONS: ConnectionCapacity = sure(ConnectionCapacity::new(1 << 18));
+/// Long enough for four attempts of a SYN, at 1, 3, 7 and 15 s (RFC 6298).
+pub(super) const TCP_OPENING: Duration = Duration::from_secs(20);
+/// The least that RFC 5382 grants (REQ-5), which is 2 hours and 4 minutes.
+pub(super) const TCP_ESTABLISHED: Duration = Duration::from_secs(7_440);
+pub(super) const TCP_CLOSING: Duration = Duration::from_secs(60);
+pub(super) const TCP_CLOSED: Duration = Duration::from_secs(10);
+pub(super) const UDP_OPENING: Duration = Duration::from_secs(30);
+/// What RFC 4787 recommends (REQ-5).
+pub(super) const UDP: Duration = Duration::from_secs(300);
+pub(super) const ICMP: Duration = Duration::from_secs(30);
+pub(super) const OTHER: Duration = Duration::from_secs(600);
 
 pub(super) const PORT_KIND: PortKind = PortKind::Pod;
 pub(super) const QUEUES: Queues = Queues::All;

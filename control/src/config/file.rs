@@ -1,5 +1,7 @@
 //! The file as it is written: one struct a table, one line a key, every value typed and still at its place.
 
+mod policy;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,14 +15,17 @@ use super::table::{At, Entry, Table};
 use super::value::{FilePath, SocketPath, UdpPort, WrittenPrefix};
 use crate::desired::{
     Daemon, DeviceName, Encapsulation, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, MacAddr, Mode,
-    Mtu, Name, Poll, Queues, RingSize, VlanId, Vni, WakeLatency, Xdp,
+    Mtu, Name, Policy, Poll, Queues, RingSize, VlanId, Vni, WakeLatency, Xdp,
 };
+
+pub(super) use policy::PodKeys;
 
 /// The whole file.
 pub(super) struct File {
     pub(super) daemon: Daemon,
     pub(super) workers: WorkersTable,
     pub(super) flows: FlowTable,
+    pub(super) policy: Option<Policy>,
     pub(super) networks: Vec<NetworkTable>,
     pub(super) ports: Vec<PortTable>,
     pub(super) routes: Vec<RouteTable>,
@@ -75,6 +80,7 @@ pub(super) struct PortTable {
     pub(super) mac: Entry<MacAddr>,
     pub(super) addresses: Vec<At<IpAddr>>,
     pub(super) generation: u64,
+    pub(super) pod: PodKeys,
     pub(super) fault: Option<Fault>,
 }
 
@@ -154,6 +160,7 @@ pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Finding
         daemon: daemon(&root),
         workers: workers(&root),
         flows: flows(&root),
+        policy: root.table("policy").map(policy::policy),
         networks: root.tables("network").into_iter().map(network).collect(),
         ports: root.tables("port").into_iter().map(port).collect(),
         routes: root.tables("route").into_iter().map(route).collect(),
@@ -254,8 +261,10 @@ fn port(table: Table<'_>) -> PortTable {
         mac: table.get("mac"),
         addresses: table.list("addresses").into_value().unwrap_or_default(),
         generation: table.get_or("generation", defaults::GENERATION).value,
+        pod: PodKeys::of(&table),
         fault: table.table("fault").map(fault),
     };
+    port.pod.is_pod_sound = table.is_sound("pod");
     port.is_kind_sound = table.is_sound("kind");
     table.end();
     port

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use podlane_api::PortKind;
 
 use super::value::Found;
+use podlane_policy::model::PodName;
+
 use crate::desired::{DeviceName, FrameCount, Gateway, MacAddr, Mtu, Name, Prefix, VlanId, Vni};
 
 /// A place in the file, counted from 1; columns are characters.
@@ -117,6 +119,13 @@ pub enum Mistake {
     AddressTwice { address: IpAddr, port: String, vrf: Name, first: usize },
     #[error("the generic XDP path has no zero-copy (ask for xdp = \"native\", or mode = \"copy\")")]
     GenericZeroCopy,
+
+    #[error("\"{key}\" says something of a pod, and the port has none (name it in \"pod\", or remove this)")]
+    NeedsPod { key: &'static str },
+    #[error("the port by which the node reaches its pods is no pod's (remove \"pod\", or \"node\")")]
+    PodAndNode,
+    #[error("pod {pod} is behind {port} already, on line {first} (a pod has one port)")]
+    PodTwice { pod: PodName, port: String, first: usize },
 
     #[error("exactly one of {keys} must be given ({})", if *given { "remove the other" } else { "add one" })]
     OneOf { keys: &'static str, given: bool },

@@ -1,5 +1,7 @@
 //! What one value of the file must be: a type a row, with the sentence that says so to people.
 
+mod pod;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -10,10 +12,12 @@ use std::time::Duration;
 use toml::de::{DeInteger, DeValue};
 
 use crate::desired::{
-    DeviceName, Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Gateway, MacAddr, Mode, Mtu, Name,
-    Poll, Queues, Ratio, RingSize, VlanId, Vni, WakeLatency, Xdp,
+    ConnectionCapacity, DeviceName, Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Gateway, MacAddr,
+    Mode, Mtu, Name, Poll, Queues, Ratio, RingSize, VlanId, Vni, WakeLatency, Xdp,
 };
 use podlane_api::{MAX_SOCKET_PATH, PortKind};
+
+pub(super) use pod::{LabelKey, LabelValue, PortName, ServicePort};
 
 /// A type that a value of the file can become.
 pub(super) trait FromValue: Sized {
@@ -207,6 +211,16 @@ impl FromValue for FrameCount {
 impl FromValue for FlowCapacity {
     fn must_be() -> Cow<'static, str> {
         between("a whole number of flows", Self::BOUNDS)
+    }
+
+    fn from_value(value: &DeValue<'_>) -> Option<Self> {
+        integer(value).and_then(Self::new)
+    }
+}
+
+impl FromValue for ConnectionCapacity {
+    fn must_be() -> Cow<'static, str> {
+        between("a whole number of connections", Self::BOUNDS)
     }
 
     fn from_value(value: &DeValue<'_>) -> Option<Self> {

@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod networks;
+mod pods;
 mod ports;
 mod routes;
 mod stations;
@@ -34,6 +35,7 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
         daemon: file.daemon,
         workers,
         flows: file.flows,
+        policy: file.policy,
         networks,
         ports,
         routes,

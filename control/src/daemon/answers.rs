@@ -49,7 +49,7 @@ impl Answers {
             pid: std::process::id(),
             instance: daemon.instance.to_string(),
             uptime_s: engine.began().elapsed().as_secs(),
-            generation: facts.generation.into(),
+            generation: engine.generation().into(),
             workers: workers.cores.iter().zip(&reports).map(|(core, report)| self.worker(*core, report)).collect(),
             flow_table: FlowTable {
                 capacity: table.capacity() as u64,

@@ -6,6 +6,7 @@
 
 mod name;
 mod network;
+mod policy;
 mod port;
 mod prefix;
 mod size;
@@ -19,9 +20,10 @@ pub use name::{DeviceName, Name};
 pub use network::{FloodLimit, Network, Route, Target};
 pub use podlane_api::{Gateway, MacAddr, Poll};
 pub use podlane_host::WakeLatency;
+pub use policy::{Description, Inhabitant, Policy, Timeouts};
 pub use port::{Attachment, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, VlanId, Xdp};
 pub use prefix::Prefix;
-pub use size::{FlowCapacity, FrameBytes, FrameCount, LEAST_FILL, Mtu, RingSize};
+pub use size::{ConnectionCapacity, FlowCapacity, FrameBytes, FrameCount, LEAST_FILL, Mtu, RingSize};
 pub use underlay::{Encapsulation, Endpoint, Peer, Underlay, UnderlayRoute, Vni, Vtep};
 
 /// All that one daemon should do.
@@ -33,6 +35,8 @@ pub struct Desired {
     pub workers: Workers,
     /// Its flow table.
     pub flows: FlowTable,
+    /// What is enforced; none where no policy is, and then every port is open.
+    pub policy: Option<Policy>,
     /// The networks, by name.
     pub networks: BTreeMap<Name, Network>,
     /// The ports, by name. Every network a port names is in `networks`.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use podlane_api::{MacAddr, PortKind};
 
-use super::{DeviceName, Name, RingSize};
+use super::{DeviceName, Inhabitant, Name, RingSize};
 
 /// One port of the switch.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,6 +24,10 @@ pub struct Port {
     pub addresses: Vec<IpAddr>,
     /// Which statement of its MAC address this is: an endpoint's of a higher one counts before it.
     pub generation: u64,
+    /// The pod behind it, which policies are about.
+    pub pod: Option<Inhabitant>,
+    /// Whether the node itself reaches its pods by it: what comes in by it is beyond policy.
+    pub node: bool,
     /// What is done wrong on purpose; for tests.
     pub fault: Option<Fault>,
 }

@@ -47,6 +47,9 @@ bounded! {
 
     /// Flows the flow table can hold.
     FlowCapacity: 1_024 to 67_108_864;
+
+    /// Connections that can be kept at once.
+    ConnectionCapacity: 1_024 to 16_777_216;
 }
 
 /// The frames that each queue of a device has at least, for what may arrive: a burst.

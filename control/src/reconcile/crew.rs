@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use podlane_dataplane::policy::Enforcement;
 use podlane_dataplane::port::Port;
 use podlane_dataplane::tables::Tables;
 use podlane_dataplane::worker::command::{Command, Line, Report};
@@ -51,6 +52,15 @@ impl Workers {
     /// A worker does not answer; the others have the new tables.
     pub fn publish(&self, tables: &Arc<Tables>) -> Result<(), Silent> {
         let former = self.ask_all(|back| Command::Tables(Arc::clone(tables), back));
+        former.into_iter().try_for_each(|former| former.map(drop))
+    }
+
+    /// Puts a policy in force with every worker, and frees the former one here.
+    ///
+    /// # Errors
+    /// A worker does not answer; the others have the new policy.
+    pub fn enforce(&self, enforcement: &Arc<Enforcement>) -> Result<(), Silent> {
+        let former = self.ask_all(|back| Command::Policy(Arc::clone(enforcement), back));
         former.into_iter().try_for_each(|former| former.map(drop))
     }
 

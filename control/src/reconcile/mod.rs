@@ -19,6 +19,7 @@ mod endpoints;
 mod open;
 mod pass;
 mod pins;
+mod publisher;
 mod room;
 mod underlay;
 mod world;
@@ -39,9 +40,11 @@ use thiserror::Error;
 pub use board::{Board, Facts, Fate};
 pub use crew::{Ends, PATIENCE, Silent, Workers};
 pub use endpoints::{EndpointError, Endpoints};
+pub use publisher::Publisher;
 
 use crate::compile::Numbers;
 use crate::desired::{Desired, FrameBytes, Mtu, Network};
+use crate::enforce::{EnforceError, Enforcer};
 use cores::Cores;
 use pass::Reconciler;
 use pins::{PinLockError, Pins};
@@ -70,6 +73,9 @@ pub enum StartError {
     /// Another daemon has the pins of this instance.
     #[error(transparent)]
     Pins(#[from] PinLockError),
+    /// The policy cannot be enforced.
+    #[error(transparent)]
+    Policy(#[from] EnforceError),
     /// No thread for the reconciler.
     #[error("cannot start the reconciler: {0}; raise the limit on threads (ulimit -u)")]
     Thread(#[source] std::io::Error),
@@ -82,6 +88,8 @@ pub struct Engine {
     shared: Arc<Shared>,
     board: Arc<Board>,
     endpoints: Arc<Endpoints>,
+    enforcer: Option<Enforcer>,
+    publisher: Publisher,
     workers: Workers,
     began: Instant,
     stop: Option<Sender<()>>,
@@ -106,6 +114,9 @@ impl Engine {
         let crew = Crew::start(setups(&desired)?, &shared, &events)?;
         let workers = Workers::new(crew.lines.clone());
         let numbers = Arc::new(Numbers::of(&desired));
+        let publisher = Publisher::new(workers.clone());
+        // Before any port is opened, so that none is ever without its policy.
+        let enforcer = desired.policy.as_ref().map(|_| Enforcer::start(&desired, &numbers, &publisher)).transpose()?;
         let (stop, stopped) = bounded(0);
         let (endpoints, moved) = Endpoints::new(Arc::clone(&desired));
         let endpoints = Arc::new(endpoints);
@@ -127,7 +138,7 @@ impl Engine {
             up: Default::default(),
             been_up: Default::default(),
             retry: Default::default(),
-            generation: 0,
+            publisher: publisher.clone(),
             behind: false,
         };
         let reconciler = std::thread::Builder::new()
@@ -140,6 +151,8 @@ impl Engine {
             shared,
             board,
             endpoints,
+            enforcer,
+            publisher,
             workers,
             began: Instant::now(),
             stop: Some(stop),
@@ -183,6 +196,18 @@ impl Engine {
     #[must_use]
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// The policy in force and the way to change it; none where no policy is enforced.
+    #[must_use]
+    pub fn enforcer(&self) -> Option<&Enforcer> {
+        self.enforcer.as_ref()
+    }
+
+    /// The last generation that was put in force, of tables or of policy.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.publisher.generation().0
     }
 
     /// Since when it runs.

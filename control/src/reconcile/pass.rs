@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use podlane_api::PortState;
-use podlane_dataplane::Generation;
 use podlane_dataplane::port::PortError;
 use podlane_dataplane::tables::Tables;
 use podlane_dataplane::worker::command::Event;
@@ -22,6 +21,7 @@ use super::crew::{Ends, Silent, Workers};
 use super::endpoints::Endpoints;
 use super::open::{OpenDevice, OpenError, Opened, Opener, spans_frames};
 use super::pins::Pins;
+use super::publisher::Publisher;
 use super::underlay::{self, Claimed};
 use super::world::{Missing, World};
 use crate::compile::{Attached, Numbers, Seen, Unsatisfied, compile};
@@ -91,7 +91,7 @@ pub(super) struct Reconciler {
     /// Ports that have been up: what is missing now is gone.
     pub(super) been_up: BTreeSet<Name>,
     pub(super) retry: BTreeMap<Name, Retry>,
-    pub(super) generation: u32,
+    pub(super) publisher: Publisher,
     /// Whether what is open is not in force yet, because a worker did not answer.
     pub(super) behind: bool,
 }
@@ -402,7 +402,6 @@ impl Reconciler {
     /// Compiles and puts in force what is desired and open now, and only then gives new ports to the workers: what comes in by
     /// a port that is in no table yet would be dropped.
     fn publish(&mut self) {
-        self.generation += 1;
         let attached = self.up.iter().map(|(name, up)| (name.clone(), up.attached)).collect();
         let seen = Seen { attached, hosts: self.hosts.clone(), endpoints: self.endpoints.list() };
         let outcome = self.put_in_force(&seen);
@@ -416,9 +415,9 @@ impl Reconciler {
         }
         self.board.write(|facts| match outcome {
             Ok(tables) => {
+                facts.generation = tables.generation.0;
                 facts.tables = tables;
                 underlay::tell_mtus(&self.desired, &seen, facts);
-                facts.generation = self.generation;
                 facts.warnings.remove("tables");
                 facts.ports.extend(self.up.iter().map(|(name, up)| (name.clone(), up.fate.clone())));
             }
@@ -430,9 +429,7 @@ impl Reconciler {
     }
 
     fn put_in_force(&self, seen: &Seen) -> Result<Arc<Tables>, Unpublished> {
-        let tables = Arc::new(compile(&self.desired, &self.numbers, seen, Generation(self.generation))?);
-        self.workers.publish(&tables)?;
-        Ok(tables)
+        self.publisher.tables(|generation| Ok(compile(&self.desired, &self.numbers, seen, generation)?))
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) fn perform(verb: PolicyVerb) -> Result<ExitCode, PolicyError> {
 }
 
 fn check(documents: &Documents) -> Result<ExitCode, PolicyError> {
-    let Documents { cluster, sources, warnings, others } = documents;
+    let Documents { cluster, sources, warnings, others, .. } = documents;
     let mut warnings = warnings.clone();
     // Without pods every selector matches nothing, and to say so of each would hide what is wrong.
     if !cluster.pods.is_empty() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use podlane_api::PortKind;
 
+use super::pods::{Pods, inhabitant};
 use super::underlay::Below;
 use super::{First, Networks, named};
 use crate::config::defaults;
@@ -28,8 +29,10 @@ pub(super) fn verify(
     }
     let mut names = First::new();
     let mut taken = Taken { devices: First::new(), outputs: First::new() };
+    let mut pods = Pods::new();
     let mut ports = BTreeMap::new();
     for table in tables {
+        pods.check(&table, findings);
         let membership = membership(&table, networks, findings);
         belongs(&table, below, findings);
         if table.is_kind_sound {
@@ -61,7 +64,10 @@ fn port(table: PortTable, membership: Membership, name: Name) -> Option<Port> {
     };
     let mac = table.mac.into_value();
     let addresses = table.addresses.iter().map(|address| address.value).collect();
-    Some(Port { name, attachment, membership, mac, addresses, generation: table.generation, fault: table.fault })
+    let PortTable { generation, fault, pod, .. } = table;
+    let node = pod.node.given().is_some_and(|node| node.value);
+    let pod = inhabitant(pod);
+    Some(Port { name, attachment, membership, mac, addresses, generation, pod, node, fault })
 }
 
 fn device(keys: DeviceKeys, role: Role) -> Option<Device> {

@@ -1,0 +1,171 @@
+//! The policy as workers ask it: from ports and addresses to classes, and from those to a verdict.
+//!
+//! ```text
+//! Opening --from.port, to.port--> Place (a pod, the node, elsewhere) --> subject and identity --> Compiled::verdict, at each end that is a pod
+//! ```
+//!
+//! A pod behind a port is known by the port: what it writes into a packet is an allegation. With an address of its own it is itself; with
+//! another pod's it is let through to nobody; with one that is no pod's it is whoever that address is. Who comes by a port without a
+//! pod, another node's pod among them, is known by the address. Nothing here allocates, locks or waits.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use podlane_dataplane::PortId;
+use podlane_dataplane::policy::{End, Opening, Policy, Rule, Verdict};
+use podlane_policy::Compiled;
+use podlane_policy::compile::{Identity, PodNumber, RuleId, Subject};
+use podlane_policy::model::{Direction, PodName, Protocol};
+
+use super::places::{Place, Places};
+
+/// IP protocol numbers (IANA) of the protocols whose ports policies know.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SCTP: u8 = 132;
+
+/// What is behind a port, in the terms of one compilation.
+#[derive(Debug)]
+enum Stand {
+    Elsewhere,
+    OwnNode,
+    Pod(Resident),
+    /// A pod that the tables do not know, or that is beyond policy where it cannot be: nothing passes.
+    Unknown,
+}
+
+/// A pod behind a port.
+#[derive(Debug)]
+struct Resident {
+    number: PodNumber,
+    subject: Subject,
+    identities: Box<[(IpAddr, Identity)]>,
+}
+
+/// One end of a connection, as policies see it.
+struct Party {
+    identity: Identity,
+    /// The pod whose policies decide here.
+    subject: Option<Subject>,
+}
+
+/// Compiled policies, and which pod is behind which port.
+#[derive(Debug)]
+pub struct Judge {
+    compiled: Compiled,
+    places: Arc<Places>,
+    stands: Box<[Stand]>,
+}
+
+impl Judge {
+    /// Decides by these tables for what is at these places.
+    #[must_use]
+    pub fn new(compiled: Compiled, places: Arc<Places>) -> Self {
+        let stands = places.all().iter().map(|place| stand(&compiled, place)).collect();
+        Self { compiled, places, stands }
+    }
+
+    /// The tables it decides by.
+    #[must_use]
+    pub const fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
+    /// What is behind each port.
+    #[must_use]
+    pub const fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
+    /// The pods behind ports that the tables do not know, so that nothing passes there.
+    pub fn unknown(&self) -> impl Iterator<Item = &PodName> {
+        let named = |place: &'_ Place| matches!(place, Place::Pod(_));
+        let places = self.places.all().iter().zip(&self.stands).filter(move |(place, _)| named(place));
+        places.filter_map(|(place, stand)| match (place, stand) {
+            (Place::Pod(name), Stand::Unknown) => Some(name),
+            _ => None,
+        })
+    }
+
+    fn stand(&self, port: PortId) -> &Stand {
+        // Paths have numbers past all ports.
+        self.stands.get(port.index()).unwrap_or(&Stand::Elsewhere)
+    }
+
+    /// One end; none that can be told where nothing may pass.
+    fn party(&self, end: &End, opens: bool) -> Option<Party> {
+        match self.stand(end.port) {
+            Stand::Unknown => None,
+            Stand::OwnNode if opens => Some(Party { identity: Identity::OWN_NODE, subject: None }),
+            Stand::OwnNode | Stand::Elsewhere => {
+                Some(Party { identity: self.compiled.identity_of_address(end.address), subject: None })
+            }
+            Stand::Pod(resident) => {
+                let subject = Some(resident.subject);
+                let own = resident.identities.iter().find(|(address, _)| *address == end.address);
+                if let Some((_, identity)) = own {
+                    return Some(Party { identity: *identity, subject });
+                }
+                match self.compiled.owner(end.address) {
+                    Some((owner, _)) if owner != resident.number => None,
+                    _ => Some(Party { identity: self.compiled.identity_of_address(end.address), subject }),
+                }
+            }
+        }
+    }
+}
+
+impl Policy for Judge {
+    fn verdict(&self, opening: &Opening) -> Verdict {
+        let Opening { from, to, protocol, port } = opening;
+        let (Some(source), Some(destination)) = (self.party(from, true), self.party(to, false)) else {
+            return deny(RuleId::UNKNOWN);
+        };
+        if from.port == to.port && source.subject.is_some() {
+            return allow(RuleId::ITSELF);
+        }
+        let protocol = match *protocol {
+            TCP => Protocol::Tcp,
+            UDP => Protocol::Udp,
+            SCTP => Protocol::Sctp,
+            _ => Protocol::Other,
+        };
+        let mut rule = RuleId::OPEN;
+        if let Some(subject) = source.subject {
+            let at = self.compiled.verdict(subject, Direction::Egress, destination.identity, protocol, *port);
+            if !at.allow {
+                return deny(at.rule);
+            }
+            rule = at.rule;
+        }
+        if let Some(subject) = destination.subject {
+            let at = self.compiled.verdict(subject, Direction::Ingress, source.identity, protocol, *port);
+            if !at.allow {
+                return deny(at.rule);
+            }
+            // Of two that allow, one that a policy has says more than that none has a say.
+            rule = if at.rule == RuleId::OPEN { rule } else { at.rule };
+        }
+        allow(rule)
+    }
+}
+
+fn stand(compiled: &Compiled, place: &Place) -> Stand {
+    let name = match place {
+        Place::Elsewhere => return Stand::Elsewhere,
+        Place::OwnNode => return Stand::OwnNode,
+        Place::Pod(name) => name,
+    };
+    let known = compiled.pod_number(name).zip(compiled.subject_of_pod(name));
+    known.map_or(Stand::Unknown, |(number, subject)| {
+        Stand::Pod(Resident { number, subject, identities: compiled.identity_of_pod(name).into() })
+    })
+}
+
+const fn allow(rule: RuleId) -> Verdict {
+    Verdict { allow: true, rule: Rule(rule.0) }
+}
+
+const fn deny(rule: RuleId) -> Verdict {
+    Verdict { allow: false, rule: Rule(rule.0) }
+}

@@ -1,0 +1,252 @@
+//! Policy in force: the live cluster, what workers decide by, and every change of either on its way to them.
+//!
+//! ```text
+//! files, apply, delete --> Live (compiler, under a lock) --+   podlane-policy thread: at once, and then once a 100 ms
+//!                                                          +--> Judge --> Publisher --> every worker, between two turns
+//! ```
+//!
+//! A change is taken in by whoever brings it, which is cheap, and published by one thread. A storm of changes is therefore a change a
+//! tenth of a second to the workers, each of which costs every flow a miss; and who waits for an answer waits for the workers,
+//! never they for anybody. The first policy is in force before a port is opened.
+
+mod error;
+mod files;
+mod judge;
+mod live;
+mod places;
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use podlane_dataplane::policy::{Opening, Policy, Verdict};
+use podlane_policy::yaml::Documents;
+
+pub use error::{Doubt, EnforceError, Misfit, Unfit};
+pub use judge::Judge;
+pub use live::{Changed, Live};
+pub use places::{Place, Places};
+
+use crate::compile::Numbers;
+use crate::desired::Desired;
+use crate::reconcile::{PATIENCE, Publisher};
+
+/// Between two publications at least. The first after a pause does not wait.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Told of every verdict, on the workers' own time: it neither allocates, locks nor waits. It decides nothing.
+pub trait Onlooker: Send + Sync + Debug {
+    /// What was asked and what the live policy said.
+    fn saw(&self, opening: &Opening, verdict: Verdict);
+}
+
+/// What workers hold.
+#[derive(Debug)]
+struct Bench {
+    judge: Arc<Judge>,
+    onlooker: Option<Arc<dyn Onlooker>>,
+}
+
+impl Policy for Bench {
+    fn verdict(&self, opening: &Opening) -> Verdict {
+        let verdict = self.judge.verdict(opening);
+        if let Some(onlooker) = &self.onlooker {
+            onlooker.saw(opening, verdict);
+        }
+        verdict
+    }
+}
+
+/// Called with each new judge before it is published; what it returns looks on beside it.
+pub type Beside = Arc<dyn Fn(&Arc<Judge>, &Live) -> Option<Arc<dyn Onlooker>> + Send + Sync>;
+
+/// What changes under the lock.
+struct State {
+    live: Live,
+    in_force: Arc<Judge>,
+    beside: Option<Beside>,
+    /// Whether something is not in force yet.
+    behind: bool,
+    /// Who waits for what was changed so far to be in force.
+    waiting: Vec<Sender<()>>,
+}
+
+/// The policy in force, and the way to change it. Dropped, it changes no more, and what is in force stays.
+pub struct Enforcer {
+    state: Arc<Mutex<State>>,
+    /// Something changed; one that is full says so already.
+    nudge: Option<Sender<()>>,
+    publishing: Option<JoinHandle<()>>,
+}
+
+impl Enforcer {
+    /// Reads the files, puts what they say in force with every worker, and only then returns.
+    ///
+    /// # Errors
+    /// [`EnforceError`] with everything that is wrong.
+    pub fn start(desired: &Desired, numbers: &Numbers, publisher: &Publisher) -> Result<Self, EnforceError> {
+        let began = Instant::now();
+        let (mut live, doubts) = Live::open(desired, Arc::new(Places::of(desired, numbers)))?;
+        doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+        let judge = Arc::new(live.judge());
+        publisher.policy(Box::new(Bench { judge: Arc::clone(&judge), onlooker: None }))?;
+        let (pods, namespaces) = live.compiler().population();
+        let (took, policies) = (began.elapsed().as_millis(), live.compiler().policies().count());
+        tracing::info!(pods, namespaces, policies, took_ms = took, "policy in force");
+        let state = State { live, in_force: judge, beside: None, behind: false, waiting: Vec::new() };
+        let state = Arc::new(Mutex::new(state));
+        let (nudge, nudged) = bounded(1);
+        let publishing = Publishing { state: Arc::clone(&state), publisher: publisher.clone(), nudged };
+        let publishing = std::thread::Builder::new()
+            .name("podlane-policy".into())
+            .spawn(move || publishing.run())
+            .map_err(EnforceError::Thread)?;
+        Ok(Self { state, nudge: Some(nudge), publishing: Some(publishing) })
+    }
+
+    /// Applies objects; with `wait`, returns once they decide about every packet that arrives from then on.
+    ///
+    /// # Errors
+    /// [`EnforceError`]; but for [`EnforceError::Late`], nothing is changed then.
+    pub fn apply(&self, documents: Documents, wait: bool) -> Result<Changed, EnforceError> {
+        self.change(wait, |live| live.apply(documents).map_err(EnforceError::Unfit))
+    }
+
+    /// Deletes objects by kind and name; with `wait`, returns once they decide about no packet that arrives from then on.
+    ///
+    /// # Errors
+    /// [`EnforceError`]; but for [`EnforceError::Late`], nothing is changed then.
+    pub fn delete(&self, documents: Documents, wait: bool) -> Result<Changed, EnforceError> {
+        self.change(wait, |live| live.delete(documents).map_err(EnforceError::Unfit))
+    }
+
+    /// What the workers decide by.
+    #[must_use]
+    pub fn in_force(&self) -> Arc<Judge> {
+        Arc::clone(&lock(&self.state).in_force)
+    }
+
+    /// Looks at the live cluster, which changes no more meanwhile: be short.
+    pub fn look<T>(&self, at: impl FnOnce(&Live) -> T) -> T {
+        at(&lock(&self.state).live)
+    }
+
+    /// Has something look on beside the judge, or nothing, from the next publication on, which comes at once; returns when it is in
+    /// force. It is made anew for each judge, so that it sees the pods that the judge sees.
+    ///
+    /// # Errors
+    /// [`EnforceError::Late`].
+    pub fn set_beside(&self, beside: Option<Beside>) -> Result<(), EnforceError> {
+        let mut state = lock(&self.state);
+        state.beside = beside;
+        self.published(state, true)
+    }
+
+    fn change<T>(
+        &self,
+        wait: bool,
+        change: impl FnOnce(&mut Live) -> Result<T, EnforceError>,
+    ) -> Result<T, EnforceError> {
+        let mut state = lock(&self.state);
+        let changed = change(&mut state.live)?;
+        self.published(state, wait)?;
+        Ok(changed)
+    }
+
+    /// Has the present state published.
+    fn published(&self, mut state: MutexGuard<'_, State>, wait: bool) -> Result<(), EnforceError> {
+        state.behind = true;
+        let (done, in_force) = bounded(1);
+        if wait {
+            state.waiting.push(done);
+        }
+        drop(state);
+        if let Some(nudge) = &self.nudge {
+            // Full: whoever nudged before is not heard yet, and this change will be seen with theirs.
+            if let Err(TrySendError::Disconnected(())) = nudge.try_send(()) {
+                return Err(EnforceError::Late);
+            }
+        }
+        if wait { in_force.recv_timeout(PATIENCE).map_err(|_| EnforceError::Late) } else { Ok(()) }
+    }
+}
+
+impl Drop for Enforcer {
+    fn drop(&mut self) {
+        drop(self.nudge.take());
+        if self.publishing.take().is_some_and(|publishing| publishing.join().is_err()) {
+            tracing::error!("the thread that publishes policies panicked");
+        }
+    }
+}
+
+/// The thread that publishes.
+struct Publishing {
+    state: Arc<Mutex<State>>,
+    publisher: Publisher,
+    nudged: Receiver<()>,
+}
+
+impl Publishing {
+    fn run(self) {
+        let mut last = None;
+        while self.nudged.recv().is_ok() {
+            if !pause(last, &self.nudged) {
+                return;
+            }
+            while !self.publish() {
+                if self.nudged.recv_timeout(PACE) == Err(RecvTimeoutError::Disconnected) {
+                    return;
+                }
+            }
+            last = Some(Instant::now());
+        }
+    }
+
+    /// Puts the present state in force; false if it is to be tried again.
+    fn publish(&self) -> bool {
+        let mut state = lock(&self.state);
+        // What this nudge was for went with the one before.
+        if !std::mem::take(&mut state.behind) {
+            return true;
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        let judge = Arc::new(state.live.judge());
+        let onlooker = state.beside.as_ref().and_then(|beside| beside(&judge, &state.live));
+        drop(state);
+        let outcome = self.publisher.policy(Box::new(Bench { judge: Arc::clone(&judge), onlooker }));
+        let mut state = lock(&self.state);
+        if let Err(error) = outcome {
+            tracing::error!(%error, "policy not in force");
+            state.waiting.extend(waiting);
+            state.behind = true;
+            return false;
+        }
+        let former = std::mem::replace(&mut state.in_force, judge);
+        drop(state);
+        // Who does not wait any more need not be told.
+        for waits in waiting {
+            let _ = waits.send(());
+        }
+        drop(former);
+        true
+    }
+}
+
+/// Lets the pace pass since the last publication; false when it is over for good.
+fn pause(last: Option<Instant>, nudged: &Receiver<()>) -> bool {
+    let Some(due) = last.map(|last| last + PACE) else { return true };
+    while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        match nudged.recv_timeout(left) {
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    true
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
