@@ -45,7 +45,7 @@ impl Rate {
     fn of((unit, measure): (u64, u64), per_second: NonZeroU64, burst: u64) -> Self {
         let rate = u128::from(per_second.get());
         let cost = (u128::from(unit) << (FRACTION + PRECISION)).div_ceil(rate);
-        let depth = (u128::from(burst) * u128::from(measure) << FRACTION) / rate;
+        let depth = ((u128::from(burst) * u128::from(measure)) << FRACTION) / rate;
         let depth = u64::try_from(depth).unwrap_or(LONGEST).min(LONGEST) + GRAIN;
         let cost = u64::try_from(cost).ok().and_then(NonZeroU64::new).unwrap_or(NonZeroU64::MAX);
         Self { cost, depth }
