@@ -13,6 +13,7 @@ mod connection;
 mod counters;
 mod denial;
 mod endpoint;
+mod enforced;
 mod flow;
 mod gateway;
 mod line;
@@ -35,6 +36,7 @@ pub use connection::{
 };
 pub use counters::{Counters, Dropped, Ledger, PortLedger};
 pub use denial::{Denial, Denied, DeniedOpening, DeniedQuery, Opening};
+pub use enforced::{Manifest, Manifests, Policies, PolicyApplied, PolicyEntry, PolicyFinding};
 pub use endpoint::{Endpoint, EndpointQuery, EndpointRemoval, Endpoints};
 pub use flow::{Flow, FlowTunnel, Flows};
 pub use gateway::{BadGateway, Gateway};

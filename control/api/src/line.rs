@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{PROTOCOL_VERSION, Refusal, Reply, Request};
 
-/// The longest request line, in bytes.
-pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// The longest request line, in bytes: room for some 10,000 policies at once. Who may connect owns the daemon anyway.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
 
 /// The longest reply line, in bytes: [`MAX_FLOWS`](crate::MAX_FLOWS) flows fit several times.
 pub const MAX_REPLY_BYTES: usize = 32 * 1024 * 1024;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Connections, Counters, Denied, Endpoint, EndpointRemoval, Endpoints, Flows, MacAddr, Neighbours, PolicyChange,
+    Connections, Counters, Denied, Endpoint, EndpointRemoval, Endpoints, Flows, MacAddr, Neighbours, Policies, PolicyApplied, PolicyChange, PolicyFinding,
     Ports, Shadow, Status, Tunnels, Why,
 };
 
@@ -29,6 +29,12 @@ pub enum Reply {
     SetEndpoint(Endpoint),
     /// To [`Request::RemoveEndpoint`](crate::Request::RemoveEndpoint): what is no longer in force.
     RemoveEndpoint(EndpointRemoval),
+    /// To [`Request::Policies`](crate::Request::Policies).
+    Policies(Policies),
+    /// To [`Request::ApplyPolicy`](crate::Request::ApplyPolicy).
+    ApplyPolicy(PolicyApplied),
+    /// To [`Request::DeletePolicy`](crate::Request::DeletePolicy).
+    DeletePolicy(PolicyApplied),
     /// To [`Request::Why`](crate::Request::Why).
     Why(Why),
     /// To [`Request::TestPolicy`](crate::Request::TestPolicy).
@@ -56,6 +62,9 @@ impl Reply {
             Self::Endpoints(_) => "endpoints",
             Self::SetEndpoint(_) => "set_endpoint",
             Self::RemoveEndpoint(_) => "remove_endpoint",
+            Self::Policies(_) => "policies",
+            Self::ApplyPolicy(_) => "apply_policy",
+            Self::DeletePolicy(_) => "delete_policy",
             Self::Why(_) => "why",
             Self::TestPolicy(_) => "test_policy",
             Self::Shadow(_) => "shadow",
@@ -179,6 +188,15 @@ pub enum Refusal {
         /// All mistakes, one a line.
         findings: String,
     },
+    /// What was to be applied or deleted is wrong, or does not fit what there is. Nothing was changed.
+    #[error("{}\nnothing is changed (correct it: every mistake is named)", lines(findings))]
+    BadPolicy {
+        /// All mistakes, in the order of the files.
+        findings: Vec<PolicyFinding>,
+    },
+    /// The change of the policy is taken, but was not in force in time.
+    #[error("the change is taken, but not in force in every worker yet (podlane status shows which does not answer)")]
+    PolicyLate,
     /// The configuration has no policy.
     #[error("the daemon enforces no policy (write [policy] into its configuration and restart it)")]
     NoPolicy,
@@ -243,6 +261,10 @@ impl Stale {
             ),
         }
     }
+}
+
+fn lines(findings: &[PolicyFinding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn other_peers(none: bool) -> &'static str {

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Candidate, ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, NeighbourQuery, ShadowQuery,
+    Candidate, ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, Manifests, NeighbourQuery, ShadowQuery,
     WhyQuery,
 };
 
 /// The most flows one reply lists, whatever was asked: it keeps a reply within [`crate::MAX_REPLY_BYTES`].
 pub const MAX_FLOWS: usize = 10_000;
 
-/// A question to the daemon, or a change. Only endpoints can be changed.
+/// A question to the daemon, or a change. Only endpoints and policies can be changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
@@ -32,6 +32,12 @@ pub enum Request {
     SetEndpoint(Endpoint),
     /// Takes such a statement back. The answer comes when it is so for every packet.
     RemoveEndpoint(EndpointRemoval),
+    /// The policies in force.
+    Policies,
+    /// Applies pods, namespaces and policies, each new or in the place of the one of its name, until the daemon ends.
+    ApplyPolicy(Manifests),
+    /// Deletes pods, namespaces and policies, by kind and name.
+    DeletePolicy(Manifests),
     /// Why a connection would come through or not.
     Why(WhyQuery),
     /// What candidate policies would change for the pods there are. Nothing is applied.

@@ -200,6 +200,9 @@ impl Answer for Answers {
             Request::Endpoints(query) => Reply::Endpoints(self.endpoints(query)?),
             Request::SetEndpoint(endpoint) => Reply::SetEndpoint(self.set_endpoint(endpoint)?),
             Request::RemoveEndpoint(removal) => Reply::RemoveEndpoint(self.remove_endpoint(removal)?),
+            Request::Policies => Reply::Policies(self.policies()?),
+            Request::ApplyPolicy(manifests) => Reply::ApplyPolicy(self.apply_policy(manifests)?),
+            Request::DeletePolicy(manifests) => Reply::DeletePolicy(self.delete_policy(manifests)?),
             Request::Why(_)
             | Request::TestPolicy(_)
             | Request::StartShadow(_)

@@ -9,6 +9,7 @@ mod answers;
 mod endpoints;
 mod flows;
 mod neighbours;
+mod policies;
 mod rights;
 mod server;
 mod tunnels;
