@@ -1,9 +1,11 @@
 //! Flows: what tells one from another, what to do with each, and the table of them.
 
 mod bucket;
+pub mod connections;
 pub mod crowd;
 mod entry;
 pub mod groups;
+mod index;
 pub mod key;
 pub mod learned;
 pub mod program;
