@@ -17,7 +17,7 @@ use crate::{
     run::{
         RunError, Terms,
         idle::{self, Plan},
-        idle_ports,
+        idle_ports, policy,
         veth::{self, Rival},
         vxlan, vxlan_tcp,
     },
@@ -52,6 +52,14 @@ enum Command {
         /// Another tunnel to measure against; skipped by name if it is not to be had.
         #[arg(long, value_enum, default_values_t = [AgainstTunnel::Ovs, AgainstTunnel::Kernel])]
         against: Vec<AgainstTunnel>,
+    },
+    /// Packet rates under stateful policy with 1,000 rules: Podlane, and others.
+    Policy {
+        #[command(flatten)]
+        common: Common,
+        /// Another policy to measure against; skipped by name if it is not to be had.
+        #[arg(long, value_enum, default_values_t = [AgainstPolicy::Ovs, AgainstPolicy::Nftables])]
+        against: Vec<AgainstPolicy>,
     },
     /// A TCP stream from node to node: through two Podlanes, and through the kernel's own overlay.
     VxlanTcp {
@@ -123,6 +131,26 @@ impl AgainstTunnel {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+enum AgainstPolicy {
+    /// Open vSwitch with AF_XDP ports and connection tracking.
+    Ovs,
+    /// The kernel's bridge with nftables.
+    Nftables,
+    /// Nothing else.
+    Nothing,
+}
+
+impl AgainstPolicy {
+    const fn rival(self) -> Option<policy::Rival> {
+        match self {
+            Self::Ovs => Some(policy::Rival::Ovs),
+            Self::Nftables => Some(policy::Rival::Nftables),
+            Self::Nothing => None,
+        }
+    }
+}
+
 /// Why a length of time was refused.
 #[derive(Debug, Error)]
 #[error("give a number of seconds between 0.1 and 60")]
@@ -181,6 +209,10 @@ fn perform(cli: &Cli) -> Result<(), CliError> {
         Command::Vxlan { common, against } => {
             let rivals: Vec<_> = against.iter().filter_map(|against| against.rival()).collect();
             (vxlan::run(&terms(common), &rivals)?, common)
+        }
+        Command::Policy { common, against } => {
+            let rivals: Vec<_> = against.iter().filter_map(|against| against.rival()).collect();
+            (policy::run(&terms(common), &rivals)?, common)
         }
         Command::VxlanTcp { common } => (vxlan_tcp::run(&terms(common))?, common),
         Command::IdlePorts { common, ports } => (idle_ports::run(&terms(common), *ports)?, common),

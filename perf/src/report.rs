@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Width of the first column.
-const NAME: usize = 44;
+const NAME: usize = 52;
 
 /// Everything one run found.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -148,6 +148,28 @@ fn tunnels_of_others_that_are_not_there_are_skipped_by_name() {
 }
 
 #[test]
+fn policy_measures_established_connections_and_skips_by_name_whom_it_cannot_compare_with() {
+    if impossible("policy_measures_established_connections_and_skips_by_name_whom_it_cannot_compare_with") {
+        return;
+    }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = traces();
+    let mut policy = command(&["policy", "--seconds", "0.1", "--rounds", "1", "--json"]);
+    let output = policy.env("PATH", "/nowhere").env("TMPDIR", folder_for("policies")).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let series = report["series"].as_array().unwrap();
+    // No answer, no figure: what has one was seen from both sides.
+    let ours = series.iter().find(|series| series["name"] == "podlane, no policy").unwrap();
+    assert!(ours["median"].as_f64().unwrap() > 0.0, "{report}");
+    let skipped: Vec<&str> = series.iter().filter_map(|series| series["skipped"].as_str()).collect();
+    let [ovs, linear, tracked] = skipped.as_slice() else { panic!("{report}") };
+    assert!(ovs.starts_with("ovsdb-tool is not installed (apt-get install"), "{ovs}");
+    assert_eq!(linear, &"nft is not installed (apt-get install nftables)");
+    assert_eq!(tracked, linear);
+    assert_eq!(traces(), before);
+}
+
+#[test]
 fn ctrl_c_takes_other_peoples_switches_down_too() {
     let test = "ctrl_c_takes_other_peoples_switches_down_too";
     if impossible(test) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * What the kernel runs for each packet it makes for the generator: the packet
- * gets the source port of the next flow, and a tunnelled one an outer source
- * port of that flow too, and leaves by the link. It is run by BPF_PROG_TEST_RUN
- * on live frames and attached to nothing.
+ * gets the port of the next flow (its source port, or in an answer its
+ * destination port), and a tunnelled one an outer source port of that flow too,
+ * and leaves by the link. It is run by BPF_PROG_TEST_RUN on live frames and
+ * attached to nothing.
  *
  * The declarations are written out, as for the switch's own programs, so that a
  * build needs clang and nothing else.
@@ -31,8 +32,8 @@ static long (*const redirect)(u32 ifindex, unsigned long long flags) = (void *)2
 volatile const u32 LINK = 0;
 volatile const u32 FLOWS = 1;
 volatile const u32 FIRST_PORT = 1024;
-/* Where the source port stands, and the outer one: 0 where there is none. */
-volatile const u32 SOURCE_PORT = 14 + 20;
+/* Where that port stands, and the outer one: 0 where there is none. */
+volatile const u32 FLOW_PORT = 14 + 20;
 volatile const u32 OUTER_SOURCE_PORT = 0;
 
 /* The generator is one thread, so nobody else counts here. */
@@ -54,7 +55,7 @@ int generate(struct xdp_md *md)
 {
 	u32 flow = turn + 1 < FLOWS ? turn + 1 : 0;
 
-	if (!put(md, SOURCE_PORT, FIRST_PORT + flow))
+	if (!put(md, FLOW_PORT, FIRST_PORT + flow))
 		return XDP_ABORTED;
 	if (OUTER_SOURCE_PORT && !put(md, OUTER_SOURCE_PORT, DYNAMIC_PORTS | flow))
 		return XDP_ABORTED;

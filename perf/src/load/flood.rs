@@ -11,12 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use podlane_host::{LinkId, Links};
+use podlane_host::{LinkId, Links, Netns};
 
 use crate::{
     bed::{Bed, HostEnd},
     cores,
-    load::{LoadError, generator::Generator, pod_end, traffic::Traffic},
+    load::{
+        LoadError,
+        generator::{Generator, GeneratorError},
+        pod_end,
+        traffic::Traffic,
+    },
 };
 
 /// Packets of the two calls that tell how fast the generator is.
@@ -39,6 +44,10 @@ const PROBE_EVERY: Duration = Duration::from_millis(5);
 
 /// Between two looks at whether Ctrl-C was pressed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Packets of a burst while connections are opened, and the pause after it: what opens each of them slowly must keep up.
+const OPENING: u32 = 32;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// What arrived in one window.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,14 +91,17 @@ impl Flood<'_> {
     /// [`LoadError::Silent`] when the subject does not forward.
     pub fn run(&self) -> Result<Sample, LoadError> {
         let from = &self.bed.from().netns;
-        let mut generator = Generator::new(&pod_end(from)?, self.traffic)?;
-        let mut count = self.count()?;
+        let mut generator = Generator::new(&pod_end(from)?, self.traffic.sent())?;
+        let mut count = self.count(&self.bed.to().netns)?;
         let over = AtomicBool::new(false);
         let flooding = AtomicBool::new(false);
         let send = || {
             from.run(|| {
                 cores::pin(self.bed.cores.load);
                 self.wait_for_first(&mut generator)?;
+                if self.traffic.answered {
+                    self.wait_for_answers(&mut generator)?;
+                }
                 let stride = self.stride(&mut generator)?;
                 flooding.store(true, Ordering::Release);
                 while !over.load(Ordering::Relaxed) && !self.stop.load(Ordering::Relaxed) {
@@ -159,7 +171,7 @@ impl Flood<'_> {
     }
 
     fn wait_for_first(&self, generator: &mut Generator) -> Result<(), LoadError> {
-        let mut count = self.count()?;
+        let mut count = self.count(&self.bed.to().netns)?;
         let deadline = Instant::now() + self.patience;
         let before = count.arrived()?.packets;
         loop {
@@ -177,10 +189,48 @@ impl Flood<'_> {
         }
     }
 
-    fn count(&self) -> Result<Count, LoadError> {
+    /// Sends a packet of each flow and has it answered, until every answer arrives.
+    fn wait_for_answers(&self, generator: &mut Generator) -> Result<(), LoadError> {
         let to = &self.bed.to().netns;
-        Ok(Count { taken: self.taken.clone(), links: Links::open_in(to)?, link: pod_end(to)? })
+        let mut answers = Generator::new(&pod_end(to)?, self.traffic.answers())?;
+        let mut count = Count { taken: None, ..self.count(&self.bed.from().netns)? };
+        let (flows, deadline) = (self.traffic.flows, Instant::now() + self.patience);
+        loop {
+            send_slowly(generator, flows)?;
+            let before = count.arrived()?.packets;
+            to.run(|| {
+                cores::pin(self.bed.cores.load);
+                send_slowly(&mut answers, flows)
+            })??;
+            let arrived = count.arrived()?.packets - before;
+            if arrived >= flows.into() {
+                return Ok(());
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(LoadError::Interrupted);
+            }
+            if Instant::now() > deadline {
+                return Err(LoadError::Unanswered { flows, arrived });
+            }
+        }
     }
+
+    /// What a pod counts.
+    fn count(&self, pod: &Netns) -> Result<Count, LoadError> {
+        Ok(Count { taken: self.taken.clone(), links: Links::open_in(pod)?, link: pod_end(pod)? })
+    }
+}
+
+/// Sends a packet of each flow.
+fn send_slowly(generator: &mut Generator, flows: u16) -> Result<(), GeneratorError> {
+    let mut left = u32::from(flows);
+    while left > 0 {
+        let packets = left.min(OPENING);
+        generator.send(packets)?;
+        std::thread::sleep(PAUSE);
+        left -= packets;
+    }
+    Ok(())
 }
 
 /// Packets that got through so far.

@@ -13,10 +13,7 @@ use thiserror::Error;
 
 use crate::{
     bed::HostEnd,
-    load::{
-        traffic::{FIRST_PORT, Traffic},
-        underlay::SOURCE_PORT_AT,
-    },
+    load::traffic::{Cycle, FIRST_PORT},
 };
 
 const OBJECT: &[u8] = include_bytes!("../../xdp/generate.o");
@@ -42,7 +39,7 @@ pub enum GeneratorError {
     Netns(#[from] NetnsError),
 }
 
-/// A generator of one traffic on one pod's link.
+/// A generator of one cycle on one pod's link.
 pub(crate) struct Generator {
     ebpf: Ebpf,
     packet: Vec<u8>,
@@ -50,17 +47,16 @@ pub(crate) struct Generator {
 
 impl Generator {
     /// Loads the program for a pod's link. Call [`Self::send`] in that pod.
-    pub(crate) fn new(link: &HostEnd, traffic: Traffic) -> Result<Self, GeneratorError> {
-        let outer = if traffic.tunnelled { SOURCE_PORT_AT as u32 } else { 0 };
+    pub(crate) fn new(link: &HostEnd, cycle: Cycle) -> Result<Self, GeneratorError> {
         let mut ebpf = EbpfLoader::new()
             .override_global("LINK", &link.ifindex, true)
-            .override_global("FLOWS", &u32::from(traffic.flows), true)
+            .override_global("FLOWS", &u32::from(cycle.flows), true)
             .override_global("FIRST_PORT", &u32::from(FIRST_PORT), true)
-            .override_global("SOURCE_PORT", &(traffic.source_port_at() as u32), true)
-            .override_global("OUTER_SOURCE_PORT", &outer, true)
+            .override_global("FLOW_PORT", &(cycle.port_at as u32), true)
+            .override_global("OUTER_SOURCE_PORT", &(cycle.outer_port_at.unwrap_or_default() as u32), true)
             .load(OBJECT)?;
         program(&mut ebpf)?.load()?;
-        Ok(Self { ebpf, packet: traffic.on_the_link() })
+        Ok(Self { ebpf, packet: cycle.packet })
     }
 
     /// Sends so many packets, and returns when they are on the link.

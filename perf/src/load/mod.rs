@@ -47,6 +47,14 @@ pub enum LoadError {
         /// How long was waited.
         patience: Duration,
     },
+    /// Not all connections could be opened.
+    #[error("of {flows} flows only {arrived} were answered; look at what is done with packets the other way")]
+    Unanswered {
+        /// How many there are.
+        flows: u16,
+        /// Answers that arrived in the last try.
+        arrived: u64,
+    },
     /// Something else came through.
     #[error(
         "packets of {expected} bytes were expected and {found:.1} arrived on average; look at what else is on the links"

@@ -6,7 +6,7 @@ use podlane_wire::{EtherType, EthernetHeader, IpProtocol, Ipv4Header, MacAddr, U
 
 use crate::{
     bed::station_mac,
-    load::underlay::{OUTER, tunnelled},
+    load::underlay::{self, OUTER, tunnelled},
 };
 
 /// Bytes of a packet: 64 on a wire, less the frame check sequence, which a veth does not have.
@@ -18,8 +18,14 @@ pub type Packet = [u8; PACKET];
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 
+/// Where in a [`Packet`] the source port stands.
+const SOURCE_PORT_AT: usize = ETHERNET + IPV4;
+
 /// The source port of the first flow; the others follow.
 pub const FIRST_PORT: u16 = 1024;
+
+/// The destination port of all of them.
+pub const SERVICE: u16 = 9;
 
 /// The number of the gateway's station in each network.
 pub const GATEWAY: u8 = 254;
@@ -33,25 +39,46 @@ pub struct Traffic {
     pub routed: bool,
     /// Whether they come from another node, in VXLAN.
     pub tunnelled: bool,
+    /// Whether the receiver answers each flow once beforehand, so that whoever tracks connections has seen both sides of all of them.
+    pub answered: bool,
+}
+
+/// What is put on a link: a packet, over and over, with another port for each flow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cycle {
+    /// The packet of the first flow, and around it what carries it between nodes.
+    pub packet: Vec<u8>,
+    /// Flows, sent in turns.
+    pub flows: u16,
+    /// Where the port stands that tells flows apart.
+    pub port_at: usize,
+    /// Where the outer source port stands, if the packet is tunnelled.
+    pub outer_port_at: Option<usize>,
 }
 
 impl Traffic {
     /// Packets within one network.
     #[must_use]
     pub const fn bridged(flows: u16) -> Self {
-        Self { flows, routed: false, tunnelled: false }
+        Self { flows, routed: false, tunnelled: false, answered: false }
     }
 
     /// Packets to another network.
     #[must_use]
     pub const fn routed(flows: u16) -> Self {
-        Self { flows, routed: true, tunnelled: false }
+        Self { flows, routed: true, ..Self::bridged(flows) }
     }
 
     /// Packets within one network, from another node.
     #[must_use]
     pub const fn tunnelled(flows: u16) -> Self {
-        Self { flows, routed: false, tunnelled: true }
+        Self { flows, tunnelled: true, ..Self::bridged(flows) }
+    }
+
+    /// The same packets, of connections that both sides have spoken in. They are not tunnelled.
+    #[must_use]
+    pub const fn answered(self) -> Self {
+        Self { answered: true, ..self }
     }
 
     /// The network of the receiving station.
@@ -64,32 +91,44 @@ impl Traffic {
     #[must_use]
     pub fn packet(self) -> Packet {
         let to = if self.routed { GATEWAY } else { 2 };
-        let (source, destination) = (address(0, 1), address(self.far_network(), 2));
-        let mut packet = [0; PACKET];
-        let ethernet =
-            EthernetHeader { destination: station_mac(to), source: station_mac(1), ethertype: EtherType::IPV4 };
-        let length = (PACKET - ETHERNET - IPV4) as u16;
-        let ipv4 = Ipv4Header::new(source, destination, IpProtocol::UDP, length);
-        let udp = UdpHeader { source_port: FIRST_PORT, destination_port: 9, len: length, checksum: 0 };
-        // The buffers are of the headers' own lengths.
-        let _ = ethernet.emit(&mut packet[..ETHERNET]);
-        let _ = ipv4.emit(&mut packet[ETHERNET..ETHERNET + IPV4]);
-        let _ = udp.emit(&mut packet[ETHERNET + IPV4..]);
-        packet
+        let addresses = [address(0, 1), address(self.far_network(), 2)];
+        datagram([station_mac(1), station_mac(to)], addresses, [FIRST_PORT, SERVICE])
     }
 
-    /// What is put on the link: [`Self::packet`], and around it what carries it between nodes.
+    /// What the sender puts on its link.
     #[must_use]
-    pub fn on_the_link(self) -> Vec<u8> {
-        let packet = self.packet();
-        if self.tunnelled { tunnelled(&packet) } else { packet.to_vec() }
+    pub fn sent(self) -> Cycle {
+        let (packet, flows) = (self.packet(), self.flows);
+        if self.tunnelled {
+            let port_at = OUTER + SOURCE_PORT_AT;
+            return Cycle { packet: tunnelled(&packet), flows, port_at, outer_port_at: Some(underlay::SOURCE_PORT_AT) };
+        }
+        Cycle { packet: packet.to_vec(), flows, port_at: SOURCE_PORT_AT, outer_port_at: None }
     }
 
-    /// Where in [`Self::on_the_link`] the source port stands that tells flows apart.
+    /// What the receiver answers with: a packet a flow, the other way.
     #[must_use]
-    pub const fn source_port_at(self) -> usize {
-        ETHERNET + IPV4 + if self.tunnelled { OUTER } else { 0 }
+    pub fn answers(self) -> Cycle {
+        let to = if self.routed { GATEWAY } else { 1 };
+        let addresses = [address(self.far_network(), 2), address(0, 1)];
+        let packet = datagram([station_mac(2), station_mac(to)], addresses, [SERVICE, FIRST_PORT]);
+        let port_at = SOURCE_PORT_AT + size_of::<u16>();
+        Cycle { packet: packet.to_vec(), flows: self.flows, port_at, outer_port_at: None }
     }
+}
+
+/// A UDP packet, each pair from source to destination.
+fn datagram(macs: [MacAddr; 2], addresses: [Ipv4Addr; 2], ports: [u16; 2]) -> Packet {
+    let mut packet = [0; PACKET];
+    let ethernet = EthernetHeader { destination: macs[1], source: macs[0], ethertype: EtherType::IPV4 };
+    let length = (PACKET - SOURCE_PORT_AT) as u16;
+    let ipv4 = Ipv4Header::new(addresses[0], addresses[1], IpProtocol::UDP, length);
+    let udp = UdpHeader { source_port: ports[0], destination_port: ports[1], len: length, checksum: 0 };
+    // The buffers are of the headers' own lengths.
+    let _ = ethernet.emit(&mut packet[..ETHERNET]);
+    let _ = ipv4.emit(&mut packet[ETHERNET..SOURCE_PORT_AT]);
+    let _ = udp.emit(&mut packet[SOURCE_PORT_AT..]);
+    packet
 }
 
 /// The address of a station.
@@ -119,6 +158,19 @@ mod tests {
             let (ipv4, _) = Ipv4::parse(&packet[ETHERNET..]).unwrap();
             assert_eq!(ipv4.verify_checksum(), Ok(()));
             assert_eq!(ipv4.destination(), address(traffic.far_network(), 2));
+        }
+    }
+
+    #[test]
+    fn an_answer_is_its_packet_the_other_way() {
+        let ends = |packet: &[u8]| {
+            let (key, _) = key_of(PortId(1), packet).unwrap();
+            let ((from, to), (source, destination)) = (key.addresses().unwrap(), key.ports());
+            ((from, source), (to, destination))
+        };
+        for traffic in [Traffic::bridged(1), Traffic::routed(1000)] {
+            let (client, service) = ends(&traffic.sent().packet);
+            assert_eq!(ends(&traffic.answers().packet), (service, client), "{traffic:?}");
         }
     }
 

@@ -2,6 +2,8 @@
 
 pub mod idle;
 pub mod idle_ports;
+pub mod policy;
+mod turns;
 pub mod veth;
 pub mod vxlan;
 pub mod vxlan_tcp;

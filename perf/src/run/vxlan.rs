@@ -8,14 +8,13 @@ use crate::{
     load::traffic::Traffic,
     machine::Origin,
     report::Report,
-    run::{RunError, Terms, veth::in_turns},
+    run::{RunError, Terms, turns::in_turns},
     series::{Check, Series, Target},
     subject::{
-        Subject,
-        crossconnect::CrossConnect,
+        Row, crossconnect,
         kernel::Kernel,
         overlay::Overlay,
-        ovs::Ovs,
+        ovs::tunnel::Tunnel,
         podlane::Podlane,
         tunnel::Direction::{Decapsulation, Encapsulation},
     },
@@ -41,18 +40,18 @@ const NOTES: &[&str] = &[
      kernel's copy and delivery of each packet take most of the time.",
 ];
 
-const ROUTED: Podlane = Podlane { name: "podlane, routed without a tunnel", traffic: Traffic::routed(1000) };
-const OURS: [Overlay; 2] = [
-    Overlay { name: "podlane, encapsulation", direction: Encapsulation },
-    Overlay { name: "podlane, decapsulation", direction: Decapsulation },
+const ROUTED: Row = Row::new("podlane, routed without a tunnel", Traffic::routed(1000), &Podlane);
+const OURS: [Row; 2] = [
+    Encapsulation.row("podlane, encapsulation", &Overlay(Encapsulation)),
+    Decapsulation.row("podlane, decapsulation", &Overlay(Decapsulation)),
 ];
-const OVS: [Ovs; 2] = [
-    Ovs { name: "OVS AF_XDP, encapsulation", direction: Encapsulation },
-    Ovs { name: "OVS AF_XDP, decapsulation", direction: Decapsulation },
+const OVS: [Row; 2] = [
+    Encapsulation.row("OVS AF_XDP, encapsulation", &Tunnel(Encapsulation)),
+    Decapsulation.row("OVS AF_XDP, decapsulation", &Tunnel(Decapsulation)),
 ];
-const KERNEL: [Kernel; 2] = [
-    Kernel { name: "kernel vxlan, encapsulation", direction: Encapsulation },
-    Kernel { name: "kernel vxlan, decapsulation", direction: Decapsulation },
+const KERNEL: [Row; 2] = [
+    Encapsulation.row("kernel vxlan, encapsulation", &Kernel(Encapsulation)),
+    Decapsulation.row("kernel vxlan, decapsulation", &Kernel(Decapsulation)),
 ];
 
 /// Measures and compares.
@@ -60,16 +59,14 @@ const KERNEL: [Kernel; 2] = [
 /// # Errors
 /// [`RunError`]; nothing is left behind.
 pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
-    let mut subjects: Vec<&dyn Subject> = vec![&CrossConnect, &ROUTED];
-    subjects.extend(OURS.iter().map(|overlay| overlay as &dyn Subject));
-    for rival in rivals {
-        match rival {
-            Rival::Ovs => subjects.extend(OVS.iter().map(|ovs| ovs as &dyn Subject)),
-            Rival::Kernel => subjects.extend(KERNEL.iter().map(|kernel| kernel as &dyn Subject)),
-        }
-    }
+    let mut rows = vec![crossconnect::ROW, ROUTED];
+    rows.extend(OURS);
+    rows.extend(rivals.iter().flat_map(|rival| match rival {
+        Rival::Ovs => OVS,
+        Rival::Kernel => KERNEL,
+    }));
     let origin = Origin::here();
-    let mut series = in_turns(&subjects, terms)?;
+    let mut series = in_turns(&rows, terms)?;
     // The order of the roster above.
     let (crossconnect, routed, ours) = (&series[0], &series[1], &series[2..2 + OURS.len()]);
     let mut checks: Vec<Check> =

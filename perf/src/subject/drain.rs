@@ -21,15 +21,7 @@ const BATCH: usize = 64;
 pub struct Drain;
 
 impl Subject for Drain {
-    fn name(&self) -> &'static str {
-        "generator's own limit"
-    }
-
-    fn traffic(&self) -> Traffic {
-        Traffic::bridged(1)
-    }
-
-    fn start(&self, bed: &Bed) -> Result<Box<dyn Running>, SubjectError> {
+    fn start(&self, bed: &Bed, _: Traffic) -> Result<Box<dyn Running>, SubjectError> {
         let [from, _] = bed.host_ends();
         let (_, mut pool) = Umem::create(&UmemConfig::default())?;
         let mut end = End::open(bed.switch(), &from, &mut pool)?;

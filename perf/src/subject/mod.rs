@@ -7,10 +7,13 @@ pub mod crossconnect;
 pub mod drain;
 pub mod end;
 pub mod kernel;
+pub mod nftables;
 pub mod overlay;
 pub mod ovs;
 pub mod podlane;
 mod poller;
+mod receiver;
+pub mod rules;
 pub mod sleeper;
 pub mod switch;
 pub mod testpmd;
@@ -31,29 +34,39 @@ use crate::{
     load::traffic::{PACKET, Traffic},
 };
 
+/// One row of a run's table: a subject, and what it is given to do.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// What it is called.
+    pub name: &'static str,
+    /// What is sent to it.
+    pub traffic: Traffic,
+    /// Bytes of a packet behind it.
+    pub arriving: usize,
+    /// What is measured.
+    pub subject: &'static dyn Subject,
+}
+
+impl Row {
+    /// A subject from which packets come as they went in.
+    #[must_use]
+    pub const fn new(name: &'static str, traffic: Traffic, subject: &'static dyn Subject) -> Self {
+        Self { name, traffic, arriving: PACKET, subject }
+    }
+}
+
 /// Something that takes packets from the bed's first link, and usually forwards them to the second.
 pub trait Subject {
-    /// Its row in the table.
-    fn name(&self) -> &'static str;
-
-    /// What is to be sent to it.
-    fn traffic(&self) -> Traffic;
-
-    /// Bytes of a packet behind it.
-    fn arriving(&self) -> usize {
-        PACKET
-    }
-
     /// How long it may take until it forwards.
     fn patience(&self) -> Duration {
         Duration::from_secs(2)
     }
 
-    /// Starts it on the bed's core for switches.
+    /// Starts it on the bed's core for switches, to forward this traffic.
     ///
     /// # Errors
     /// [`SubjectError::Absent`] where it is not installed: its row is skipped by name. Any other error ends the run.
-    fn start(&self, bed: &Bed) -> Result<Box<dyn Running>, SubjectError>;
+    fn start(&self, bed: &Bed, traffic: Traffic) -> Result<Box<dyn Running>, SubjectError>;
 }
 
 /// A started subject. Dropping it stops it as well, with nobody told what went wrong.

@@ -39,31 +39,14 @@ const UPLINK: PortId = PortId(2);
 /// The longest outer IP packet.
 pub(crate) const UNDERLAY_MTU: u16 = 1500;
 
-/// The subject.
-pub struct Overlay {
-    /// Its row in the table.
-    pub name: &'static str,
-    /// Which way.
-    pub direction: Direction,
-}
+/// The subject: one way through the tunnel.
+pub struct Overlay(pub Direction);
 
 impl Subject for Overlay {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn traffic(&self) -> Traffic {
-        self.direction.traffic()
-    }
-
-    fn arriving(&self) -> usize {
-        self.direction.arriving()
-    }
-
-    fn start(&self, bed: &Bed) -> Result<Box<dyn Running>, SubjectError> {
-        let ends = self.direction.ends(bed)?;
+    fn start(&self, bed: &Bed, _: Traffic) -> Result<Box<dyn Running>, SubjectError> {
+        let ends = self.0.ends(bed)?;
         // The sender is station 1 and the receiver station 2; one of them is on the far node.
-        let (station, other) = match self.direction {
+        let (station, other) = match self.0 {
             Direction::Encapsulation => (1, 2),
             Direction::Decapsulation => (2, 1),
         };

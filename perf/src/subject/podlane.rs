@@ -23,27 +23,14 @@ use crate::{
 pub const PORTS: [PortId; 2] = [PortId(1), PortId(2)];
 
 /// The subject.
-pub struct Podlane {
-    /// Its row in the table.
-    pub name: &'static str,
-    /// What it has to switch.
-    pub traffic: Traffic,
-}
+pub struct Podlane;
 
 impl Subject for Podlane {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn traffic(&self) -> Traffic {
-        self.traffic
-    }
-
-    fn start(&self, bed: &Bed) -> Result<Box<dyn Running>, SubjectError> {
+    fn start(&self, bed: &Bed, traffic: Traffic) -> Result<Box<dyn Running>, SubjectError> {
         let frames = NonZero::new(FRAMES).unwrap_or(NonZero::<u32>::MIN);
         let mut switch = Switch::start(bed.cores.switch, Poll::Busy, frames)?;
         attach_pair(&mut switch, bed)?;
-        switch.publish(tables(self.traffic))?;
+        switch.publish(tables(traffic))?;
         Ok(Box::new(Switching(switch)))
     }
 }

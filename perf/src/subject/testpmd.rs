@@ -22,19 +22,11 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct Testpmd;
 
 impl Subject for Testpmd {
-    fn name(&self) -> &'static str {
-        "DPDK testpmd io, net_af_xdp"
-    }
-
-    fn traffic(&self) -> Traffic {
-        Traffic::bridged(1)
-    }
-
     fn patience(&self) -> Duration {
         Duration::from_secs(15)
     }
 
-    fn start(&self, bed: &Bed) -> Result<Box<dyn Running>, SubjectError> {
+    fn start(&self, bed: &Bed, _: Traffic) -> Result<Box<dyn Running>, SubjectError> {
         let mut command = Command::new(PROGRAM);
         command.args(arguments(bed)).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // A child is born in the namespace of the thread that starts it.

@@ -1,7 +1,7 @@
 //! Other people's programs: run to their end, or for as long as a subject runs.
 
 use std::{
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Write},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -32,10 +32,20 @@ pub(crate) struct Tool {
 
 impl Tool {
     /// Runs it to its end in a namespace and returns what it printed.
-    pub(crate) fn run(self, netns: &Netns, mut command: Command) -> Result<String, SubjectError> {
-        command.stdin(Stdio::null());
-        let Output { status, stdout, stderr } =
-            netns.run(|| command.output())?.map_err(|source| self.not_started(source))?;
+    pub(crate) fn run(self, netns: &Netns, command: Command) -> Result<String, SubjectError> {
+        self.feed(netns, command, "")
+    }
+
+    /// The same with something to read.
+    pub(crate) fn feed(self, netns: &Netns, mut command: Command, input: &str) -> Result<String, SubjectError> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = netns.run(|| {
+            let mut child = command.spawn()?;
+            // What ends without reading tells why by its status.
+            let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+            child.wait_with_output()
+        });
+        let Output { status, stdout, stderr } = output?.map_err(|source| self.not_started(source))?;
         if status.success() {
             return Ok(String::from_utf8_lossy(&stdout).trim().to_owned());
         }

@@ -8,7 +8,7 @@ use crate::{
         traffic::{PACKET, Traffic},
         underlay::{OUTER, uplink_mac},
     },
-    subject::SubjectError,
+    subject::{Row, Subject, SubjectError},
 };
 
 /// Flows that cross: enough that none is the next packet's, few enough for every switch's cache.
@@ -30,21 +30,12 @@ pub(crate) struct Ends {
 }
 
 impl Direction {
-    /// What is sent.
+    /// A subject with a tunnel, which `subject` is to cross this way.
     #[must_use]
-    pub const fn traffic(self) -> Traffic {
+    pub const fn row(self, name: &'static str, subject: &'static dyn Subject) -> Row {
         match self {
-            Self::Encapsulation => Traffic::bridged(FLOWS),
-            Self::Decapsulation => Traffic::tunnelled(FLOWS),
-        }
-    }
-
-    /// Bytes of what arrives.
-    #[must_use]
-    pub const fn arriving(self) -> usize {
-        match self {
-            Self::Encapsulation => OUTER + PACKET,
-            Self::Decapsulation => PACKET,
+            Self::Encapsulation => Row { arriving: OUTER + PACKET, ..Row::new(name, Traffic::bridged(FLOWS), subject) },
+            Self::Decapsulation => Row::new(name, Traffic::tunnelled(FLOWS), subject),
         }
     }
 

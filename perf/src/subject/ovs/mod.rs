@@ -1,8 +1,9 @@
-//! Open vSwitch with its userspace datapath on AF_XDP: one poll-mode thread on the switch's core, and a VXLAN port whose packets leave
-//! by a second bridge, as its manual has it ("Userspace Datapath - Native Tunneling").
+//! Open vSwitch with its userspace datapath on AF_XDP: one poll-mode thread on the switch's core.
 //!
-//! Its database and daemon are this subject's own, in a folder of its own; the system's are neither used nor disturbed. Its
-//! rules are the least there are, one a port, so that it is its tunnel that is measured.
+//! Its database and daemon are this subject's own, in a folder of its own; the system's are neither used nor disturbed.
+
+pub mod tracking;
+pub mod tunnel;
 
 use std::{
     fs,
@@ -11,18 +12,11 @@ use std::{
     time::Duration,
 };
 
-use podlane_host::Links;
-
 use crate::{
     bed::{Bed, HostEnd},
-    load::{
-        traffic::Traffic,
-        underlay::{PEER, PREFIX, VNI, VTEP, peer_mac, uplink_mac},
-    },
     subject::{
-        Running, Subject, SubjectError,
+        Running, SubjectError,
         tools::{Service, Tool},
-        tunnel::{Direction, Ends},
     },
 };
 
@@ -42,42 +36,8 @@ const RULES: Tool = Tool { program: "ovs-ofctl", ..VSWITCHD };
 /// How long its database may take to listen.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// The bridge of the pod's network, and the one whose own address the tunnel's packets have.
-const PODS: &str = "br-pods";
-const UNDERLAY: &str = "br-underlay";
-
-/// The subject.
-pub struct Ovs {
-    /// Its row in the table.
-    pub name: &'static str,
-    /// Which way.
-    pub direction: Direction,
-}
-
-impl Subject for Ovs {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn traffic(&self) -> Traffic {
-        self.direction.traffic()
-    }
-
-    fn arriving(&self) -> usize {
-        self.direction.arriving()
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(15)
-    }
-
-    fn start(&self, bed: &Bed) -> Result<Box<dyn Running>, SubjectError> {
-        let ends = self.direction.ends(bed)?;
-        let mut switching = Switching::start(bed)?;
-        switching.configure(bed, &ends)?;
-        Ok(Box::new(switching))
-    }
-}
+/// How long it may take until it forwards.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Its processes. They end in this order, and then the folder goes.
 struct Switching {
@@ -109,32 +69,21 @@ impl Switching {
         Ok(Self { switch, database, folder })
     }
 
-    fn configure(&mut self, bed: &Bed, ends: &Ends) -> Result<(), SubjectError> {
-        let Ends { pod, uplink } = ends;
-        let hwaddr = format!("other_config:hwaddr=\"{}\"", uplink_mac());
-        let (near, far) = (format!("options:local_ip={VTEP}"), format!("options:remote_ip={PEER}"));
-        let key = format!("options:key={VNI}");
-        self.set(bed, &["add-br", PODS, "--", "set", "bridge", PODS, "datapath_type=netdev", "fail_mode=secure"])?;
-        self.set(bed, &["add-br", UNDERLAY, "--", "set", "bridge", UNDERLAY, "datapath_type=netdev", &hwaddr])?;
-        for (bridge, link) in [(PODS, pod), (UNDERLAY, uplink)] {
-            self.add_link(bed, bridge, link)?;
-        }
-        self.set(
-            bed,
-            &["add-port", PODS, "vxlan0", "--", "set", "interface", "vxlan0", "type=vxlan", &near, &far, &key],
-        )?;
-        let mut links = Links::open_in(bed.switch())?;
-        links.add_address(UNDERLAY, VTEP.into(), PREFIX)?;
-        links.set_up(UNDERLAY)?;
-        let mut neighbour = self.folder.command(CONTROL);
-        neighbour.arg("-t").arg(self.folder.file("control"));
-        neighbour.args(["tnl/neigh/set", UNDERLAY, &PEER.to_string(), &peer_mac().to_string()]);
-        CONTROL.run(bed.switch(), neighbour)?;
-        for (from, to) in [(pod.name.as_str(), "vxlan0"), ("vxlan0", pod.name.as_str())] {
-            let mut rule = self.folder.command(RULES);
-            rule.args(["add-flow", PODS, &format!("in_port={from},actions=output:{to}")]);
-            RULES.run(bed.switch(), rule)?;
-        }
+    /// A bridge of its datapath.
+    fn add_bridge(&self, bed: &Bed, bridge: &str, settings: &[&str]) -> Result<(), SubjectError> {
+        let words = ["add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev"];
+        self.set(bed, &[&words, settings].concat()).map(drop)
+    }
+
+    /// Adds rules to a bridge, one a line.
+    fn add_rules(&self, bed: &Bed, bridge: &str, rules: &str) -> Result<(), SubjectError> {
+        let mut command = self.folder.command(RULES);
+        command.args(["add-flows", bridge, "-"]);
+        RULES.feed(bed.switch(), command, rules).map(drop)
+    }
+
+    /// That it still runs.
+    fn check(&mut self) -> Result<(), SubjectError> {
         self.database.check()?;
         self.switch.check()
     }
@@ -161,8 +110,7 @@ impl Switching {
 
 impl Running for Switching {
     fn stop(mut self: Box<Self>) -> Result<(), SubjectError> {
-        self.switch.check()?;
-        self.database.check()
+        self.check()
     }
 }
 
