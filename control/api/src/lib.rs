@@ -36,8 +36,8 @@ pub use connection::{
 };
 pub use counters::{Counters, Dropped, Ledger, PortLedger};
 pub use denial::{Denial, Denied, DeniedOpening, DeniedQuery, Opening};
-pub use enforced::{Manifest, Manifests, Policies, PolicyApplied, PolicyEntry, PolicyFinding};
 pub use endpoint::{Endpoint, EndpointQuery, EndpointRemoval, Endpoints};
+pub use enforced::{Manifest, Manifests, Policies, PolicyApplied, PolicyEntry, PolicyFinding};
 pub use flow::{Flow, FlowTunnel, Flows};
 pub use gateway::{BadGateway, Gateway};
 pub use line::{Connection, HangUp, LineError, MAX_REPLY_BYTES, MAX_REQUEST_BYTES};

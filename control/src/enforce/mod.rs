@@ -250,3 +250,6 @@ fn pause(last: Option<Instant>, nudged: &Receiver<()>) -> bool {
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
