@@ -16,7 +16,7 @@ use zerocopy::FromZeros;
 use crate::{
     DropReason,
     flow::connections::{
-        ConnectionRecord,
+        ConnectionRecord, is_later,
         key::{ConnectionKey, KEY_WORDS, Side},
         state::State,
         tcp::{Acknowledged, Segment, Track},
@@ -107,7 +107,7 @@ impl Entry {
     /// Marks it alive at `now`, unless it was seen later.
     #[inline]
     pub(super) fn see(&self, now: u32) {
-        if (now.wrapping_sub(self.seen.load(Ordering::Relaxed)) as i32) > 0 {
+        if is_later(now, self.seen.load(Ordering::Relaxed)) {
             self.seen.store(now, Ordering::Relaxed);
         }
     }

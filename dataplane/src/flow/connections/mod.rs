@@ -258,20 +258,19 @@ impl Connections {
         Ok(after.phase())
     }
 
-    /// Hears that a packet of a connection, carried by a cached flow, was seen at `seen`. That keeps it alive until it is closed.
+    /// Hears that a packet of a connection, carried by a cached flow, was seen at `seen`. That keeps it alive until it is closed, and
+    /// brings back what was about to be freed for want of time.
     pub fn confirm(&self, key: &ConnectionKey, seen: u32) {
-        for number in self.index.candidates(self.hash(key)) {
-            let Some((entry, glance)) = self.entry(ConnectionId(number), key) else { continue };
-            let later = (seen.wrapping_sub(glance.seen) as i32) > 0;
-            if !later || glance.state.is_gone() || glance.state.phase() == Phase::Closed {
-                continue;
-            }
-            if glance.state.is_doubted() {
-                entry.change(glance.version, |state| state.doubt(false));
-            }
-            entry.see(seen);
-            return;
+        let alive = self.index.candidates(self.hash(key)).find_map(|number| {
+            let (entry, glance) = self.entry(ConnectionId(number), key)?;
+            let closed = glance.state.phase() == Phase::Closed;
+            (!closed && !self.is_over(glance.state, glance.seen, seen, || false)).then_some((entry, glance))
+        });
+        let Some((entry, glance)) = alive else { return };
+        if glance.state.is_doubted() && is_later(seen, glance.seen) {
+            entry.change(glance.version, |state| state.doubt(false));
         }
+        entry.see(seen);
     }
 
     /// Names the cached flow that carries one side's packets, so that the other's resets can be measured by it.
@@ -336,6 +335,24 @@ impl Connections {
         state.is_gone() || age >= state.lifetime(&self.settings, pressed)
     }
 
+    /// Makes way for a connection of this key: ends what is left of former ones, and returns an entry of `worker`'s that held one.
+    fn make_way(&self, hash: u64, key: &ConnectionKey, worker: WorkerId, now: u32) -> Option<u32> {
+        let mut own = None;
+        for number in self.index.candidates(hash) {
+            let Some((entry, glance)) = self.entry(ConnectionId(number), key) else { continue };
+            if !self.is_over(glance.state, glance.seen, now, || self.is_pressed()) {
+                continue;
+            }
+            if own.is_none() && entry.is_of(worker) && entry.empty(glance.state) {
+                self.count(glance.state, State::NONE);
+                own = Some(number);
+            } else {
+                self.close(ConnectionId(number), key);
+            }
+        }
+        own
+    }
+
     /// Keeps the count of connections that are opening, for one whose state has become another.
     fn count(&self, before: State, after: State) {
         match (before.is_opening(), after.is_opening()) {
@@ -344,4 +361,10 @@ impl Connections {
             _ => {}
         }
     }
+}
+
+/// Whether one moment of a clock that wraps lies after another.
+#[inline]
+const fn is_later(one: u32, other: u32) -> bool {
+    (one.wrapping_sub(other) as i32) > 0
 }

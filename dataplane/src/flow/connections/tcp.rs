@@ -133,7 +133,7 @@ impl Track {
     /// the answer (RFC 9293, 3.5).
     fn follow_answer(&mut self, segment: &Segment) {
         let (from, to) = (segment.from, segment.from.other());
-        if self.acknowledges_syn(segment) && !self.state.has(SYN_ACKED, from) && !self.state.has(FIN, from) {
+        if self.acknowledges(segment) && !self.state.has(SYN_ACKED, from) && !self.state.has(FIN, from) {
             self.take_syn(segment);
             // What it said before it had the SYN does not count.
             self.heard[from.index()] = None;
@@ -172,7 +172,7 @@ impl Track {
         let (from, to) = (segment.from, segment.from.other());
         let said = Acknowledged { ack: segment.ack, window: segment.window };
         self.heard[from.index()] = Acknowledged::further(Some(said), self.heard[from.index()]);
-        if self.acknowledges_syn(segment) {
+        if self.acknowledges(segment) {
             self.state.set(SYN_ACKED, to);
         }
         if self.state.has(FIN, to) && !is_before(segment.ack, self.edge[to.index()]) {
@@ -180,9 +180,18 @@ impl Track {
         }
     }
 
-    fn acknowledges_syn(&self, segment: &Segment) -> bool {
+    /// Whether it acknowledges the other side's SYN.
+    fn acknowledges(&self, segment: &Segment) -> bool {
         let to = segment.from.other();
-        self.state.has(SYN, to) && segment.ack.wrapping_sub(self.edge[to.index()]) < FIRST_FLIGHT
+        segment.flags.contains(TcpFlags::ACK)
+            && self.state.has(SYN, to)
+            && segment.ack.wrapping_sub(self.edge[to.index()]) < FIRST_FLIGHT
+    }
+
+    /// Whether its number is that of its sender's SYN, or shortly after.
+    fn takes_back(&self, segment: &Segment) -> bool {
+        let first = self.edge[segment.from.index()].wrapping_sub(1);
+        self.state.has(SYN, segment.from) && segment.seq.wrapping_sub(first) <= FIRST_FLIGHT
     }
 
     /// A reset ends the connection if it is just where the receiver stands, is a matter of doubt if it is elsewhere in its window
@@ -196,19 +205,8 @@ impl Track {
                 ahead if ahead <= self.window(to, receiver) => false,
                 _ => return Err(DropReason::BadReset),
             },
-            None if self.state.has(SYN, to) => {
-                if !segment.flags.contains(TcpFlags::ACK) || !self.acknowledges_syn(segment) {
-                    return Err(DropReason::BadReset);
-                }
-                true
-            }
-            None if self.state.has(SYN, from) => {
-                let first = self.edge[from.index()].wrapping_sub(1);
-                if segment.seq.wrapping_sub(first) > FIRST_FLIGHT {
-                    return Err(DropReason::BadReset);
-                }
-                true
-            }
+            None if self.acknowledges(segment) || self.takes_back(segment) => true,
+            None if self.state.has(SYN, to) || self.state.has(SYN, from) => return Err(DropReason::BadReset),
             // Picked up, and the other side was not heard yet: nothing to measure it by.
             None => false,
         };

@@ -65,7 +65,7 @@ impl ConnectionWriter {
         let birth = self.birth(key, opened);
         let table = &self.connections;
         let hash = table.hash(key);
-        if let Some(number) = self.emptied(hash, key) {
+        if let Some(number) = table.make_way(hash, key, self.worker, opened.now) {
             table.entries[number as usize].write(&birth);
             table.count(State::NONE, birth.track.state);
             return Ok(ConnectionId(number));
@@ -86,8 +86,10 @@ impl ConnectionWriter {
     ///
     /// # Errors
     /// As [`Self::open`]; the closed connection is gone then too.
-    pub fn reopen(&mut self, id: ConnectionId, key: &ConnectionKey, opened: &Opened) -> Result<ConnectionId, Full> {
-        self.connections.close(id, key);
+    pub fn reopen(&mut self, key: &ConnectionKey, opened: &Opened) -> Result<ConnectionId, Full> {
+        for number in self.connections.index.candidates(self.connections.hash(key)) {
+            self.connections.close(ConnectionId(number), key);
+        }
         self.open(key, opened)
     }
 
@@ -130,23 +132,6 @@ impl ConnectionWriter {
         };
         let Opened { generation, rule, now, .. } = *opened;
         Birth { key, track, generation, rule, owner: self.worker, now }
-    }
-
-    /// An entry of this worker's in which a former connection of the same key was, emptied.
-    fn emptied(&self, hash: u64, key: &ConnectionKey) -> Option<u32> {
-        let table = &self.connections;
-        table.index.candidates(hash).find(|number| {
-            let Some(entry) = table.entries.get(*number as usize).filter(|entry| entry.is_of(self.worker)) else {
-                return false;
-            };
-            entry.glance(key).is_some_and(|former| {
-                let emptied = entry.empty(former.state);
-                if emptied {
-                    table.count(former.state, State::NONE);
-                }
-                emptied
-            })
-        })
     }
 }
 
