@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Connections, Counters, Denied, Endpoint, EndpointRemoval, Endpoints, Flows, MacAddr, Neighbours, Policies, PolicyApplied, PolicyChange, PolicyFinding,
-    Ports, Shadow, Status, Tunnels, Why,
+    Connections, Counters, Denied, Endpoint, EndpointRemoval, Endpoints, Flows, MacAddr, Neighbours, Policies,
+    PolicyApplied, PolicyChange, PolicyFinding, Ports, Shadow, Status, Tunnels, Why,
 };
 
 /// The answer to the [`Request`](crate::Request) of the same name.

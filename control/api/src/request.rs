@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Candidate, ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, Manifests, NeighbourQuery, ShadowQuery,
-    WhyQuery,
+    Candidate, ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, Manifests, NeighbourQuery,
+    ShadowQuery, WhyQuery,
 };
 
 /// The most flows one reply lists, whatever was asked: it keeps a reply within [`crate::MAX_REPLY_BYTES`].

@@ -72,8 +72,7 @@ fn refusal(error: EnforceError) -> Refusal {
             Refusal::BadPolicy { findings: findings.into_iter().map(finding).collect() }
         }
         EnforceError::Unfit(unfit) => {
-            let finding =
-                |Unfit { source, object, misfit }: Unfit| found((source.file, source.line), object, &misfit);
+            let finding = |Unfit { source, object, misfit }: Unfit| found((source.file, source.line), object, &misfit);
             Refusal::BadPolicy { findings: unfit.into_iter().map(finding).collect() }
         }
         // What can only be at the start does not come from a change.
