@@ -7,6 +7,7 @@ mod devices;
 mod life;
 mod networks;
 mod overlay;
+#[path = "../support/mod.rs"]
 mod support;
 mod truth;
 mod tunnels;

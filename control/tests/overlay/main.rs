@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
 
+#[path = "../support/ground.rs"]
 mod ground;
 mod hops;
 mod hosts;
@@ -10,7 +11,7 @@ mod kernel;
 mod moves;
 mod mtu;
 mod multicast;
-#[path = "../daemon/support/mod.rs"]
-#[allow(dead_code, reason = "shared with the daemon's tests, which use all of it")]
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod support;
 mod vnis;
