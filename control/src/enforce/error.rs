@@ -43,6 +43,24 @@ pub enum EnforceError {
     Silent(#[from] crate::reconcile::Silent),
 }
 
+impl EnforceError {
+    /// How many mistakes in files it tells, each on a line of its own.
+    #[must_use]
+    pub fn mistakes(&self) -> usize {
+        match self {
+            Self::Refused(Refused(findings)) => findings.len(),
+            Self::Unfit(unfit) => unfit.len(),
+            _ => 0,
+        }
+    }
+
+    /// Whether the files are to blame, and nothing was tried.
+    #[must_use]
+    pub fn is_of_files(&self) -> bool {
+        self.mistakes() > 0 || matches!(self, Self::Unreadable { .. } | Self::TooLong { .. })
+    }
+}
+
 fn lines(unfit: &[Unfit]) -> String {
     unfit.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
