@@ -103,8 +103,6 @@ pub struct Line {
     pub(crate) entries: [u32; BURST],
     /// A set bit: the row's program is not known yet.
     pub(crate) missing: u64,
-    /// A set bit: the row was a hit, and its flow is watched.
-    pub(crate) watched: u64,
     /// Bytes of all rows.
     pub(crate) bytes: u64,
 }
@@ -123,7 +121,6 @@ impl Line {
             programs: Box::new([Program::drop(DropReason::PortClosed); BURST]),
             entries: [0; BURST],
             missing: 0,
-            watched: 0,
             bytes: 0,
         }
     }
@@ -132,6 +129,15 @@ impl Line {
     #[inline]
     pub fn came_by(&mut self, port: PortId) {
         self.vias.fill(port);
+    }
+}
+
+impl Line {
+    /// Whether somebody watches a flow of the burst. A program that is not known yet may be an old one, so yes is not certain.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        let programs = &self.programs[..self.rows.min(BURST)];
+        programs.iter().fold(0, |watches, program| watches | program.watch_bits()) != 0
     }
 }
 

@@ -12,8 +12,12 @@ use podlane_wire::MacAddr;
 
 use crate::{
     counters::{Counters, SWITCH},
+    denials::Denial,
     drops::DropReason,
-    flow::{FlowTable, HashSeed},
+    flow::{
+        FlowTable, HashSeed,
+        connections::{Connections, Settings},
+    },
     ids::{Generation, NetworkId, PortId, VrfId, WorkerId},
     policy::{Enforcement, Policy},
     port::{
@@ -236,7 +240,18 @@ impl TestBed {
     /// If the machine has no memory or file descriptors for a test.
     #[must_use]
     pub fn with_workers(plan: Plan, workers: u16) -> Self {
-        let shared = Arc::new(Shared::new(FlowTable::new(1024, HashSeed::fixed()).expect("memory for a test"), 1024));
+        Self::following(plan, workers, Settings::default())
+    }
+
+    /// The same where connections are followed like this.
+    ///
+    /// # Panics
+    /// If the machine has no memory or file descriptors for a test.
+    #[must_use]
+    pub fn following(plan: Plan, workers: u16, settings: Settings) -> Self {
+        let flows = FlowTable::new(1024, HashSeed::fixed()).expect("memory for a test");
+        let connections = Connections::new(1024, settings, HashSeed::fixed()).expect("memory for a test");
+        let shared = Arc::new(Shared::new(flows, connections, 1024));
         let (send, events): (Sender<Event>, _) = unbounded();
         let setups = (0..workers).map(|_| {
             let config = UmemConfig { frames: 1024, frame_size: FrameSize::Bytes2048, huge_pages: HugePages::Never };
@@ -364,6 +379,15 @@ impl TestBed {
         }
         assert!(total.balanced(), "received = sent + dropped + held does not hold: {total:?}");
         total
+    }
+
+    /// What policy refused, by all workers, the most often refused first.
+    #[must_use]
+    pub fn denials(&self) -> Vec<Denial> {
+        let mut denials: Vec<_> =
+            self.workers.iter().flat_map(|worker| worker.report().denials.iter().copied().collect::<Vec<_>>()).collect();
+        denials.sort_unstable_by_key(|denial| core::cmp::Reverse(denial.count));
+        denials
     }
 
     /// Everything that moved since the last look, sorted: received, sent, dropped, held.

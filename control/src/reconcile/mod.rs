@@ -26,9 +26,10 @@ mod world;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Sender, bounded};
+use podlane_dataplane::flow::connections::{Connections, Settings};
 use podlane_dataplane::flow::{FlowTable, HashSeed};
 use podlane_dataplane::stage::shared::Shared;
 use podlane_dataplane::worker::command::Report;
@@ -43,7 +44,7 @@ pub use endpoints::{EndpointError, Endpoints};
 pub use publisher::Publisher;
 
 use crate::compile::Numbers;
-use crate::desired::{Desired, FrameBytes, Mtu, Network};
+use crate::desired::{Desired, FrameBytes, Mtu, Network, Policy};
 use crate::enforce::{EnforceError, Enforcer};
 use cores::Cores;
 use pass::Reconciler;
@@ -67,6 +68,9 @@ pub enum StartError {
     /// No memory for the flow table.
     #[error("the flow table: {0}; lower `capacity` under [flows]")]
     Flows(#[source] std::io::Error),
+    /// No memory for the table of connections.
+    #[error("the table of connections: {0}; lower `connections` under [policy]")]
+    Connections(#[source] std::io::Error),
     /// No workers.
     #[error(transparent)]
     Worker(#[from] WorkerError),
@@ -109,7 +113,8 @@ impl Engine {
         let pins = Pins::take(&desired, &board)?;
         let flows =
             FlowTable::new(desired.flows.capacity.get() as usize, HashSeed::random()).map_err(StartError::Flows)?;
-        let shared = Arc::new(Shared::new(flows, STATIONS));
+        let connections = connections(desired.policy.as_ref()).map_err(StartError::Connections)?;
+        let shared = Arc::new(Shared::new(flows, connections, STATIONS));
         let (events, happened) = bounded(1024);
         let crew = Crew::start(setups(&desired)?, &shared, &events)?;
         let workers = Workers::new(crew.lines.clone());
@@ -244,6 +249,26 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// The table of connections that the policy asks for; without one there are none to follow.
+fn connections(policy: Option<&Policy>) -> std::io::Result<Connections> {
+    let Some(policy) = policy else { return Connections::new(0, Settings::default(), HashSeed::random()) };
+    let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    let timeouts = policy.timeouts;
+    let settings = Settings {
+        pick_up: policy.pick_up,
+        tcp_opening: milliseconds(timeouts.tcp_opening),
+        tcp_established: milliseconds(timeouts.tcp_established),
+        tcp_closing: milliseconds(timeouts.tcp_closing),
+        closed: milliseconds(timeouts.tcp_closed),
+        udp_opening: milliseconds(timeouts.udp_opening),
+        udp: milliseconds(timeouts.udp),
+        icmp: milliseconds(timeouts.icmp),
+        other: milliseconds(timeouts.other),
+        ..Settings::default()
+    };
+    Connections::new(policy.connections.get() as usize, settings, HashSeed::random())
 }
 
 /// Each worker's settings and packet memory.

@@ -175,7 +175,13 @@ impl Program {
     #[inline]
     #[must_use]
     pub const fn is_watched(&self) -> bool {
-        self.words[1] >> WATCH_AT != 0
+        self.watch_bits() != 0
+    }
+
+    /// Not zero if somebody does: to be added up over many programs.
+    #[inline]
+    pub(crate) const fn watch_bits(&self) -> u64 {
+        self.words[1] & 0xf << WATCH_AT
     }
 
     /// What to do.

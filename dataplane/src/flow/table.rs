@@ -154,6 +154,12 @@ impl FlowTable {
         }
     }
 
+    /// Whether an entry is a flow of this connection.
+    #[must_use]
+    pub fn is_of(&self, entry: u32, connection: u32) -> bool {
+        self.entries.get(entry as usize).is_some_and(|entry| entry.connection() == Some(connection))
+    }
+
     /// What [`View::acknowledge`] remembered, if the entry is a flow of this connection still and has seen such a header.
     #[must_use]
     pub fn acknowledged(&self, entry: u32, connection: u32) -> Option<u64> {

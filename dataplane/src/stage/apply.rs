@@ -7,7 +7,8 @@ use crate::{
     drops::DropReason,
     flow::{FlowKey, Op, Program, TagEdit},
     headers::{ETHERNET, VLAN_TAG},
-    ids::PortId,
+    ids::{Generation, PortId, VrfId},
+    policy::Enforcement,
     stage::{dispatch::Exits, encapsulate, finish, fragment, gateway, hop, replicate, shared::Shared},
     tables::{PortTable, Tables, underlay::Underlay},
 };
@@ -22,8 +23,26 @@ pub struct Pass<'a> {
     pub ingress: PortId,
     /// Its table, unless it is closed.
     pub port: Option<&'a PortTable>,
+    /// The policy in force.
+    pub policy: Option<&'a Enforcement>,
+    /// Of the tables or the policy, whichever came last.
+    pub generation: Generation,
     /// Worker-clock milliseconds.
     pub now: u32,
+}
+
+impl Pass<'_> {
+    /// Whether a pod under policy is behind either port.
+    #[inline]
+    pub(super) fn is_policed(&self, from: PortId, to: PortId) -> bool {
+        self.tables.is_policed(from) || self.tables.is_policed(to)
+    }
+
+    /// The routing domain of a packet: within one, addresses are unique.
+    pub(crate) fn zone(&self, key: &FlowKey) -> Option<VrfId> {
+        let number = self.tables.network_at(key.port(), key.vlan())?;
+        Some(self.tables.network(number)?.vrf)
+    }
 }
 
 /// One packet on its way out.

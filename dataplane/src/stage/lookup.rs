@@ -13,7 +13,7 @@ use crate::{
 /// many were hits.
 #[inline(never)] // registers of its own, as in classify
 pub fn lookup(line: &mut Line, table: &FlowTable, generation: Generation, now: u32) -> u64 {
-    let Line { rows, keys, hashes, lengths, programs, entries, missing, watched, .. } = line;
+    let Line { rows, keys, hashes, lengths, programs, entries, missing, .. } = line;
     let (asked, rows) = (*missing, (*rows).min(BURST));
     let view = table.view();
     // Rows that were refused hold an old hash; asking the cache for it harms no one and costs no branch.
@@ -23,19 +23,14 @@ pub fn lookup(line: &mut Line, table: &FlowTable, generation: Generation, now: u
     for (entry, hash) in entries.iter_mut().zip(&hashes[..rows]) {
         *entry = view.candidate(*hash);
     }
-    let (mut unknown, mut watches) = (0, 0);
+    let mut unknown = 0;
     for row in 0..rows {
         let seen = Sighting { bytes: lengths[row], now };
-        if asked >> row & 1 == 0 {
-            continue;
-        }
-        if view.hit(entries[row], &keys[row], generation, seen, &mut programs[row]) {
-            watches |= u64::from(programs[row].is_watched()) << row;
-        } else {
+        if asked >> row & 1 != 0 && !view.hit(entries[row], &keys[row], generation, seen, &mut programs[row]) {
             unknown |= 1 << row;
         }
     }
-    (*missing, *watched) = (unknown, watches);
+    *missing = unknown;
     if unknown != 0 {
         look_elsewhere(line, table, generation, now);
     }
@@ -49,7 +44,6 @@ fn look_elsewhere(line: &mut Line, table: &FlowTable, generation: Generation, no
         if let Some((entry, program)) = table.find(line.hashes[row], &line.keys[row], generation) {
             table.touch(entry, line.lengths[row], now);
             (line.entries[row], line.programs[row]) = (entry, program);
-            line.watched |= u64::from(program.is_watched()) << row;
             line.missing &= !(1 << row);
         }
     }

@@ -14,6 +14,7 @@ pub mod meter;
 pub mod open;
 mod outer_checksum;
 mod plain;
+pub(crate) mod police;
 mod replicate;
 pub mod resolve;
 pub mod shared;

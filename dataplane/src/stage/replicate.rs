@@ -21,7 +21,7 @@ use crate::{
         apply::{Packet, Pass, forward},
         claims::{ROOM, untagged},
         dispatch::Exits,
-        encapsulate,
+        encapsulate, police,
         resolve::way_into,
         underlay,
     },
@@ -32,6 +32,16 @@ use crate::{
 enum Way<'a> {
     Port(&'a Member),
     Tunnel(PathId),
+}
+
+impl Way<'_> {
+    /// The port it leads to, which may be a path's.
+    const fn port(&self) -> PortId {
+        match self {
+            Self::Port(member) => member.port,
+            Self::Tunnel(path) => path.port(),
+        }
+    }
 }
 
 /// Whom a flooded packet is for.
@@ -62,24 +72,35 @@ pub(super) fn flood(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
     let members = others.filter(|member| hears(member.port)).map(Way::Port);
     let peers: &[PathId] = if here.path().is_none() { &network.replicate_to } else { &[] };
     let copies = peers.iter().filter(|path| hears(path.port())).count() as u32;
-    let refused = copies > 0 && !exits.limits.replicate(number, network, copies, pass.now);
-    let peers = peers.iter().filter(|path| !refused && hears(path.port()));
-    let mut ways = members.chain(peers.copied().map(Way::Tunnel)).peekable();
-    if refused {
-        // Before any is made: refusing them costs nothing. Where there is no other way, the packet itself is one of them.
-        let itself = u64::from(ways.peek().is_none());
-        exits.counters.not_made(u64::from(copies) - itself, packet.length as usize, DropReason::ReplicationLimit);
+    let allowed = copies == 0 || exits.limits.replicate(number, network, copies, pass.now);
+    let refused = if allowed { 0 } else { u64::from(copies) };
+    let peers = peers.iter().filter(|path| allowed && hears(path.port()));
+    let (mut last, mut denied) = (None, 0);
+    for way in members.chain(peers.copied().map(Way::Tunnel)) {
+        if !police::admits_copy(&packet, way.port(), pass, exits) {
+            denied += 1;
+            continue;
+        }
+        if let Some(former) = last.replace(way)
+            && let Some(copy) = copy(&packet, exits)
+        {
+            send(copy, &former, (pass, SWITCH), exits);
+        }
     }
-    while let Some(way) = ways.next() {
-        if ways.peek().is_none() {
-            return send(packet, &way, (pass, pass.ingress), exits);
+    // Refused before they were made, copies cost nothing. Where there is no other way, the packet itself is one of them.
+    let mut itself = u64::from(last.is_none());
+    for (copies, reason) in [(refused, DropReason::ReplicationLimit), (denied, DropReason::PolicyDenied)] {
+        if copies > 0 {
+            exits.counters.not_made(copies - itself, packet.length as usize, reason);
+            itself = 0;
         }
-        if let Some(copy) = copy(&packet, exits) {
-            send(copy, &way, (pass, SWITCH), exits);
-        }
+    }
+    if let Some(way) = last {
+        return send(packet, &way, (pass, pass.ingress), exits);
     }
     let reason = match audience {
-        _ if refused => DropReason::ReplicationLimit,
+        _ if refused > 0 => DropReason::ReplicationLimit,
+        _ if denied > 0 => DropReason::PolicyDenied,
         Audience::Everyone => DropReason::NoDestination,
         Audience::Queriers(_) | Audience::Listeners(_) => DropReason::NoListener,
     };

@@ -10,6 +10,7 @@ use podlane_wire::MacAddr;
 use crate::{
     flow::{
         FlowTable,
+        connections::Connections,
         crowd::Crowd,
         groups::Groups,
         key::{mac_word, word_mac},
@@ -26,6 +27,8 @@ use crate::{
 pub struct Shared {
     /// The flows.
     pub flows: std::sync::Arc<FlowTable>,
+    /// The connections that flows under policy belong to.
+    pub connections: std::sync::Arc<Connections>,
     /// Which port a MAC address is behind: the FDB's learned part.
     pub macs: Learned<1>,
     /// How many of them are behind each port.
@@ -50,12 +53,13 @@ pub struct Shared {
 const NODES: usize = 8192;
 
 impl Shared {
-    /// Shared tables for `flows` flows and about `stations` MAC addresses and neighbours.
+    /// Shared tables for these flows and connections, and about `stations` MAC addresses and neighbours.
     #[must_use]
-    pub fn new(flows: FlowTable, stations: usize) -> Self {
+    pub fn new(flows: FlowTable, connections: Connections, stations: usize) -> Self {
         let macs = Learned::new(stations);
         Self {
             flows: flows.into(),
+            connections: connections.into(),
             crowd: Crowd::new(macs.slots()),
             macs,
             neighbours: Learned::new(stations),

@@ -9,7 +9,7 @@ use podlane_rings::Frame;
 
 use crate::{
     burst::{BURST, Line},
-    flow::{FlowTable, Watch},
+    flow::{FlowTable, Watch, connections::Acknowledged},
 };
 
 /// FIN, SYN and RST among the bytes 8 to 16 of a TCP header, as they stand there.
@@ -21,12 +21,12 @@ pub(crate) const ACKNOWLEDGEMENT: usize = 8;
 /// Remembers what the watched hits of a burst acknowledge. Returns the rows that deserve a closer look.
 #[inline(never)] // registers of its own, as in classify
 pub fn track(line: &Line, frames: &[Frame], table: &FlowTable) -> u64 {
-    let Line { programs, layouts, entries, watched, .. } = line;
-    let (watched, view) = (*watched, table.view());
+    let Line { programs, layouts, entries, missing, .. } = line;
+    let (unknown, view) = (*missing, table.view());
     let mut closer = 0;
     let columns = programs.iter().zip(layouts).zip(entries);
     for (row, (frame, ((program, layout), entry))) in frames.iter().take(BURST).zip(columns).enumerate() {
-        if watched >> row & 1 == 0 {
+        if !program.is_watched() || unknown >> row & 1 != 0 {
             continue;
         }
         let word = acknowledgement(frame.bytes(), usize::from(layout.l4));
@@ -46,10 +46,10 @@ pub(crate) fn acknowledgement(bytes: &[u8], l4: usize) -> u64 {
     header.map_or(TURNS, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The acknowledgement number and the window in what [`acknowledgement`] gave.
-pub(crate) fn window(word: u64) -> (u32, u16) {
+/// What [`acknowledgement`] gave, as a connection sees it.
+pub(crate) fn acknowledged(word: u64) -> Acknowledged {
     let [a, b, c, d, _, _, e, f] = word.to_le_bytes();
-    (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]))
+    Acknowledged { ack: u32::from_be_bytes([a, b, c, d]), window: u16::from_be_bytes([e, f]) }
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
         header[12..14].copy_from_slice(&[0x50, 0x10]);
         header[14..16].copy_from_slice(&500_u16.to_be_bytes());
         let word = acknowledgement(&header, 0);
-        assert_eq!(window(word), (0x0102_0304, 500));
+        assert_eq!(acknowledged(word), Acknowledged { ack: 0x0102_0304, window: 500 });
         assert_eq!(word & TURNS, 0);
     }
 

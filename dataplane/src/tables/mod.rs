@@ -48,6 +48,13 @@ impl Tables {
         self.ports.get(port.index())?.as_ref()
     }
 
+    /// Whether a pod under policy is behind a port.
+    #[inline]
+    #[must_use]
+    pub fn is_policed(&self, port: PortId) -> bool {
+        self.port(port).is_some_and(|port| port.policed)
+    }
+
     /// The network of a packet that came in by `port`, which may be a path's, with this tag.
     #[must_use]
     pub fn network_at(&self, port: PortId, vlan: VlanField) -> Option<NetworkId> {

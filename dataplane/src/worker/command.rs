@@ -65,6 +65,8 @@ pub struct Report {
     pub frames: (usize, usize),
     /// Flows it owns.
     pub flows: usize,
+    /// Connections it opened that are not over.
+    pub connections: usize,
 }
 
 /// One worker's end of a port.

@@ -14,6 +14,7 @@ pub mod handoff;
 mod hops;
 pub mod idle;
 pub mod limits;
+mod misses;
 mod upkeep;
 
 use std::{
@@ -32,7 +33,7 @@ use thiserror::Error;
 
 use crate::{
     burst::{Burst, Line},
-    flow::{Basis, FlowWriter, Insertion},
+    flow::{FlowWriter, connections::ConnectionWriter},
     ids::{Generation, PortId, WorkerId},
     policy::Enforcement,
     port::{Port, PortError},
@@ -40,10 +41,9 @@ use crate::{
         apply::{self, Pass},
         classify::classify,
         dispatch::Exits,
-        lookup::{lookup, rows},
+        lookup::lookup,
         meter,
         open::open,
-        resolve::{Miss, resolve},
         shared::Shared,
     },
     tables::Tables,
@@ -102,6 +102,7 @@ pub struct Worker {
     /// Of the tables or the policy, whichever came last.
     generation: Generation,
     flows: FlowWriter,
+    connections: ConnectionWriter,
     exits: Exits,
     line: Line,
     burst: Burst,
@@ -207,6 +208,7 @@ impl Worker {
                 policy: None,
                 generation: Generation::default(),
                 flows: FlowWriter::new(Arc::clone(&shared.flows), id),
+                connections: ConnectionWriter::new(Arc::clone(&shared.connections), id),
                 exits: Exits::new(pool, peers, Arc::clone(&shared.meters)),
                 line: Line::new(),
                 burst: Burst::new(),
@@ -333,6 +335,7 @@ impl Worker {
             pace: Pace { uptime_ms: self.started.elapsed().as_millis() as u64, ..self.pace },
             frames: (self.exits.pool.total(), self.exits.pool.free()),
             flows: self.flows.owned(),
+            connections: self.connections.owned(),
         }
     }
 
@@ -352,7 +355,8 @@ impl Worker {
         let port = tables.port(ingress);
         // An Ethernet header and two tags, beyond the MTU.
         let longest = port.map_or(usize::MAX, |port| usize::from(port.mtu) + 22);
-        let pass = Pass { tables: &tables, shared: &self.shared, ingress, port, now };
+        let (policy, generation) = (self.policy.as_deref(), self.generation);
+        let pass = Pass { tables: &tables, shared: &self.shared, ingress, port, policy, generation, now };
         let opened = port.is_some_and(|port| port.underlay);
         if opened {
             let (packets, bytes) = open(&mut self.line, &mut self.burst, &pass, &mut self.exits);
@@ -369,41 +373,16 @@ impl Worker {
             meter::egress(&mut self.line, (ingress, &rate), &self.shared.meters, now);
         }
         self.exits.counters.hits += lookup(&mut self.line, table, self.generation, now);
-        if self.line.missing != 0 {
-            self.resolve_missing(&tables, now);
+        if self.line.is_watched() {
+            self.follow_watched(&tables, ingress, now);
         }
-        let pass = Pass { tables: &tables, shared: &self.shared, ingress, port, now };
+        if self.line.missing != 0 {
+            self.resolve_missing(&tables, ingress, now);
+        }
+        let (policy, generation) = (self.policy.as_deref(), self.generation);
+        let pass = Pass { tables: &tables, shared: &self.shared, ingress, port, policy, generation, now };
         apply::apply(&mut self.line, &mut self.burst, &pass, &mut self.exits);
         true
-    }
-
-    #[cold]
-    fn resolve_missing(&mut self, tables: &Tables, now: u32) {
-        let table = &self.shared.flows;
-        for row in rows(self.line.missing) {
-            let (key, hash) = (&self.line.keys[row], self.line.hashes[row]);
-            // An earlier packet of the same burst may have opened this flow.
-            if let Some((entry, program)) = table.find(hash, key, self.generation) {
-                table.touch(entry, self.line.lengths[row], now);
-                self.line.programs[row] = program;
-                self.exits.counters.hits += 1;
-                continue;
-            }
-            self.exits.counters.misses += 1;
-            let bytes = self.burst.frames().get(row).map_or(&[][..], |frame| frame.bytes());
-            let miss = Miss { key, bytes, layout: self.line.layouts[row], now };
-            let resolution = resolve(tables, &self.shared, &miss);
-            self.line.programs[row] = resolution.program;
-            if !resolution.cacheable {
-                continue;
-            }
-            let basis = Basis { generation: self.generation, epoch: resolution.epoch };
-            match self.flows.insert(hash, key, &resolution.program, basis, now) {
-                Insertion::Done(entry) => table.touch(entry, self.line.lengths[row], now),
-                Insertion::Full => self.exits.counters.uncached += 1,
-            }
-        }
-        self.line.missing = 0;
     }
 
     fn detach(&mut self, id: PortId, back: &Sender<Option<Box<dyn Port>>>) {
@@ -424,6 +403,7 @@ impl Worker {
     fn leave(&mut self) {
         let table = &self.shared.flows;
         self.flows = FlowWriter::new(Arc::clone(table), self.id);
+        self.connections = ConnectionWriter::new(Arc::clone(&self.shared.connections), self.id);
         self.exits.close();
         self.leaving.fetch_add(1, Ordering::AcqRel);
         let deadline = Instant::now() + FAREWELL;

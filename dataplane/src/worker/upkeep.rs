@@ -1,9 +1,12 @@
 //! What a worker does on the side, a little each millisecond: end idle flows, forget silent stations, look after devices.
 
 use crate::{
-    flow::Sweep,
-    ids::{MAX_PORTS, NetworkId, PortId, WorkerId},
-    stage::shared::shard,
+    flow::{FlowKey, Sweep},
+    ids::{MAX_PORTS, NetworkId, PortId, VrfId, WorkerId},
+    stage::{
+        police::Parties,
+        shared::{Shared, shard},
+    },
     worker::{Worker, hops::Hops},
 };
 
@@ -59,7 +62,7 @@ impl Worker {
         let budget = (self.flows.owned() * elapsed / ROUND + 4).min(4096);
         let by = Sweep { now, idle: self.config.flow_idle, generation: self.generation, budget };
         let (tables, shared) = (&self.tables, &self.shared);
-        self.flows.sweep(by, |key, seen, _| {
+        self.flows.sweep(by, |key, seen, connection| {
             // A station is alive, and is where it is, as long as one of its flows is.
             let number = tables.network_at(key.port(), key.vlan());
             let Some((number, network)) = number.and_then(|number| Some((number, tables.network(number)?))) else {
@@ -68,8 +71,10 @@ impl Worker {
             if key.port().path().is_none() || network.learns_remotely() {
                 shared.confirm_mac(number, key.source_mac(), key.port(), seen);
             }
-            true
+            connection.is_none() || is_followed(key, network.vrf, shared, (seen, now))
         });
+        let budget = (self.connections.owned() * elapsed / ROUND + 4).min(4096);
+        self.connections.sweep(now, budget);
     }
 
     fn forget_silent_stations(&mut self, now: u32, elapsed: usize) {
@@ -119,4 +124,15 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether the connection of a living flow is known still; its packets keep it so.
+fn is_followed(key: &FlowKey, zone: VrfId, shared: &Shared, (seen, now): (u32, u32)) -> bool {
+    let Some(parties) = Parties::of(key, zone, key.port()) else { return false };
+    let is_known = |parties: &Parties| {
+        let (connection, _) = parties.key();
+        shared.connections.confirm(&connection, seen);
+        shared.connections.find(&connection, now).is_some()
+    };
+    is_known(&parties) || is_known(&parties.unasked())
 }

@@ -14,6 +14,7 @@ mod multicast;
 mod packets;
 mod parsers;
 mod path_mtu;
+mod policy;
 mod route;
 mod tunnel;
 mod tunnel_malformed;

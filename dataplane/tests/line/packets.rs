@@ -267,7 +267,7 @@ pub(crate) fn icmp_of(frame: &[u8]) -> (u8, u8, u32) {
     }
 }
 
-fn summed(addresses: (IpAddr, IpAddr), protocol: IpProtocol, mut body: Vec<u8>, field: Field) -> Vec<u8> {
+pub(crate) fn summed(addresses: (IpAddr, IpAddr), protocol: IpProtocol, mut body: Vec<u8>, field: Field) -> Vec<u8> {
     let at = match protocol {
         IpProtocol::TCP => 16,
         IpProtocol::UDP => 6,

@@ -6,7 +6,10 @@ use crossbeam::channel::{Receiver, unbounded};
 use podlane_bpf::{Claim, Program};
 use podlane_dataplane::{
     PortId,
-    flow::{FlowTable, HashSeed},
+    flow::{
+        FlowTable, HashSeed,
+        connections::{Connections, Settings},
+    },
     port::{
         Port,
         af_xdp::{Device, DeviceConfig},
@@ -52,7 +55,9 @@ impl Switch {
     pub fn start(core: usize, poll: Poll, frames: NonZero<u32>) -> Result<Self, SubjectError> {
         let table = FlowTable::new(FLOWS, HashSeed::random());
         let table = table.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?;
-        let shared = Arc::new(Shared::new(table, 1024));
+        let connections = Connections::new(FLOWS, Settings::default(), HashSeed::random());
+        let connections = connections.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?;
+        let shared = Arc::new(Shared::new(table, connections, 1024));
         let (_, pool) = Umem::create(&UmemConfig { frames: frames.get(), ..UmemConfig::default() })?;
         let (events, _events) = unbounded();
         let config = WorkerConfig { core: Some(core), poll, flow_idle: FLOW_IDLE };

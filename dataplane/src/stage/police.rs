@@ -1,0 +1,270 @@
+//! police: whether a packet under policy may go where resolve would send it. On a miss, and when track wants a closer look; never on
+//! what a hit of an established connection does.
+//!
+//! ```text
+//!   an end under policy? --no--> as resolved
+//!     -> a policy in force? --no--> drop: born closed
+//!     -> connection known?  --yes--> judged by this generation? else again, in its opener's direction -> follow its state -> pass, remember
+//!                           --no---> may this packet open one? -> the opener's rate -> verdict -> open -> pass, once
+//! ```
+//!
+//! A flow is remembered only from its second packet on, when its connection was there before: so what is only tried (a scan, a flood of
+//! SYNs) costs the flow table nothing. A connection that policy no longer allows stays known, and its packets are asked about and dropped, until
+//! it has been silent for its time: forgotten at once, its other end could have it picked up again the other way round.
+
+mod copies;
+mod fragments;
+mod parties;
+mod related;
+
+use podlane_wire::{Tcp, TcpFlags, tcp::TcpOption};
+
+pub(crate) use copies::admits_copy;
+pub(crate) use parties::Parties;
+
+use crate::{
+    drops::DropReason,
+    flow::{
+        Class, Op, Program, Watch,
+        connections::{
+            Acknowledged, ConnectionId, ConnectionKey, ConnectionWriter, First, Known, Opened, Phase, Segment, Side,
+        },
+    },
+    headers::{ICMP, ICMPV6, TCP},
+    ids::PortId,
+    policy::{Opening, Rule},
+    stage::{apply::Pass, dispatch::Exits, resolve::Miss, track},
+};
+
+/// Whether packets of a flow pass, and what is to be remembered of it.
+pub(crate) enum Passage {
+    /// Nobody under policy is concerned.
+    Free,
+    /// This one passes; the next one is to be asked about again.
+    Once,
+    /// It passes, and so do others of its flow, as long as somebody watches them like this.
+    Bound(Bond),
+}
+
+/// The connection that a flow is one direction of.
+pub(crate) struct Bond {
+    pub(crate) id: ConnectionId,
+    pub(crate) key: ConnectionKey,
+    pub(crate) side: Side,
+    pub(crate) watch: Watch,
+}
+
+/// A packet with a transport header, or the part of one that has it.
+pub(crate) struct Subject<'a> {
+    bytes: &'a [u8],
+    l3: usize,
+    l4: usize,
+    parties: Parties,
+}
+
+/// What decides, and what it writes to.
+pub(crate) struct Police<'a> {
+    pub(crate) pass: &'a Pass<'a>,
+    pub(crate) connections: &'a mut ConnectionWriter,
+    pub(crate) exits: &'a mut Exits,
+}
+
+impl Police<'_> {
+    /// Whether a packet may do as its program says.
+    pub(crate) fn ask(&mut self, miss: &Miss<'_>, program: &Program) -> Result<Passage, DropReason> {
+        let to = match program.op() {
+            Op::Bridge | Op::Route => program.egress(),
+            Op::Encapsulate | Op::RouteEncapsulate => program.path().port(),
+            // What the switch drops or answers needs nobody's leave; a flood asks for each copy.
+            Op::Drop | Op::Answer | Op::Flood => return Ok(Passage::Free),
+        };
+        if !self.pass.is_policed(miss.key.port(), to) {
+            return Ok(Passage::Free);
+        }
+        self.judge(miss, to)
+    }
+
+    #[inline(never)]
+    fn judge(&mut self, miss: &Miss<'_>, to: PortId) -> Result<Passage, DropReason> {
+        if !matches!(miss.key.kind().class, Class::Ipv4 | Class::Ipv6) {
+            return Ok(Passage::Free);
+        }
+        let parties = self.pass.zone(miss.key).and_then(|zone| Parties::of(miss.key, zone, to));
+        let (Some(parties), Some(_)) = (parties, self.pass.policy) else { return Err(DropReason::PolicyDenied) };
+        if miss.layout.l4 == 0 {
+            return self.fragment(miss, &parties);
+        }
+        let (l3, l4) = (miss.layout.l3.into(), miss.layout.l4.into());
+        self.transport(&Subject { bytes: miss.bytes, l3, l4, parties })
+    }
+
+    fn transport(&mut self, subject: &Subject<'_>) -> Result<Passage, DropReason> {
+        match subject.parties.protocol {
+            TCP => self.segment(subject),
+            protocol @ (ICMP | ICMPV6) => {
+                let kind = subject.bytes.get(subject.l4).copied().ok_or(DropReason::L4Truncated)?;
+                if related::is_error(protocol, kind) { self.error(subject) } else { self.message(&subject.parties) }
+            }
+            _ => self.datagram(&subject.parties),
+        }
+    }
+
+    /// UDP, SCTP and all that has no ports: the first packet opens, and answers are let through.
+    fn datagram(&mut self, parties: &Parties) -> Result<Passage, DropReason> {
+        let (key, side) = parties.key();
+        if let Some(known) = self.known(parties, &key, side)? {
+            self.pass.shared.connections.packet(known.id, &key, side, self.pass.now);
+            return Ok(Passage::Bound(Bond { id: known.id, key, side, watch: Watch::None }));
+        }
+        let rule = self.admit_new(&parties.forward())?;
+        self.open(&key, side, First::Packet, rule)?;
+        Ok(Passage::Once)
+    }
+
+    /// ICMP that is no error: a question opens, its answer is let through; an answer that nobody asked for is a packet like any other.
+    fn message(&mut self, parties: &Parties) -> Result<Passage, DropReason> {
+        let (key, _) = parties.key();
+        let asked = self.pass.shared.connections.find(&key, self.pass.now).is_some();
+        if asked { self.datagram(parties) } else { self.datagram(&parties.unasked()) }
+    }
+
+    fn segment(&mut self, subject: &Subject<'_>) -> Result<Passage, DropReason> {
+        let parties = &subject.parties;
+        let (key, side) = parties.key();
+        let segment = read(subject, side)?;
+        let anew = segment.flags.contains(TcpFlags::SYN) && !segment.flags.contains(TcpFlags::ACK);
+        let connections = &self.pass.shared.connections;
+        match self.known(parties, &key, side)? {
+            // The same two ports, a new connection.
+            Some(known) if known.phase == Phase::Closed && anew => connections.close(known.id, &key),
+            Some(known) => {
+                let heard = self.heard(known.id, &key, side.other());
+                let phase = connections.segment(known.id, &key, &segment, heard, self.pass.now)?;
+                let watch = if phase == Phase::Established { Watch::Acknowledged } else { Watch::Each };
+                return Ok(Passage::Bound(Bond { id: known.id, key, side, watch }));
+            }
+            None => {}
+        }
+        let (opener, rule) = self.opener(parties, side, segment.flags)?;
+        self.open(&key, opener, First::Segment(segment), rule)?;
+        Ok(Passage::Once)
+    }
+
+    /// Who opens a connection of which this is the first segment to be seen, and by whose leave.
+    fn opener(&mut self, parties: &Parties, side: Side, flags: TcpFlags) -> Result<(Side, Rule), DropReason> {
+        let (syn, ack) = (flags.contains(TcpFlags::SYN), flags.contains(TcpFlags::ACK));
+        if syn && !ack {
+            return Ok((side, self.admit_new(&parties.forward())?));
+        }
+        if flags.contains(TcpFlags::RST) || !self.pass.shared.connections.settings().pick_up {
+            return Err(DropReason::NoConnection);
+        }
+        let (forward, backward) = (parties.forward(), parties.backward());
+        if syn {
+            return Ok((side.other(), self.admit(&backward)?));
+        }
+        match self.verdict(&forward) {
+            Ok(rule) => Ok((side, rule)),
+            // It may be an answer. If not even that is allowed, it was refused as what it looked like.
+            Err(against) => match self.verdict(&backward) {
+                Ok(rule) => Ok((side.other(), rule)),
+                Err(_) => Err(self.denied(&forward, against)),
+            },
+        }
+    }
+
+    /// The connection of a packet, if there is one and policy allows it still.
+    fn known(&mut self, parties: &Parties, key: &ConnectionKey, side: Side) -> Result<Option<Known>, DropReason> {
+        let connections = &self.pass.shared.connections;
+        let Some(known) = connections.find(key, self.pass.now) else { return Ok(None) };
+        if self.is_outdated(&known) {
+            let opening = if known.opener == side { parties.forward() } else { parties.backward() };
+            let rule = self.admit(&opening)?;
+            connections.judged(known.id, key, self.pass.generation, rule);
+        }
+        Ok(Some(known))
+    }
+
+    /// Whether a connection was judged under an older generation. Another worker may be ahead: its verdict is the newer one.
+    fn is_outdated(&self, known: &Known) -> bool {
+        (known.generation.0.wrapping_sub(self.pass.generation.0) as i32) < 0
+    }
+
+    /// What a side of a connection acknowledged last, as far as its flow is remembered.
+    fn heard(&self, id: ConnectionId, key: &ConnectionKey, side: Side) -> Option<Acknowledged> {
+        let shared = self.pass.shared;
+        let entry = shared.connections.linked(id, key, side)?;
+        shared.flows.acknowledged(entry, id.0).map(track::acknowledged)
+    }
+
+    fn open(&mut self, key: &ConnectionKey, opener: Side, first: First, rule: Rule) -> Result<(), DropReason> {
+        let opened = Opened { opener, first, generation: self.pass.generation, rule, now: self.pass.now };
+        self.connections.open(key, &opened).map_err(|_| DropReason::ConnectionsFull)?;
+        self.exits.counters.opened += 1;
+        Ok(())
+    }
+
+    /// The rule by which a connection may be opened now.
+    fn admit_new(&mut self, opening: &Opening) -> Result<Rule, DropReason> {
+        let pass = self.pass;
+        if !pass.shared.meters.opens(pass.tables, opening.from.port, pass.now) {
+            return Err(DropReason::ConnectionLimit);
+        }
+        self.admit(opening)
+    }
+
+    /// The rule by which a connection may be.
+    fn admit(&mut self, opening: &Opening) -> Result<Rule, DropReason> {
+        self.verdict(opening).map_err(|against| self.denied(opening, against))
+    }
+
+    /// The rule for a connection, or the one against it.
+    fn verdict(&self, opening: &Opening) -> Result<Rule, Rule> {
+        let Some(enforcement) = self.pass.policy else { return Err(Rule::default()) };
+        let verdict = enforcement.policy.verdict(opening);
+        if verdict.allow { Ok(verdict.rule) } else { Err(verdict.rule) }
+    }
+
+    #[cold]
+    fn denied(&mut self, opening: &Opening, against: Rule) -> DropReason {
+        self.exits.denials.count(opening, against, self.pass.now);
+        DropReason::PolicyDenied
+    }
+}
+
+/// What a TCP header says of its connection.
+fn read(subject: &Subject<'_>, from: Side) -> Result<Segment, DropReason> {
+    let header = subject.bytes.get(subject.l4..).ok_or(DropReason::L4Truncated)?;
+    let (tcp, _) = Tcp::parse(header).map_err(|_| DropReason::L4Truncated)?;
+    let flags = tcp.flags();
+    let offered = |option| match option {
+        Ok(TcpOption::WindowScale(shift)) => Some(shift),
+        _ => None,
+    };
+    let scale = if flags.contains(TcpFlags::SYN) { tcp.options().find_map(offered) } else { None };
+    let behind = (subject.end() - subject.l4).saturating_sub(tcp.header_len());
+    Ok(Segment {
+        from,
+        flags,
+        seq: tcp.sequence(),
+        ack: tcp.acknowledgement(),
+        window: tcp.window(),
+        payload: behind as u32,
+        scale,
+    })
+}
+
+impl Subject<'_> {
+    /// Where the packet ends, by its IP header; the first segment of a long one may end before.
+    fn end(&self) -> usize {
+        let word = |at: usize| {
+            let pair = self.bytes.get(self.l3 + at..).and_then(|rest| rest.first_chunk::<2>());
+            usize::from(pair.map_or(0, |pair| u16::from_be_bytes(*pair)))
+        };
+        let end = match self.bytes.get(self.l3).map(|first| first >> 4) {
+            Some(4) => word(2),
+            _ => word(4) + crate::headers::IPV6,
+        };
+        (self.l3 + end).max(self.l4)
+    }
+}
