@@ -28,6 +28,14 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
+/// Bits, in the largest decimal unit that loses nothing of them.
+pub(crate) fn bits(number: u64) -> String {
+    const UNITS: [(u64, &str); 4] =
+        [(1_000_000_000_000, "Tbit"), (1_000_000_000, "Gbit"), (1_000_000, "Mbit"), (1_000, "kbit")];
+    let unit = UNITS.iter().find(|(unit, _)| number > 0 && number.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{} bit", count(number)), |(unit, name)| format!("{} {name}", count(number / unit)))
+}
+
 /// Seconds, as the two largest units that are not zero: `3d 4h`, `4m 7s`, `9s`.
 pub(crate) fn seconds(number: u64) -> String {
     let parts = [(number / 86_400, "d"), (number / 3_600 % 24, "h"), (number / 60 % 60, "m"), (number % 60, "s")];
@@ -69,6 +77,12 @@ mod tests {
     fn bytes_choose_their_unit() {
         assert_eq!([0, 1_023, 1_024, 1_536, 5 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "5.0 GiB"]);
         assert_eq!(bytes(u64::MAX), "16.0 EiB");
+    }
+
+    #[test]
+    fn bits_lose_nothing() {
+        let written = [0, 12_144, 64_000, 100_000_000, 2_500_000_000, 1_000_000_000_000].map(bits);
+        assert_eq!(written, ["0 bit", "12,144 bit", "64 kbit", "100 Mbit", "2,500 Mbit", "1 Tbit"]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub use listener::{BindError, Listener, MAX_SOCKET_PATH};
 pub use mac_addr::{BadMacAddr, MacAddr};
 pub use nearest::nearest;
 pub use neighbour::{MAX_NEIGHBOURS, NeighbourQuery, Neighbours, Origin, Station};
-pub use port::{AttachMode, KernelDrops, Port, PortKind, PortState, Ports, Traffic, XdpMode};
+pub use port::{AttachMode, Bandwidth, KernelDrops, Port, PortKind, PortState, Ports, Rates, Traffic, XdpMode};
 pub use reply::{Refusal, Reply, Stale};
 pub use request::{FlowQuery, MAX_FLOWS, Request};
 pub use shadow::{Shadow, ShadowDifference, ShadowQuery, ShadowVerdict};

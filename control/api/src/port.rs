@@ -46,6 +46,9 @@ pub struct Port {
     pub checksum_offload: bool,
     /// The device's MTU, in bytes; none until it is attached.
     pub mtu: Option<u32>,
+    /// How much the pod behind it may send, receive and open.
+    #[serde(default)]
+    pub rates: Rates,
     /// What came from it.
     pub received: Traffic,
     /// What was sent to it.
@@ -102,6 +105,26 @@ pub enum XdpMode {
     Native,
     /// In the kernel's generic receive path, after it made a socket buffer.
     Generic,
+}
+
+/// What a pod may; null where there is no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Rates {
+    /// What it receives.
+    pub ingress: Option<Bandwidth>,
+    /// What it sends.
+    pub egress: Option<Bandwidth>,
+    /// New connections that it opens a second.
+    pub new_connections: Option<u32>,
+}
+
+/// How much, the Ethernet header included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// Bits a second.
+    pub rate: u64,
+    /// Bits at once, after silence.
+    pub burst: u64,
 }
 
 /// Packets and their bytes.

@@ -5,6 +5,7 @@
 
 mod numbers;
 mod overlay;
+mod rates;
 mod stations;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use podlane_dataplane::Generation;
 use podlane_dataplane::tables::lpm::{Lpm, LpmError, Route};
-use podlane_dataplane::tables::rates::Rates;
 use podlane_dataplane::tables::{Gateway, Member, Network, NextHop, PortTable, Tables, Vrf};
 use podlane_wire::MacAddr;
 use thiserror::Error;
@@ -163,7 +163,7 @@ fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Nu
         underlay: false,
         unfinished_checksums,
         policed: false,
-        rates: Rates::default(),
+        rates: rates::of(&port.rates, mtu),
     });
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use podlane_api::PortKind;
 
 use crate::desired::{
-    ConnectionCapacity, Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu, Poll, Queues,
-    Ratio, RingSize, Xdp,
+    BitRate, Burst, ConnectionCapacity, Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu,
+    Poll, Queues, Ratio, RingSize, Xdp,
 };
 
 pub(super) const SOCKET: &str = podlane_api::DEFAULT_SOCKET;
@@ -62,6 +62,14 @@ pub(super) const CHECKSUM_OFFLOAD: bool = true;
 /// With 512, a switch over veth lost a fifth of the TCP rate that it has with 2048 (VPP 26.06).
 pub(super) const RING: RingSize = sure(RingSize::new(2_048));
 
+/// A tenth of a second of the rate, but at least 1 Mbit, 82 packets of 1500 bytes: TCP begins with ten and sends twice as many every
+/// round trip until one is lost.
+pub(super) const fn burst(rate: BitRate) -> Burst {
+    const LEAST: u64 = 1_000_000;
+    let tenth = rate.get().get() / 10;
+    sure(Burst::new(if tenth < LEAST { LEAST } else { tenth }))
+}
+
 pub(super) const FAULT_SHARE: Ratio = Ratio::ZERO;
 pub(super) const FAULT_SEED: u64 = 1;
 
@@ -69,5 +77,24 @@ const fn sure<T: Copy>(value: Option<T>) -> T {
     match value {
         Some(value) => value,
         None => panic!("a default is out of its bounds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_burst_is_a_tenth_of_a_second_but_room_for_tcp_to_begin() {
+        let of = |bits| burst(BitRate::new(bits).unwrap()).get();
+        assert_eq!([1, 10_000_000, 10_000_010, 1_000_000_000].map(of), [1_000_000, 1_000_000, 1_000_001, 100_000_000]);
+    }
+
+    #[test]
+    fn no_rate_is_too_high_or_too_low_to_be_kept_with_its_burst() {
+        let mtu = Mtu::new(*Mtu::BOUNDS.end()).unwrap();
+        for rate in (0..=12).map(|exponent| BitRate::new(10_u64.pow(exponent)).unwrap()) {
+            assert!(burst(rate) >= Burst::least_of(rate, mtu), "{rate:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The file as it is written: one struct a table, one line a key, every value typed and still at its place.
 
 mod policy;
+mod rates;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::desired::{
 };
 
 pub(super) use policy::PodKeys;
+pub(super) use rates::{BandwidthKeys, RateKeys};
 
 /// The whole file.
 pub(super) struct File {
@@ -26,6 +28,8 @@ pub(super) struct File {
     pub(super) workers: WorkersTable,
     pub(super) flows: FlowTable,
     pub(super) policy: Option<Policy>,
+    /// False where `[policy]` is not there for a mistake that is told.
+    pub(super) is_policy_sound: bool,
     pub(super) networks: Vec<NetworkTable>,
     pub(super) ports: Vec<PortTable>,
     pub(super) routes: Vec<RouteTable>,
@@ -81,6 +85,7 @@ pub(super) struct PortTable {
     pub(super) addresses: Vec<At<IpAddr>>,
     pub(super) generation: u64,
     pub(super) pod: PodKeys,
+    pub(super) rates: RateKeys,
     pub(super) fault: Option<Fault>,
 }
 
@@ -161,6 +166,7 @@ pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Finding
         workers: workers(&root),
         flows: flows(&root),
         policy: root.table("policy").map(policy::policy),
+        is_policy_sound: true,
         networks: root.tables("network").into_iter().map(network).collect(),
         ports: root.tables("port").into_iter().map(port).collect(),
         routes: root.tables("route").into_iter().map(route).collect(),
@@ -170,6 +176,7 @@ pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Finding
         endpoints: root.tables("endpoint").into_iter().map(endpoint).collect(),
     };
     file.is_underlay_sound = root.is_sound("underlay");
+    file.is_policy_sound = root.is_sound("policy");
     root.end();
     file
 }
@@ -262,9 +269,11 @@ fn port(table: Table<'_>) -> PortTable {
         addresses: table.list("addresses").into_value().unwrap_or_default(),
         generation: table.get_or("generation", defaults::GENERATION).value,
         pod: PodKeys::of(&table),
+        rates: RateKeys::of(&table),
         fault: table.table("fault").map(fault),
     };
     port.pod.is_pod_sound = table.is_sound("pod");
+    port.rates.note(&table);
     port.is_kind_sound = table.is_sound("kind");
     table.end();
     port

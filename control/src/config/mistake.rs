@@ -9,7 +9,7 @@ use podlane_api::PortKind;
 use super::value::Found;
 use podlane_policy::model::PodName;
 
-use crate::desired::{DeviceName, FrameCount, Gateway, MacAddr, Mtu, Name, Prefix, VlanId, Vni};
+use crate::desired::{Burst, DeviceName, FrameCount, Gateway, MacAddr, Mtu, Name, Prefix, VlanId, Vni};
 
 /// A place in the file, counted from 1; columns are characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -126,6 +126,17 @@ pub enum Mistake {
     PodAndNode,
     #[error("pod {pod} is behind {port} already, on line {first} (a pod has one port)")]
     PodTwice { pod: PodName, port: String, first: usize },
+
+    #[error("\"{key}\" counts what policy follows, and none is enforced (write [policy], or remove this)")]
+    NeedsPolicy { key: &'static str },
+    #[error(
+        "\"{burst}\" is how much of \"{rate}\" may come at once, and there is no such rate (add it, or remove this)"
+    )]
+    BurstWithoutRate { burst: &'static str, rate: &'static str },
+    #[error(
+        "a burst of {burst} bits is too small to keep this rate (write {key} = {least} or more, which is room for one packet at an mtu of {mtu} and for two milliseconds of the rate, or remove it)"
+    )]
+    SmallBurst { key: &'static str, burst: Burst, least: Burst, mtu: Mtu },
 
     #[error("exactly one of {keys} must be given ({})", if *given { "remove the other" } else { "add one" })]
     OneOf { keys: &'static str, given: bool },

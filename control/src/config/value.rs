@@ -1,6 +1,7 @@
 //! What one value of the file must be: a type a row, with the sentence that says so to people.
 
 mod pod;
+mod rate;
 
 use std::borrow::Cow;
 use std::fmt;

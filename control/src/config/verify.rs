@@ -7,6 +7,7 @@ mod endpoints;
 mod networks;
 mod pods;
 mod ports;
+mod rates;
 mod routes;
 mod stations;
 mod underlay;
@@ -29,6 +30,8 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
     let routes = routes::verify(&file.routes, &networks, findings);
     stations::verify(&file.ports, (&networks, &below), findings);
     let endpoints = endpoints::verify(&file, (&networks, &below), findings);
+    let may_enforce = file.policy.is_some() || !file.is_policy_sound;
+    rates::verify(&file.ports, (&networks, may_enforce), findings);
     let ports = ports::verify(file.ports, (&networks, &below), findings);
     let workers = workers::verify(file.workers, &ports, machine, findings);
     Desired {

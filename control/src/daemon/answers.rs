@@ -179,6 +179,7 @@ impl Answers {
             queues: how.map_or(0, |how| how.queues),
             checksum_offload: how.is_some_and(|how| how.finishes_checksums),
             mtu: fate.and_then(|fate| fate.mtu),
+            rates: port.rates.into(),
             received: traffic(numbers.received),
             sent: traffic(numbers.sent),
             dropped: dropped_by(&numbers),

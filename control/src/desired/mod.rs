@@ -9,6 +9,7 @@ mod network;
 mod policy;
 mod port;
 mod prefix;
+mod rates;
 mod size;
 mod underlay;
 
@@ -23,6 +24,7 @@ pub use podlane_host::WakeLatency;
 pub use policy::{Description, Inhabitant, Policy, Timeouts};
 pub use port::{Attachment, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, VlanId, Xdp};
 pub use prefix::Prefix;
+pub use rates::{Bandwidth, BitRate, Burst, ConnectionRate, Rates};
 pub use size::{ConnectionCapacity, FlowCapacity, FrameBytes, FrameCount, LEAST_FILL, Mtu, RingSize};
 pub use underlay::{Encapsulation, Endpoint, Peer, Underlay, UnderlayRoute, Vni, Vtep};
 

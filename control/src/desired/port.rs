@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use podlane_api::{MacAddr, PortKind};
 
-use super::{DeviceName, Inhabitant, Name, RingSize};
+use super::{DeviceName, Inhabitant, Name, Rates, RingSize};
 
 /// One port of the switch.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,6 +28,8 @@ pub struct Port {
     pub pod: Option<Inhabitant>,
     /// Whether the node itself reaches its pods by it: what comes in by it is beyond policy.
     pub node: bool,
+    /// How much the pod may send, receive and open a second.
+    pub rates: Rates,
     /// What is done wrong on purpose; for tests.
     pub fault: Option<Fault>,
 }

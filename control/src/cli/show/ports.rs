@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use podlane_api::{KernelDrops, Port, PortState, Ports};
+use podlane_api::{Bandwidth, KernelDrops, Port, PortState, Ports, Rates};
 
 use super::{Show, total};
 use crate::cli::table::Lean::{Left, Right};
 use crate::cli::table::{Cell, Table};
 use crate::paint::Paint;
-use crate::units::{bytes, count};
+use crate::units::{bits, bytes, count};
 
 impl Show for Ports {
     fn show(&self, paint: Paint) -> String {
@@ -81,7 +81,19 @@ fn mode(port: &Port) -> Cell {
     Cell::or_dash((!words.is_empty()).then(|| words.join(" ")))
 }
 
-/// What does not fit a row: why a port is not up, and what the kernel lost.
+/// What its pod may at most, in the words of the counters.
+fn rates(port: &Port) -> impl Iterator<Item = String> {
+    let Rates { ingress, egress, new_connections } = port.rates;
+    let bandwidth = |verb, of: Bandwidth| format!("{verb} at most {}/s, {} at once", bits(of.rate), bits(of.burst));
+    let lines = [
+        ingress.map(|of| bandwidth("receives", of)),
+        egress.map(|of| bandwidth("sends", of)),
+        new_connections.map(|rate| format!("opens at most {} connections a second", count(rate.into()))),
+    ];
+    lines.into_iter().flatten()
+}
+
+/// What does not fit a row: why a port is not up, what its pod may, and what the kernel lost.
 fn remarks(port: &Port) -> Vec<String> {
     let KernelDrops { rx_dropped, rx_ring_full, fill_ring_empty, rx_invalid, tx_invalid, .. } = port.kernel;
     let lost = [
@@ -96,6 +108,7 @@ fn remarks(port: &Port) -> Vec<String> {
     let netns = port.netns.iter().map(|netns| format!("{}: in namespace {}", port.name, netns.display()));
     reason
         .chain(netns)
+        .chain(rates(port).map(|rate| format!("{}: {rate}", port.name)))
         .chain(lost.map(|(packets, what)| format!("{}: in the kernel, {} packets {what}", port.name, count(*packets))))
         .collect()
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use podlane_api::{
-    AttachMode, Counters, Flow, FlowTable, FlowTunnel, Flows, Frames, KernelDrops, Ledger, MacAddr, Network, Poll,
-    Port, PortKind, PortLedger, PortState, Ports, Status, Traffic, Worker, XdpMode,
+    AttachMode, Bandwidth, Counters, Flow, FlowTable, FlowTunnel, Flows, Frames, KernelDrops, Ledger, MacAddr, Network,
+    Poll, Port, PortKind, PortLedger, PortState, Ports, Rates, Status, Traffic, Worker, XdpMode,
 };
 
 use super::*;
@@ -30,6 +30,7 @@ fn port(name: &str) -> Port {
         queues: 1,
         checksum_offload: true,
         mtu: Some(1500),
+        rates: Rates::default(),
         received: Traffic { packets: 1_234_567, bytes: 987_654_321 },
         sent: Traffic { packets: 12, bytes: 720 },
         dropped: Dropped::new(),
@@ -108,8 +109,11 @@ fn ports_show_modes_and_why_one_is_not_up() {
         ..port("trunk")
     };
     let up = Port { kind: PortKind::Uplink, network: None, ..port("up0") };
+    let bandwidth = Bandwidth { rate: 64_000, burst: 1_000_000 };
+    let rates = Rates { ingress: Some(bandwidth), egress: Some(bandwidth), new_connections: Some(1_000) };
+    let red = Port { rates, ..port("red") };
     let underlay = vec!["up0".to_owned()];
-    insta::assert_snapshot!(shown(&Ports { ports: vec![waiting, port("red"), trunk, up], underlay }));
+    insta::assert_snapshot!(shown(&Ports { ports: vec![waiting, red, trunk, up], underlay }));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use podlane_api::PortKind;
 
 use super::pods::{Pods, inhabitant};
 use super::underlay::Below;
-use super::{First, Networks, named};
+use super::{First, Networks, named, rates};
 use crate::config::defaults;
 use crate::config::file::{DeviceKeys, PortTable, ReplayKeys};
 use crate::config::mistake::{Findings, Mistake};
@@ -64,10 +64,10 @@ fn port(table: PortTable, membership: Membership, name: Name) -> Option<Port> {
     };
     let mac = table.mac.into_value();
     let addresses = table.addresses.iter().map(|address| address.value).collect();
-    let PortTable { generation, fault, pod, .. } = table;
+    let PortTable { generation, fault, pod, rates, .. } = table;
     let node = pod.node.given().is_some_and(|node| node.value);
-    let pod = inhabitant(pod);
-    Some(Port { name, attachment, membership, mac, addresses, generation, pod, node, fault })
+    let (pod, rates) = (inhabitant(pod), rates::of(rates));
+    Some(Port { name, attachment, membership, mac, addresses, generation, pod, node, rates, fault })
 }
 
 fn device(keys: DeviceKeys, role: Role) -> Option<Device> {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use hdrhistogram::Histogram;
 use nix::unistd::geteuid;
-use podlane_api::{AttachMode, KernelDrops, Port, PortKind, PortState, Traffic, XdpMode};
+use podlane_api::{AttachMode, KernelDrops, Port, PortKind, PortState, Rates, Traffic, XdpMode};
 
 use super::report::Measured;
 use super::steps::What;
@@ -42,6 +42,7 @@ pub(in crate::demo) fn port(name: &str, network: &str, received: u64, sent: u64)
         queues: 1,
         checksum_offload: true,
         mtu: Some(1500),
+        rates: Rates::default(),
         received: traffic(received),
         sent: traffic(sent),
         dropped: BTreeMap::new(),
