@@ -140,7 +140,7 @@ fn segment(from: End, to: End, (flags, ahead): (TcpFlags, u32), v6: bool) -> Vec
         source_port: from.port,
         destination_port: to.port,
         sequence: from.sequence.wrapping_add(ahead),
-        acknowledgement: if flags.contains(ACK) { to.sequence.wrapping_add(u32::from(flags.contains(SYN))) } else { 0 },
+        acknowledgement: if flags.contains(ACK) { to.sequence } else { 0 },
         reserved: 0,
         flags,
         window: 500,

@@ -1,4 +1,10 @@
 //! Policy on packets: who may open what, what of it comes back, and what is left when a policy changes.
 
 mod bed;
+mod changes;
+mod copies;
+mod fragments;
+mod icmp;
 mod opening;
+mod pressure;
+mod tcp;

@@ -179,10 +179,7 @@ fn routed_packets_are_judged_by_the_stations_not_the_gateway() {
 
 #[test]
 fn a_vlan_tag_is_no_way_round() {
-    let plan = Plan::new(1)
-        .port(RED, 0, policed(A))
-        .tagged(RED, 10, 0)
-        .port(BLUE, 0, policed(B));
+    let plan = Plan::new(1).port(RED, 0, policed(A)).tagged(RED, 10, 0).port(BLUE, 0, policed(B));
     let mut bed = TestBed::new(plan);
     bed.enforce(2, Asked(a_to_b));
     pass(&mut bed, RED, &crate::packets::tagged(10, &udp4(A, B)));
