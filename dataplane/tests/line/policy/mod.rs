@@ -8,3 +8,4 @@ mod icmp;
 mod opening;
 mod pressure;
 mod tcp;
+mod tunnel;

@@ -1,9 +1,11 @@
 //! Opening: what no policy allows does not pass, in either family, and what one does comes back.
 
+use core::num::NonZeroU32;
+
 use podlane_dataplane::{
     DropReason,
     policy::Opening,
-    tables::PortTable,
+    tables::{PortTable, rates::Rate},
     testbed::{Plan, TestBed, dropped, received, sent},
 };
 use podlane_wire::IpProtocol;
@@ -207,4 +209,39 @@ pub(super) fn reply(from: Host, to: Host, v6: bool) -> Vec<u8> {
     let l4 = if v6 { 54 } else { 34 };
     packet[l4..l4 + 4].rotate_left(2);
     packet
+}
+
+#[test]
+fn a_pod_that_opens_too_much_is_told_by_name_and_goes_on_with_what_it_has() {
+    let limited = || {
+        let mut table = policed(A);
+        table.rates.new_connections = Some(Rate::of_connections(NonZeroU32::new(10).expect("ten")));
+        Plan::new(1).port(RED, 0, table).port(BLUE, 0, policed(B))
+    };
+    let mut bed = TestBed::new(limited());
+    bed.enforce(2, Asked(a_to_b));
+    for port in 0..100 {
+        pass(&mut bed, RED, &Talk::new().from_port(port).asks(SYN, 0));
+    }
+    assert_eq!(bed.moved(), [received(RED, 100), sent(BLUE, 10), dropped(DropReason::ConnectionLimit, 90)]);
+    pass(&mut bed, RED, &Talk::new().from_port(0).asks(SYN, 0));
+    pass(&mut bed, BLUE, &Talk::new().from_port(0).answers(SYN_ACK, 0));
+    assert_eq!(bed.moved(), [received(RED, 1), received(BLUE, 1), sent(RED, 1), sent(BLUE, 1)]);
+}
+
+#[test]
+fn a_pod_reaches_itself_through_its_gateway_if_the_policy_says_so() {
+    let gate = host(0, 254);
+    let plan = Plan::new(1)
+        .gateway(0, gate.mac, &[(gate.v4.into(), 24)])
+        .port(RED, 0, PortTable { addresses: vec![A.v4.into(), C.v4.into()], ..policed(A) })
+        .port(BLUE, 0, policed(B));
+    let mut bed = TestBed::new(plan);
+    bed.enforce(2, Asked(|opening: &Opening| opening.from.port == opening.to.port));
+    for _ in 0..3 {
+        pass(&mut bed, RED, &udp4(A, C.at(gate.mac)));
+        pass(&mut bed, RED, &udp4(A, A.at(gate.mac)));
+        pass(&mut bed, RED, &udp4(A, B.at(gate.mac)));
+    }
+    assert_eq!(bed.moved(), [received(RED, 9), sent(RED, 6), dropped(DropReason::PolicyDenied, 3)]);
 }
