@@ -13,4 +13,5 @@ pub mod desired;
 pub mod enforce;
 mod paint;
 pub mod reconcile;
+mod told;
 mod units;

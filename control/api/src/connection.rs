@@ -92,8 +92,8 @@ pub struct ConnectionRecord {
     pub rule: Option<String>,
     /// The generation it was judged in.
     pub generation: u64,
-    /// Milliseconds since it was opened; none where that is not kept.
-    pub age_ms: Option<u64>,
+    /// Milliseconds since its first packet.
+    pub age_ms: u64,
     /// Milliseconds since its last packet.
     pub idle_ms: u64,
 }

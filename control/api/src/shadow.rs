@@ -25,9 +25,10 @@ pub struct Shadow {
     pub added: Vec<String>,
     /// The policies of the candidate that stand in place of others.
     pub replaced: Vec<String>,
-    /// Connections that both have judged.
+    /// Verdicts that both have given: one for each connection that is opened or is there already, and one more after each change
+    /// of the policy.
     pub judged: u64,
-    /// Those of them that the two have decided differently.
+    /// Those of them that differ.
     pub different: u64,
     /// Those of these that are in none of [`Self::differences`], since so many pairs of rules were not expected.
     pub unlisted: u64,
@@ -38,7 +39,7 @@ pub struct Shadow {
     pub warnings: Vec<String>,
 }
 
-/// Connections that one rule decided, and another rule of the candidate would have decided otherwise.
+/// Verdicts that one rule gave, and another rule of the candidate would have given otherwise.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ShadowDifference {
     /// How many.

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use podlane_api::{DEFAULT_SOCKET, MAX_FLOWS, MAX_NEIGHBOURS, MacAddr};
+use podlane_api::{DEFAULT_SOCKET, MAX_CONNECTIONS, MAX_FLOWS, MAX_NEIGHBOURS, MacAddr};
 
 use super::log::LogArgs;
-use super::policy::{Opener, Party, Service};
 use crate::demo;
+use crate::told::question::{Opener, Party, Service};
 
 /// A userspace packet switch for containers
 #[derive(Parser, Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 const EXIT_CODES: &str = "Exit status: 0 it worked; 1 it did not; 2 the arguments or the configuration are wrong. \
-    Those of policy are its own: see its help.";
+    Those of why and policy are their own: see their help.";
 
 /// What to do.
 #[derive(Subcommand, Debug)]
@@ -79,7 +79,26 @@ pub(super) enum Verb {
     /// State, take back or list which stations are on which peer
     #[command(subcommand)]
     Endpoint(EndpointVerb),
-    /// What Kubernetes policies would decide, told from files; the switch does not enforce policies yet
+    /// Why a connection comes through or not: every stage that has a say, from what the running switch decides by
+    #[command(after_help = WHY_STATUS)]
+    Why {
+        #[command(flatten)]
+        question: Question,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// The connections the switch follows, the latest heard of first
+    Connections {
+        #[command(flatten)]
+        ask: Ask,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=MAX_CONNECTIONS as i64))]
+        limit: u16,
+        /// Only those of this pod or address
+        #[arg(long, value_name = "POD")]
+        of: Option<String>,
+    },
+    /// What Kubernetes policies decide and would decide: of the running switch, or from files
     #[command(subcommand)]
     Policy(PolicyVerb),
     /// Make three pods, run real traffic between them through a switch, and account for every packet; --nodes 2: an overlay
@@ -130,41 +149,106 @@ pub(super) enum PolicyVerb {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Say which rule decides a connection and, where it is denied, the smallest rule that would allow it
-    #[command(after_help = "Exit status: 0 allowed; 1 denied; 2 the arguments or the files are wrong.")]
-    Why {
-        /// Who opens: NAMESPACE/POD, an IP address, or node, the node that TO runs on
-        from: Opener,
-        /// Who is opened to: NAMESPACE/POD or an IP address
-        to: Party,
-        /// tcp/PORT, udp/PORT, sctp/PORT, or icmp
-        #[arg(value_name = "PROTOCOL/PORT")]
-        service: Service,
+    /// Apply pods, namespaces and policies to the running switch, all of them or none, until it ends
+    #[command(after_help = APPLY_STATUS)]
+    Apply {
+        /// Kubernetes YAML; what has the name of another takes its place; - is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Do not wait until they are in force
+        #[arg(long)]
+        no_wait: bool,
         #[command(flatten)]
-        state: Stated,
+        ask: Ask,
     },
-    /// Say which connections a candidate set of policies would decide otherwise
-    #[command(after_help = "Exit status: 0 nothing changes; 1 something does; 2 the arguments or the files are wrong.")]
+    /// Delete pods, namespaces and policies from the running switch, all of them or none
+    #[command(after_help = APPLY_STATUS)]
+    Delete {
+        /// Kubernetes YAML with the objects, of which the kinds and names count; - is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Do not wait until they are gone
+        #[arg(long)]
+        no_wait: bool,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// The policies in force, and how many pods each selects
+    #[command(after_help = "Exit status: 0 it was answered; 2 it was not.")]
+    List {
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Say which rule decides a connection and, where it is denied, the smallest rule that would allow it
+    #[command(after_help = WHY_STATUS)]
+    Why {
+        #[command(flatten)]
+        question: Question,
+        #[command(flatten)]
+        state: State,
+    },
+    /// Say which connections a candidate set of policies would decide otherwise. Nothing is applied
+    #[command(
+        after_help = "Exit status: 0 nothing changes; 1 something does; 2 the arguments or the files are wrong, or there is no daemon."
+    )]
     Test {
         /// Kubernetes YAML with policies to be added, or put in place of those of the same kind and name; - is standard input
         candidate: PathBuf,
         #[command(flatten)]
-        state: Stated,
+        state: State,
+    },
+    /// Have a candidate set of policies judged beside the live ones, on real traffic. Only the live ones decide
+    #[command(
+        after_help = "Exit status: 0 no connection was decided differently; 1 some were; 2 the arguments or the files are wrong, or there is no daemon."
+    )]
+    Shadow {
+        /// Kubernetes YAML with policies to be added, or put in place of those of the same kind and name; - is standard input
+        candidate: PathBuf,
+        /// End after so many seconds; else with Ctrl-C
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: Option<u32>,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// What policies have denied, by rule
+    #[command(after_help = "Exit status: 0 it was answered; 2 it was not.")]
+    Denied {
+        #[command(flatten)]
+        ask: Ask,
+        /// At most so many rules
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+        limit: u16,
     },
 }
 
-const POLICY_HELP: &str = "Files are what `kubectl get pods,namespaces,networkpolicies -A -o yaml` prints. No daemon is \
-    asked, and nothing is applied: the switch does not enforce policies yet.";
+const POLICY_HELP: &str = "Files are what `kubectl get pods,namespaces,networkpolicies -A -o yaml` prints. With --cluster why and test \
+    answer from files, and no daemon is asked.";
+
+const APPLY_STATUS: &str = "Exit status: 0 it is in force; 2 nothing is changed, or there is no daemon.";
+
+const WHY_STATUS: &str =
+    "Exit status: 0 allowed; 1 denied; 2 it cannot be told, or the arguments or the files are wrong.";
+
+/// Which connection.
+#[derive(clap::Args, Debug)]
+pub(super) struct Question {
+    /// Who opens: NAMESPACE/POD, a pod's name if no other has it, an IP address, or node, the node that TO runs on
+    pub(super) from: Opener,
+    /// Who is opened to: the same, but for node
+    pub(super) to: Party,
+    /// tcp/PORT, udp/PORT, sctp/PORT, or icmp; PORT is a number or what TO calls it
+    #[arg(value_name = "PROTOCOL/PORT")]
+    pub(super) service: Service,
+}
 
 /// The pods and policies that there are, and how to answer.
 #[derive(clap::Args, Debug)]
-pub(super) struct Stated {
-    /// Kubernetes YAML with the pods, namespaces and policies that there are; - is standard input
-    #[arg(long = "cluster", required = true, num_args = 1.., value_name = "FILE")]
+pub(super) struct State {
+    /// Kubernetes YAML with the pods, namespaces and policies that there are, in place of those of the daemon; - is standard input
+    #[arg(long = "cluster", num_args = 1.., value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
-    /// Print the answer as one JSON object
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) ask: Ask,
 }
 
 /// Which statement of a station.
@@ -187,7 +271,7 @@ pub(super) struct Ask {
     /// The daemon's socket
     #[arg(long, env = "PODLANE_SOCKET", value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub(super) socket: PathBuf,
-    /// Print the daemon's answer as one JSON object
+    /// Print the answer as one JSON object
     #[arg(long)]
     pub(super) json: bool,
 }

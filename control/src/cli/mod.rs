@@ -1,7 +1,7 @@
 //! The command line: reads arguments, asks the daemon, prints.
 //!
 //! Standard output is for answers, standard error for errors and logs. Exit statuses: 0 it worked; 1 it did not; 2 the
-//! arguments or the configuration are wrong, and nothing was tried. `policy` answers questions of yes and no, and has its own.
+//! arguments or the configuration are wrong, and nothing was tried. `why` and `policy` answer questions of yes and no, and have their own.
 
 mod args;
 mod in_process;
@@ -13,15 +13,23 @@ mod table;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use podlane_api::{Client, ClientError, Endpoint, EndpointQuery, EndpointRemoval, FlowQuery, NeighbourQuery};
+use podlane_api::{
+    Client, ClientError, ConnectionQuery, Endpoint, EndpointQuery, EndpointRemoval, FlowQuery, NeighbourQuery, Refusal,
+};
+use podlane_policy::yaml::Warning;
 use serde::Serialize;
 
+use crate::compile::Numbers;
 use crate::config::{self, ConfigError, Machine};
 use crate::daemon::{self, DaemonError};
 use crate::demo;
+use crate::desired::Desired;
+use crate::enforce::{Doubt, EnforceError, Live, Places};
+use crate::reconcile::StartError;
 use args::{Args, Ask, EndpointVerb, Verb, Which};
 use log::LogError;
 use policy::PolicyError;
@@ -45,6 +53,8 @@ enum CliError {
     #[error(transparent)]
     Daemon(#[from] DaemonError),
     #[error(transparent)]
+    Enforce(#[from] EnforceError),
+    #[error(transparent)]
     Policy(#[from] PolicyError),
     #[error("cannot write to standard output: {0} (check where it goes)")]
     Output(#[from] io::Error),
@@ -55,7 +65,8 @@ impl CliError {
         match self {
             // Who closes the pipe, as head does, has read enough.
             Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Self::Config(_) | Self::Log(_) | Self::Policy(_) => ExitCode::from(2),
+            Self::Config(_) | Self::Log(_) | Self::Policy(_) | Self::Enforce(_) => ExitCode::from(2),
+            Self::Daemon(DaemonError::Start(StartError::Policy(error))) if error.is_of_files() => ExitCode::from(2),
             Self::Client(_) | Self::Daemon(_) | Self::Output(_) => ExitCode::FAILURE,
         }
     }
@@ -91,6 +102,15 @@ fn said(error: &CliError) -> String {
         CliError::Policy(PolicyError::Refused(refused)) => {
             format!("{refused}\npodlane: {}", units::some(refused.0.len(), "mistake"))
         }
+        CliError::Enforce(error) | CliError::Daemon(DaemonError::Start(StartError::Policy(error)))
+            if error.mistakes() > 0 =>
+        {
+            format!("{error}\npodlane: {}", units::some(error.mistakes(), "mistake"))
+        }
+        CliError::Policy(PolicyError::Client(ClientError::Refused(Refusal::BadPolicy { findings }))) => {
+            let told: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+            format!("{told}podlane: {}, and nothing is changed", units::some(findings.len(), "mistake"))
+        }
         error => format!("podlane: {error}"),
     }
 }
@@ -115,6 +135,11 @@ fn perform(verb: Verb) -> Result<ExitCode, CliError> {
             answer(&connect(&ask)?.neighbours(query)?, &ask)?;
         }
         Verb::Endpoint(verb) => endpoint(verb)?,
+        Verb::Why { question, ask } => return Ok(policy::why(&question, &ask)?),
+        Verb::Connections { ask, limit, of } => {
+            let query = ConnectionQuery { limit: limit.into(), of };
+            answer(&connect(&ask)?.connections(query)?, &ask)?;
+        }
         Verb::Policy(verb) => return Ok(policy::perform(verb)?),
         Verb::Demo(options) => return Ok(demo::run(&options, in_process::start)),
     }
@@ -143,9 +168,32 @@ fn check(file: &Path) -> Result<(), CliError> {
         let below = [("peer", desired.peers.len()), ("endpoint", desired.endpoints.len())];
         parts.extend(below.into_iter().chain([("underlay route", underlay.routes.len())]));
     }
-    let parts: Vec<String> = parts.into_iter().map(|(noun, number)| units::some(number, noun)).collect();
+    let mut parts: Vec<String> = parts.into_iter().map(|(noun, number)| units::some(number, noun)).collect();
+    if desired.policy.is_some() {
+        parts.extend(check_policy(&desired)?);
+    }
     writeln!(io::stdout(), "{}: good: {}", file.display(), parts.join(", "))?;
     Ok(())
+}
+
+/// Reads the files of policies; says what they have.
+fn check_policy(desired: &Desired) -> Result<[String; 2], EnforceError> {
+    let places = Arc::new(Places::of(desired, &Numbers::of(desired)));
+    let (live, doubts) = Live::open(desired, places)?;
+    for doubt in &doubts {
+        let said = match doubt {
+            Doubt::Object(Warning { file, line, object, doubt }) => {
+                format!("{file}:{line}: warning: {object}: {doubt}")
+            }
+            doubt @ Doubt::UnknownPod { .. } => format!("podlane: warning: {doubt}"),
+        };
+        // Nothing is left to tell it to when standard error is gone, too.
+        let _ = writeln!(io::stderr(), "{said}");
+    }
+    let (pods, _) = live.compiler().population();
+    let policies = live.compiler().policies().count();
+    let policies = if policies == 1 { "1 policy".to_owned() } else { format!("{policies} policies") };
+    Ok([policies, units::some(pods, "pod")])
 }
 
 fn connect(ask: &Ask) -> Result<Client, ClientError> {

@@ -1,37 +1,43 @@
-//! What Kubernetes policies would decide, told from files: no daemon is asked and nothing is applied.
+//! What Kubernetes policies decide: of the running switch, or from files, where no daemon is asked.
 //!
 //! ```text
-//! FILE... -> files.rs -> podlane_policy::yaml -> Cluster -> Compiler -> explain: why.rs
-//!                                                                  \-> diff:    change.rs
+//! FILE... -> files.rs -> podlane_policy::yaml -> Cluster -> Compiler -> why.rs, told::change --> show
+//! socket --> the daemon's answer ---------------------------------------------------------------^
 //! ```
 //!
 //! Exit statuses are those of grep and diff, so that a script can hold a set of policies to what it should do: 1 is an answer, and
 //! whatever keeps a question from being answered is 2, a full disk under the output too. Warnings go to standard error, so that
 //! standard output is the answer alone.
 
-mod change;
+mod enforced;
 mod files;
-mod party;
+mod shadow;
 mod why;
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use podlane_policy::Cluster;
-use podlane_policy::model::PodName;
+use podlane_api::{ClientError, DeniedQuery, WhyQuery};
 use podlane_policy::yaml::{Documents, Refused, Warning, unmatched};
+use podlane_policy::{Cluster, Compiler};
 use serde::Serialize;
 
-pub(super) use party::{Opener, Party, Service};
-
-use super::args::{PolicyVerb, Stated};
+use super::args::{Ask, PolicyVerb, Question, State};
+use super::connect;
+use super::show::Show;
+use crate::paint::Paint;
+use crate::told::change::{Room, Trial};
+use crate::told::question::Unmeant;
 use crate::units;
 
 /// The answer that is not what one hopes for: denied, or changed.
 const NOT_SO: u8 = 1;
+
+/// There is no answer.
+const UNTOLD: u8 = 2;
 
 /// Why a question about policies cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -46,36 +52,50 @@ pub(super) enum PolicyError {
     Refused(#[from] Refused),
     #[error("{}: has no policies (name a file with those to be tried)", path.display())]
     NoPolicies { path: PathBuf },
-    #[error("no pod is named {pod} ({})", guess(near.as_ref(), *known))]
-    NoSuchPod { pod: PodName, near: Option<PodName>, known: usize },
-    #[error("pod {pod} has no address yet (wait until it has, and print the pods again)")]
-    NoAddress { pod: PodName },
-    #[error("{from} and {to} have no addresses of one family (ask about two of IPv4, or two of IPv6)")]
-    NoFamily { from: String, to: String },
+    #[error(transparent)]
+    Unmeant(#[from] Unmeant),
     #[error("no pod of the files has address {to}, so there is no node to open from (name a pod)")]
     NoNode { to: IpAddr },
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("cannot listen for Ctrl-C: {0} (check the limits of this process)")]
+    Signals(#[source] io::Error),
     #[error("cannot write to standard output: {0} (check where it goes)")]
     Output(#[source] io::Error),
-}
-
-fn guess(near: Option<&PodName>, known: usize) -> String {
-    let otherwise = || format!("the files have {known} pods: if it is new, print them again");
-    near.map_or_else(otherwise, |near| format!("did you mean {near}?"))
 }
 
 /// Answers one question.
 pub(super) fn perform(verb: PolicyVerb) -> Result<ExitCode, PolicyError> {
     match verb {
         PolicyVerb::Check { files } => check(&files::read(&files)?),
-        PolicyVerb::Why { from, to, service, state: Stated { files, json } } => {
+        PolicyVerb::Apply { files, no_wait, ask } => enforced::apply(&files, !no_wait, &ask),
+        PolicyVerb::Delete { files, no_wait, ask } => enforced::delete(&files, !no_wait, &ask),
+        PolicyVerb::List { ask } => enforced::list(&ask),
+        PolicyVerb::Why { question, state: State { files, ask } } if files.is_empty() => why(&question, &ask),
+        PolicyVerb::Why { question, state: State { files, ask } } => {
             let documents = files::read(&files)?;
             warn_of_namespaces(&documents.cluster);
-            let answer = why::Answer::new(documents.cluster, &why::Asked { from, to, service })?;
-            tell(&answer, &answer.json(), json)?;
-            Ok(status(answer.allow()))
+            let answer = why::answer(documents.cluster, &question)?;
+            tell(&answer, ask.json)?;
+            Ok(status(answer.allowed))
         }
-        PolicyVerb::Test { candidate, state: Stated { files, json } } => test(&candidate, &files, json),
+        PolicyVerb::Test { candidate, state: State { files, ask } } if files.is_empty() => test_live(&candidate, &ask),
+        PolicyVerb::Test { candidate, state: State { files, ask } } => test(&candidate, &files, ask.json),
+        PolicyVerb::Shadow { candidate, seconds, ask } => shadow::judge(&candidate, seconds, &ask),
+        PolicyVerb::Denied { ask, limit } => {
+            tell(&connect(&ask)?.denied(DeniedQuery { limit: limit.into() })?, ask.json)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
+}
+
+/// Asks the daemon why a connection comes through or not.
+pub(super) fn why(question: &Question, ask: &Ask) -> Result<ExitCode, PolicyError> {
+    let Question { from, to, service } = question;
+    let query = WhyQuery { from: from.to_string(), to: to.to_string(), service: service.to_string() };
+    let answer = connect(ask)?.why(query)?;
+    tell(&answer, ask.json)?;
+    Ok(status(answer.allowed))
 }
 
 fn check(documents: &Documents) -> Result<ExitCode, PolicyError> {
@@ -102,25 +122,31 @@ fn check(documents: &Documents) -> Result<ExitCode, PolicyError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn test(candidate: &PathBuf, files: &[PathBuf], json: bool) -> Result<ExitCode, PolicyError> {
-    files::stdin_once(files.iter().chain([candidate]))?;
+/// Tries a candidate in the cluster of these files.
+fn test(candidate: &Path, files: &[PathBuf], json: bool) -> Result<ExitCode, PolicyError> {
+    files::stdin_once(files.iter().map(PathBuf::as_path).chain([candidate]))?;
     let current = files::read(files)?.cluster;
-    let Documents { cluster: tried, sources, mut warnings, .. } = files::read(std::slice::from_ref(candidate))?;
-    if tried.policies.is_empty() {
-        return Err(PolicyError::NoPolicies { path: files::name(candidate).into() });
-    }
+    let files::Tried { documents, .. } = files::candidate(candidate)?;
     warn_of_namespaces(&current);
-    if !(tried.pods.is_empty() && tried.namespaces.is_empty()) {
-        let name = files::name(candidate);
-        say(&format!("{name}: warning: its pods and namespaces are left out (--cluster states them)"));
-    }
+    let Documents { cluster: tried, sources, mut warnings, .. } = documents;
     let Cluster { namespaces, pods, .. } = &current;
     let whom = Cluster { namespaces: namespaces.clone(), pods: pods.clone(), policies: tried.policies.clone() };
     warnings.extend(unmatched(&whom, &sources));
     warn(&warnings);
-    let change = change::Change::new(current, tried.policies);
-    tell(&change, &change.json(), json)?;
-    Ok(status(change.differences.is_empty()))
+    let before = Compiler::of(current.clone()).compile();
+    let change = Trial::of(current, tried.policies).change(&before, Room::ALL);
+    tell(&change, json)?;
+    Ok(status(Some(!change.changed)))
+}
+
+/// Tries a candidate against the pods of the daemon.
+fn test_live(candidate: &Path, ask: &Ask) -> Result<ExitCode, PolicyError> {
+    let files::Tried { documents, text } = files::candidate(candidate)?;
+    warn(&documents.warnings);
+    let change = connect(ask)?.test_policy(text)?;
+    change.warnings.iter().for_each(|warning| say(warning));
+    tell(&change, ask.json)?;
+    Ok(status(Some(!change.changed)))
 }
 
 /// Pods in a namespace that no file has: a selector of namespaces would quietly miss them.
@@ -145,15 +171,21 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-fn status(as_hoped: bool) -> ExitCode {
-    if as_hoped { ExitCode::SUCCESS } else { ExitCode::from(NOT_SO) }
+/// The status for an answer that is as one hopes, or not, or none.
+fn status(as_hoped: Option<bool>) -> ExitCode {
+    match as_hoped {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::from(NOT_SO),
+        None => ExitCode::from(UNTOLD),
+    }
 }
 
-fn tell(people: &impl ToString, programs: &impl Serialize, json: bool) -> Result<(), PolicyError> {
+/// Prints an answer: the very object for programs, else for people.
+fn tell(answer: &(impl Show + Serialize), json: bool) -> Result<(), PolicyError> {
     if !json {
-        return write_out(&people.to_string());
+        return write_out(&answer.show(Paint::of(&io::stdout())));
     }
-    let text = serde_json::to_string(programs).map_err(|error| PolicyError::Output(error.into()))?;
+    let text = serde_json::to_string(answer).map_err(|error| PolicyError::Output(error.into()))?;
     write_out(&(text + "\n"))
 }
 

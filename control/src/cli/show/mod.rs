@@ -1,12 +1,18 @@
 //! The daemon's answers, for people. With `--json` none of this runs.
 
+mod change;
+mod connections;
 mod counters;
+mod denied;
 mod endpoints;
 mod flows;
 mod neighbours;
+pub(super) mod policies;
 mod ports;
+mod shadow;
 mod status;
 mod tunnels;
+mod why;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use podlane_api::{Network, Poll, Status, Worker};
 
 use super::Show;
+use super::connections::fill;
 use crate::cli::table::Lean::{Left, Right};
 use crate::cli::table::{Cell, Table};
 use crate::paint::Paint;
@@ -21,6 +22,9 @@ impl Show for Status {
         // Writing into a String cannot fail; so here and below.
         let _ =
             writeln!(text, "flow table: {used} of {capacity} used, {} packets uncached", count(flow_table.uncached));
+        if let Some(table) = &self.connection_table {
+            let _ = writeln!(text, "{}", fill(table));
+        }
         let _ = write!(text, "\n{}", workers(&self.workers, paint));
         let _ = write!(text, "\n{}", networks(&self.networks, paint));
         for warning in &self.warnings {

@@ -10,6 +10,7 @@ use podlane_api::{
 use super::*;
 
 mod overlay;
+mod policy;
 
 fn shown(answer: &impl Show) -> String {
     answer.show(Paint::PLAIN)
