@@ -86,11 +86,16 @@ impl Police<'_> {
 
     #[inline(never)]
     fn judge(&mut self, miss: &Miss<'_>, to: PortId) -> Result<Passage, DropReason> {
-        if !matches!(miss.key.kind().class, Class::Ipv4 | Class::Ipv6) {
-            return Ok(Passage::Free);
+        let closed = self.pass.policy.is_none();
+        match miss.key.kind().class {
+            _ if closed => return Err(DropReason::PolicyDenied),
+            Class::Ipv4 | Class::Ipv6 => {}
+            Class::Arp | Class::Nd => return Ok(Passage::Free),
+            // No policy can speak of it, a second VLAN tag with IP behind it included.
+            Class::Other => return Err(DropReason::PolicyDenied),
         }
         let parties = self.pass.zone(miss.key).and_then(|zone| Parties::of(miss.key, zone, to));
-        let (Some(parties), Some(_)) = (parties, self.pass.policy) else { return Err(DropReason::PolicyDenied) };
+        let parties = parties.ok_or(DropReason::PolicyDenied)?;
         if miss.layout.l4 == 0 {
             return self.fragment(miss, &parties);
         }

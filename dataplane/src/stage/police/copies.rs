@@ -18,10 +18,13 @@ use crate::{
 /// Whether a copy of a flooded packet may go to the port `to`. A refusal is remembered.
 pub(crate) fn admits_copy(packet: &Packet<'_>, to: PortId, pass: &Pass<'_>, exits: &mut Exits) -> bool {
     let key = packet.key;
-    if !pass.is_policed(key.port(), to) || !is_subject(packet) {
+    if !pass.is_policed(key.port(), to) {
         return true;
     }
     let Some(enforcement) = pass.policy else { return false };
+    if !is_subject(packet) {
+        return true;
+    }
     let Some(parties) = pass.zone(key).and_then(|zone| Parties::of(key, zone, to)) else { return false };
     let (connection, side) = parties.key();
     let known = pass.shared.connections.find(&connection, pass.now);
@@ -34,13 +37,13 @@ pub(crate) fn admits_copy(packet: &Packet<'_>, to: PortId, pass: &Pass<'_>, exit
     verdict.allow
 }
 
-/// Whether policy speaks of a packet: it is IP, and neither neighbour discovery nor what says who listens to which group.
+/// Whether policy decides about a packet: it is neither ARP nor neighbour discovery nor what says who listens to which group.
 fn is_subject(packet: &Packet<'_>) -> bool {
     let kind = packet.key.kind();
     match (kind.class, IpProtocol(kind.protocol)) {
         (Class::Ipv4, IpProtocol::IGMP) => false,
         (Class::Ipv6, IpProtocol::ICMPV6) => !Icmpv6Type((packet.key.ports().0 >> 8) as u8).is_listener_discovery(),
-        (Class::Ipv4 | Class::Ipv6, _) => true,
-        (Class::Nd | Class::Arp | Class::Other, _) => false,
+        (Class::Ipv4 | Class::Ipv6 | Class::Other, _) => true,
+        (Class::Nd | Class::Arp, _) => false,
     }
 }

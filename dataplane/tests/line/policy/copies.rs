@@ -40,6 +40,7 @@ fn a_flood_is_born_closed_towards_ports_under_policy_alone() {
     let mut bed = TestBed::new(plan);
     pass(&mut bed, RED, &udp4(A, B.at(BROADCAST)));
     assert_eq!(bed.moved(), [made(1), received(RED, 1), sent(GREEN, 1), dropped(DropReason::PolicyDenied, 1)]);
+    bed.enforce(2, Asked(|_: &Opening| false));
     pass(&mut bed, RED, &arp_request(A, B.v4));
     assert_eq!(bed.moved(), [made(1), received(RED, 1), sent(BLUE, 1), sent(GREEN, 1)]);
 }

@@ -112,6 +112,7 @@ fn an_error_is_asked_about_each_time() {
 #[test]
 fn neighbour_discovery_and_arp_are_not_held_to_policy() {
     let mut bed = TestBed::new(three());
+    bed.enforce(2, Asked(|_: &Opening| false));
     pass(&mut bed, RED, &crate::packets::arp_request(A, B.v4));
     pass(&mut bed, BLUE, &crate::packets::arp_reply(B, A));
     pass(&mut bed, RED, &crate::packets::solicitation(A, B.v6));

@@ -6,12 +6,12 @@ use podlane_dataplane::{
     DropReason,
     policy::Opening,
     tables::{PortTable, rates::Rate},
-    testbed::{Plan, TestBed, dropped, received, sent},
+    testbed::{Plan, TestBed, dropped, made, received, sent},
 };
-use podlane_wire::IpProtocol;
+use podlane_wire::{EtherType, IpProtocol};
 
 use crate::{
-    packets::{BLUE, Field, GREEN, Host, RED, host, transport, udp4, udp6},
+    packets::{BLUE, BROADCAST, Field, GREEN, Host, RED, arp_reply, frame, host, tagged, transport, udp4, udp6},
     policy::bed::{A, ACK, AGAINST, Asked, B, C, SYN, SYN_ACK, Talk, a_may_open_to_b, a_to_b, pass, policed, three},
 };
 
@@ -62,10 +62,22 @@ fn a_port_under_policy_is_born_closed() {
     let mut bed = TestBed::new(three());
     pass(&mut bed, RED, &udp4(A, B));
     pass(&mut bed, BLUE, &Talk::new().answers(SYN_ACK, 0));
-    assert_eq!(bed.moved(), [received(RED, 1), received(BLUE, 1), dropped(DropReason::PolicyDenied, 2)]);
+    pass(&mut bed, BLUE, &arp_reply(B, A));
+    assert_eq!(bed.moved(), [received(RED, 1), received(BLUE, 2), dropped(DropReason::PolicyDenied, 3)]);
     bed.enforce(2, Asked(a_to_b));
     pass(&mut bed, RED, &udp4(A, B));
     assert_eq!(bed.moved(), [received(RED, 1), sent(BLUE, 1)]);
+}
+
+#[test]
+fn what_no_policy_can_speak_of_does_not_pass() {
+    let mut bed = TestBed::new(three());
+    bed.enforce(2, Asked(|_: &Opening| true));
+    pass(&mut bed, RED, &frame(A.mac, B.mac, EtherType(0x88b5), &[1; 46]));
+    pass(&mut bed, RED, &tagged(0, &tagged(5, &udp4(A, B))));
+    assert_eq!(bed.moved(), [received(RED, 2), dropped(DropReason::PolicyDenied, 2)]);
+    pass(&mut bed, RED, &frame(A.mac, BROADCAST, EtherType(0x88b5), &[1; 46]));
+    assert_eq!(bed.moved(), [made(1), received(RED, 1), dropped(DropReason::PolicyDenied, 2)]);
 }
 
 #[test]
@@ -184,7 +196,7 @@ fn a_vlan_tag_is_no_way_round() {
     let plan = Plan::new(1).port(RED, 0, policed(A)).tagged(RED, 10, 0).port(BLUE, 0, policed(B));
     let mut bed = TestBed::new(plan);
     bed.enforce(2, Asked(a_to_b));
-    pass(&mut bed, RED, &crate::packets::tagged(10, &udp4(A, B)));
+    pass(&mut bed, RED, &tagged(10, &udp4(A, B)));
     pass(&mut bed, BLUE, &reply(B, A, false));
     pass(&mut bed, BLUE, &udp4(B, A));
     assert_eq!(
