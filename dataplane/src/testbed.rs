@@ -384,8 +384,11 @@ impl TestBed {
     /// What policy refused, by all workers, the most often refused first.
     #[must_use]
     pub fn denials(&self) -> Vec<Denial> {
-        let mut denials: Vec<_> =
-            self.workers.iter().flat_map(|worker| worker.report().denials.iter().copied().collect::<Vec<_>>()).collect();
+        let mut denials: Vec<_> = self
+            .workers
+            .iter()
+            .flat_map(|worker| worker.report().denials.iter().copied().collect::<Vec<_>>())
+            .collect();
         denials.sort_unstable_by_key(|denial| core::cmp::Reverse(denial.count));
         denials
     }
