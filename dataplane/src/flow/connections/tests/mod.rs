@@ -3,6 +3,7 @@
 mod flood;
 mod model;
 mod oracle;
+mod speed;
 mod tcp;
 mod threads;
 
@@ -96,7 +97,8 @@ fn a_question_opens_and_its_answer_establishes() {
     let key = key(UDP, 4);
     assert_eq!(table.find(&key, 5), None);
     let id = writer.open(&key, &datagram(Side::High, 5)).unwrap();
-    let opened = Known { id, opener: Side::High, generation: FIRST, rule: RULE, phase: Phase::Opening, answered: false };
+    let opened =
+        Known { id, opener: Side::High, generation: FIRST, rule: RULE, phase: Phase::Opening, answered: false };
     assert_eq!(table.find(&key, 5), Some(opened));
     assert_eq!(table.packet(id, &key, Side::High, 6), Some(Phase::Opening));
     assert_eq!(table.fill(), Fill { used: 1, opening: 1, capacity: 1024 });
@@ -168,8 +170,13 @@ fn silence_ends_a_connection_also_when_the_clock_wraps() {
 fn each_protocol_has_its_time() {
     let settings = Settings::default();
     let icmp = [settings.icmp; 2];
-    let expected =
-        [(UDP, [settings.udp_opening, settings.udp]), (1, icmp), (58, icmp), (132, [settings.other; 2]), (47, [settings.other; 2])];
+    let expected = [
+        (UDP, [settings.udp_opening, settings.udp]),
+        (1, icmp),
+        (58, icmp),
+        (132, [settings.other; 2]),
+        (47, [settings.other; 2]),
+    ];
     for (protocol, [opening, answered]) in expected {
         let (table, mut writer) = bed();
         let key = key(protocol, 3);
@@ -181,7 +188,10 @@ fn each_protocol_has_its_time() {
     let (table, mut writer) = bed();
     let (fragments, side) = ConnectionKey::of_fragments(VrfId(0), UDP, [10, 0, 0, 1].into(), [10, 0, 0, 2].into());
     writer.open(&fragments, &datagram(side, 0)).unwrap();
-    assert!(table.find(&fragments, settings.fragments - 1).is_some() && table.find(&fragments, settings.fragments).is_none());
+    assert!(
+        table.find(&fragments, settings.fragments - 1).is_some()
+            && table.find(&fragments, settings.fragments).is_none()
+    );
 }
 
 #[test]
