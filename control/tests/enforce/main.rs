@@ -1,0 +1,21 @@
+//! Policies as users write them and kernels meet them: the real daemon, pods that are network namespaces, and TCP, UDP and ICMP of the
+//! pods' own kernels over AF_XDP. That a packet did not arrive is told from the ledger, or from a later one that did: never from a wait.
+
+#![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
+
+mod attempt;
+mod blocks;
+mod cluster;
+mod egress;
+mod floods;
+#[path = "../support/ground.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod ground;
+mod icmp;
+mod ingress;
+mod place;
+mod stream;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest")]
+mod support;
+mod tunnel;

@@ -1,0 +1,95 @@
+//! A TCP connection that says something all the time, until it is dropped.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use podlane_host::Netns;
+
+use crate::support::{SOON, eventually};
+
+/// How long a read or a write waits, before it looks whether it is to end.
+const ONCE: Duration = Duration::from_millis(50);
+
+/// A connection, established, over which data flows from the one who opened it.
+pub(crate) struct TcpFlow {
+    stop: Arc<AtomicBool>,
+    heard: Arc<AtomicU64>,
+    ended: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    /// Whose it is: who opened, and who was opened to.
+    pub(crate) ends: [SocketAddr; 2],
+}
+
+impl TcpFlow {
+    pub(crate) fn start(from: &Netns, to: &Netns, (address, port): (IpAddr, u16)) -> Self {
+        let server = to.run(|| TcpListener::bind((address, port))).unwrap().unwrap();
+        let target = server.local_addr().unwrap();
+        let mut client = from.run(|| TcpStream::connect_timeout(&target, SOON)).unwrap().unwrap();
+        let ends = [client.local_addr().unwrap(), target];
+        let (mut other, _) = server.accept().unwrap();
+        client.set_write_timeout(Some(ONCE)).unwrap();
+        other.set_read_timeout(Some(ONCE)).unwrap();
+        let [stop, ended] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let heard = Arc::new(AtomicU64::new(0));
+        let stopped = || {
+            let stop = Arc::clone(&stop);
+            move || stop.load(Ordering::Relaxed)
+        };
+        let (sending, hearing) = (stopped(), stopped());
+        let (counts, ends_here) = (Arc::clone(&heard), Arc::clone(&ended));
+        let sender = std::thread::spawn(move || {
+            while !sending() && goes_on(client.write(&[7; 512])).is_some() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let hearer = std::thread::spawn(move || {
+            while !hearing() {
+                let Some(bytes) = goes_on(other.read(&mut [0; 4096])) else {
+                    ends_here.store(true, Ordering::Relaxed);
+                    return;
+                };
+                counts.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+        });
+        Self { stop, heard, ended, threads: vec![sender, hearer], ends }
+    }
+
+    /// Bytes that have arrived so far.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Waits until more arrive.
+    pub(crate) fn flows(&self) {
+        let before = self.heard();
+        eventually("data flows", || self.heard() > before);
+    }
+
+    /// Whether the one who was opened to has seen its end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// How many bytes went; none when no more will.
+fn goes_on(went: std::io::Result<usize>) -> Option<usize> {
+    match went {
+        Ok(0) => None,
+        Ok(bytes) => Some(bytes),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Some(0),
+        Err(_) => None,
+    }
+}
+
+impl Drop for TcpFlow {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
