@@ -7,6 +7,7 @@ mod devices;
 mod life;
 mod networks;
 mod overlay;
+mod rates;
 #[path = "../support/mod.rs"]
 mod support;
 mod truth;
