@@ -34,11 +34,12 @@ use crate::{
     ids::PortId,
     policy::{Opening, Rule},
     stage::{apply::Pass, dispatch::Exits, resolve::Miss, track},
+    tables::Tables,
 };
 
 /// Whether packets of a flow pass, and what is to be remembered of it.
 pub(crate) enum Passage {
-    /// Nobody under policy is concerned.
+    /// Policy has no word on it.
     Free,
     /// This one passes; the next one is to be asked about again.
     Once,
@@ -69,23 +70,21 @@ pub(crate) struct Police<'a> {
     pub(crate) exits: &'a mut Exits,
 }
 
-impl Police<'_> {
-    /// Whether a packet may do as its program says.
-    pub(crate) fn ask(&mut self, miss: &Miss<'_>, program: &Program) -> Result<Passage, DropReason> {
-        let to = match program.op() {
-            Op::Bridge | Op::Route => program.egress(),
-            Op::Encapsulate | Op::RouteEncapsulate => program.path().port(),
-            // What the switch drops or answers needs nobody's leave; a flood asks for each copy.
-            Op::Drop | Op::Answer | Op::Flood => return Ok(Passage::Free),
-        };
-        if !self.pass.is_policed(miss.key.port(), to) {
-            return Ok(Passage::Free);
-        }
-        self.judge(miss, to)
-    }
+/// Where a packet that came in by the port `from` would go, if a pod under policy is at either end. What the switch drops or answers needs
+/// nobody's leave; a flood asks for each copy.
+#[inline]
+pub(crate) fn concerns(tables: &Tables, from: PortId, program: &Program) -> Option<PortId> {
+    let to = match program.op() {
+        Op::Bridge | Op::Route => program.egress(),
+        Op::Encapsulate | Op::RouteEncapsulate => program.path().port(),
+        Op::Drop | Op::Answer | Op::Flood => return None,
+    };
+    (tables.is_policed(from) || tables.is_policed(to)).then_some(to)
+}
 
-    #[inline(never)]
-    fn judge(&mut self, miss: &Miss<'_>, to: PortId) -> Result<Passage, DropReason> {
+impl Police<'_> {
+    /// Whether a packet may go on to the port `to`, which [`concerns`] told.
+    pub(crate) fn ask(&mut self, miss: &Miss<'_>, to: PortId) -> Result<Passage, DropReason> {
         let closed = self.pass.policy.is_none();
         match miss.key.kind().class {
             _ if closed => return Err(DropReason::PolicyDenied),

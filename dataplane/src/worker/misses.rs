@@ -1,13 +1,14 @@
 //! What a worker does for packets that a hit did not settle: flows that are resolved, and flows of connections that turn.
 
 use crate::{
+    drops::DropReason,
     flow::Program,
     flow::{Basis, Insertion, Watch},
     ids::PortId,
     stage::{
         apply::Pass,
         lookup::rows,
-        police::{Bond, Passage, Police},
+        police::{Bond, Passage, Police, concerns},
         resolve::{Miss, resolve},
         track::{acknowledgement, track},
     },
@@ -37,17 +38,12 @@ impl Worker {
             let miss = Miss { key, bytes, layout: self.line.layouts[row], now };
             let resolution = resolve(tables, &self.shared, &miss);
             self.line.programs[row] = resolution.program;
-            let bond = match self.ask(row, tables, ingress, now) {
-                Ok(Passage::Free) => None,
-                Ok(Passage::Bound(bond)) => Some(bond),
-                Ok(Passage::Once) => continue,
-                Err(reason) => {
-                    self.line.programs[row] = Program::drop(reason);
-                    continue;
-                }
-            };
-            if resolution.cacheable {
-                self.remember(row, Basis { generation: self.generation, epoch: resolution.epoch }, bond, now);
+            let basis = Basis { generation: self.generation, epoch: resolution.epoch };
+            if let Some(to) = concerns(tables, key.port(), &resolution.program) {
+                let passage = self.ask(row, to, (tables, ingress), now);
+                self.settle(row, passage, resolution.cacheable.then_some(basis), now);
+            } else if resolution.cacheable {
+                self.remember(row, basis, now);
             }
         }
         self.line.missing = 0;
@@ -64,8 +60,9 @@ impl Worker {
     /// Looks closer at a packet of a watched flow: its connection may move on, its flow be watched otherwise, or the packet be dropped.
     #[cold]
     fn follow(&mut self, row: usize, tables: &Tables, ingress: PortId, now: u32) {
-        let entry = self.line.entries[row];
-        match self.ask(row, tables, ingress, now) {
+        let (entry, program) = (self.line.entries[row], &self.line.programs[row]);
+        let Some(to) = concerns(tables, self.line.keys[row].port(), program) else { return };
+        match self.ask(row, to, (tables, ingress), now) {
             Ok(Passage::Bound(bond)) => self.bind(row, entry, &bond),
             // Opened anew by this packet: the next one finds it.
             Ok(Passage::Once) => self.flows.watch(entry, Watch::Each),
@@ -74,28 +71,55 @@ impl Worker {
         }
     }
 
-    fn ask(&mut self, row: usize, tables: &Tables, ingress: PortId, now: u32) -> Result<Passage, crate::DropReason> {
+    /// Asks policy about a packet on its way to the port `to`.
+    #[inline(never)] // most switches have no policy, and this is as much code as all else here
+    fn ask(
+        &mut self,
+        row: usize,
+        to: PortId,
+        (tables, ingress): (&Tables, PortId),
+        now: u32,
+    ) -> Result<Passage, DropReason> {
         let (shared, policy, generation) = (&*self.shared, self.policy.as_deref(), self.generation);
         let pass = Pass { tables, shared, ingress, port: tables.port(ingress), policy, generation, now };
         let bytes = self.burst.frames().get(row).map_or(&[][..], |frame| frame.bytes());
         let miss = Miss { key: &self.line.keys[row], bytes, layout: self.line.layouts[row], now };
         let mut police = Police { pass: &pass, connections: &mut self.connections, exits: &mut self.exits };
-        police.ask(&miss, &self.line.programs[row])
+        police.ask(&miss, to)
     }
 
-    fn remember(&mut self, row: usize, basis: Basis, bond: Option<Bond>, now: u32) {
-        let program = &mut self.line.programs[row];
-        if let Some(bond) = &bond {
-            *program = program.watched(bond.watch);
-        }
-        match self.flows.insert(self.line.hashes[row], &self.line.keys[row], program, basis, now) {
-            Insertion::Done(entry) => {
-                self.shared.flows.touch(entry, self.line.lengths[row], now);
-                if let Some(bond) = bond {
+    /// Does with a packet as policy says. Its flow is remembered on this basis, if policy lets it.
+    #[inline(never)] // as above
+    fn settle(&mut self, row: usize, passage: Result<Passage, DropReason>, basis: Option<Basis>, now: u32) {
+        match (passage, basis) {
+            (Err(reason), _) => self.line.programs[row] = Program::drop(reason),
+            (Ok(Passage::Once), _) | (_, None) => {}
+            (Ok(Passage::Free), Some(basis)) => {
+                self.remember(row, basis, now);
+            }
+            (Ok(Passage::Bound(bond)), Some(basis)) => {
+                let program = &mut self.line.programs[row];
+                *program = program.watched(bond.watch);
+                if let Some(entry) = self.remember(row, basis, now) {
                     self.bind(row, entry, &bond);
                 }
             }
-            Insertion::Full => self.exits.counters.uncached += 1,
+        }
+    }
+
+    /// Puts a row's flow into the table. Returns its entry, if there was room.
+    #[inline]
+    fn remember(&mut self, row: usize, basis: Basis, now: u32) -> Option<u32> {
+        let (hash, key, program) = (self.line.hashes[row], &self.line.keys[row], &self.line.programs[row]);
+        match self.flows.insert(hash, key, program, basis, now) {
+            Insertion::Done(entry) => {
+                self.shared.flows.touch(entry, self.line.lengths[row], now);
+                Some(entry)
+            }
+            Insertion::Full => {
+                self.exits.counters.uncached += 1;
+                None
+            }
         }
     }
 
