@@ -1,6 +1,6 @@
 //! compile(): what is desired becomes tables, as often as anything changes; from three pods to as many as a switch has ports.
 //!
-//! `cargo bench -p podlane-benches --features control --bench compile`: apart from the others, because it builds the daemon.
+//! `cargo bench -p podlane-benches --bench compile`.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 

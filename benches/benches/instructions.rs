@@ -12,7 +12,7 @@ use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use podlane_benches::{
-    bed::{Bed, Case},
+    bed::{Bed, Case, Lap},
     carousel::Device,
     stages::{Stages, keys},
 };
@@ -30,8 +30,8 @@ fn warm(case: Case) -> Bed {
     Bed::warm(case, PACKETS)
 }
 
-fn fresh(case: Case) -> Bed {
-    Bed::fresh(case)
+fn fresh(case: Case, lap: Lap) -> Bed {
+    Bed::fresh(case, lap)
 }
 
 /// The ports alone, their vectors grown.
@@ -64,14 +64,22 @@ fn all_keys(case: Case) -> Vec<FlowKey> {
 #[bench::from_pod(args = (Case::FromPod), setup = warm)]
 #[bench::encapsulate(args = (Case::Encapsulate), setup = warm)]
 #[bench::decapsulate(args = (Case::Decapsulate), setup = warm)]
+#[bench::tcp(args = (Case::Tcp(None)), setup = warm)]
+#[bench::tcp_policies_0(args = (Case::Tcp(Some(0))), setup = warm)]
+#[bench::tcp_policies_10000(args = (Case::Tcp(Some(10_000))), setup = warm)]
+#[bench::tcp_ipv6(args = (Case::TcpIpv6(None)), setup = warm)]
+#[bench::tcp_ipv6_policies_0(args = (Case::TcpIpv6(Some(0))), setup = warm)]
+#[bench::tcp_ipv6_policies_10000(args = (Case::TcpIpv6(Some(10_000))), setup = warm)]
 fn hit(mut bed: Bed) -> Bed {
     bed.turns(BURSTS);
     bed
 }
 
 #[library_benchmark]
-#[bench::l2(args = (Case::Bridge), setup = fresh)]
-#[bench::l3(args = (Case::Route), setup = fresh)]
+#[bench::l2(args = (Case::Bridge, Lap::First), setup = fresh)]
+#[bench::l3(args = (Case::Route, Lap::First), setup = fresh)]
+#[bench::tcp_policies_10000(args = (Case::Tcp(Some(10_000)), Lap::First), setup = fresh)]
+#[bench::tcp_policies_10000_second(args = (Case::Tcp(Some(10_000)), Lap::Second), setup = fresh)]
 fn miss(mut bed: Bed) -> Bed {
     bed.turns(BURSTS);
     bed
@@ -81,6 +89,7 @@ fn miss(mut bed: Bed) -> Bed {
 #[bench::bridged(args = (Case::Bridge), setup = device)]
 #[bench::routed(args = (Case::Route), setup = device)]
 #[bench::tunnelled(args = (Case::Decapsulate), setup = device)]
+#[bench::tcp_ipv6(args = (Case::TcpIpv6(None)), setup = device)]
 fn ports(mut device: Device) -> Device {
     for _ in 0..BURSTS {
         device.turn();

@@ -4,14 +4,12 @@
 //! it. Each figure is a worker's turns divided by the packets they carried, less what the ports cost by themselves.
 //! Left out besides them is what the worker does between turns: a clock reading and a look at its command channel.
 
-use std::time::Duration;
-
-use criterion::{BenchmarkGroup, SamplingMode, Throughput, measurement::WallTime};
+use criterion::{SamplingMode, Throughput};
 use podlane_benches::{
-    bed::{Bed, Case, FRESH},
-    carousel::Device,
-    measure::{Samples, configured},
-    verdict::{self, Measured},
+    bed::{Case, Lap},
+    measure::configured,
+    runs::{hit, miss},
+    verdict,
 };
 use podlane_dataplane::burst::BURST;
 
@@ -44,51 +42,10 @@ fn main() {
             measured.push(hit(&mut group, (name, target), case, flows));
         }
         for (name, case) in [("l2 miss", Case::Bridge), ("l3 miss", Case::Route)] {
-            measured.push(miss(&mut group, (name, Some(MISS)), case));
+            measured.push(miss(&mut group, (name, Some(MISS)), case, Lap::First));
         }
         group.finish();
     }
     verdict::print(&measured);
     criterion.final_summary();
-}
-
-/// Packets of flows that are in the table.
-fn hit(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    (name, target): (&str, Option<f64>),
-    case: Case,
-    flows: usize,
-) -> Measured {
-    let (whole, device) = (Samples::default(), Samples::default());
-    // Built only if the case is asked for: a million flows take a while.
-    let mut made = None;
-    group.bench_function(name, |bencher| {
-        let (bed, ports) = made.get_or_insert_with(|| (Bed::warm(case, flows), Device::new(case.load(flows))));
-        bencher.iter_custom(|bursts| {
-            device.take(bursts, |few| (0..few).for_each(|_| ports.turn()));
-            whole.take(bursts, |few| bed.turns(few as usize))
-        });
-    });
-    Measured { name: name.to_owned(), whole, device, target }
-}
-
-/// Packets that each open a flow: resolve and insert. Flows end outside of the time.
-fn miss(group: &mut BenchmarkGroup<'_, WallTime>, (name, target): (&str, Option<f64>), case: Case) -> Measured {
-    let (whole, device) = (Samples::default(), Samples::default());
-    let mut made = None;
-    group.bench_function(name, |bencher| {
-        let (bed, ports) = made.get_or_insert_with(|| (Bed::fresh(case), Device::new(case.load(1_000_000))));
-        bencher.iter_custom(|bursts| {
-            device.take(bursts, |few| (0..few).for_each(|_| ports.turn()));
-            let (mut left, mut took) = (bursts, Duration::ZERO);
-            while left > 0 {
-                let next = left.min((FRESH / BURST) as u64);
-                took += whole.take(next, |few| bed.turns(few as usize));
-                bed.sweep();
-                left -= next;
-            }
-            took
-        });
-    });
-    Measured { name: name.to_owned(), whole, device, target }
 }

@@ -2,7 +2,7 @@
 //!
 //! The worker, its stages, the flow table and the tables are the real ones, so a bench of the [`Bed`] is a bench of the line and
 //! not of a copy of it. Before anything is measured each case is looked at: all packets left by the port they should, as
-//! hits or as misses, and none died.
+//! hits or as misses, and none died. TCP connections are opened as hosts open them, with both sides' packets.
 
 use core::net::IpAddr;
 use std::sync::{
@@ -14,9 +14,16 @@ use crossbeam::channel::unbounded;
 use podlane_dataplane::{
     NetworkId, PortId, Vni, VrfId,
     burst::BURST,
-    flow::{FlowTable, HashSeed},
+    flow::{
+        FlowTable, HashSeed,
+        connections::{Connections, Settings},
+    },
+    port::Port,
     stage::shared::Shared,
-    tables::underlay::{Hop, Peer, Segment, Uplink, Vtep},
+    tables::{
+        Network, PortTable,
+        underlay::{self, Hop, Peer, Uplink, Vtep},
+    },
     testbed::Plan,
     tunnel::Encapsulation,
     worker::{
@@ -27,11 +34,15 @@ use podlane_dataplane::{
 
 use crate::{
     carousel::{Carousel, Exit, Load, Rewrite},
-    packets::{self, ENTRY, EXIT, Host, VLAN, host},
+    cluster,
+    packets::{self, ENTRY, EXIT, Host, Segment, VLAN, host},
 };
 
-/// Flows the table has room for: the million of the benches, and what makes the number even.
+/// Flows the table has room for: the million of the benches, and what makes the number even. Connections, too.
 const CAPACITY: usize = 1 << 20;
+
+/// Both directions of as many connections are flows.
+const BOTH_WAYS: usize = 2 * CAPACITY;
 
 /// The network's number in the tunnels.
 const VNI: u32 = 7;
@@ -44,6 +55,26 @@ const TURNS_A_MILLISECOND: u64 = 800;
 
 /// Fresh flows of the miss case before they are swept away.
 pub const FRESH: usize = 1 << 16;
+
+/// Which packets of a flow miss.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lap {
+    /// The first ones.
+    First,
+    /// Under policy also the second ones: a flow is remembered from then on.
+    Second,
+}
+
+impl Lap {
+    /// How many flows go around, so that none comes back too soon, or each of them in the next lap.
+    #[must_use]
+    pub const fn flows(self) -> usize {
+        match self {
+            Self::First => 1_000_000,
+            Self::Second => FRESH,
+        }
+    }
+}
 
 /// What happens to the packets of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,12 +97,19 @@ pub enum Case {
     Encapsulate,
     /// IPv4, out of such a tunnel to a pod.
     Decapsulate,
+    /// TCP over IPv4, bridged, in established connections under so many policies; none are in force without a number.
+    Tcp(Option<usize>),
+    /// The same over IPv6.
+    TcpIpv6(Option<usize>),
 }
 
 impl Case {
     /// The packets of the case.
     #[must_use]
     pub fn load(self, flows: usize) -> Load {
+        if self.is_tcp() {
+            return self.segments(Segment::Data, flows);
+        }
         let (a, b) = self.ends();
         let to = match self {
             Self::Route | Self::RouteIpv6 => Host { mac: host(0, 254).mac, ..b },
@@ -87,20 +125,58 @@ impl Case {
             _ => (template.to_vec(), ports_at),
         };
         let rewrite = match self {
-            Self::Bridge | Self::BridgeIpv6 | Self::FromPod | Self::Encapsulate | Self::Decapsulate => Rewrite::Nothing,
             Self::PopTag | Self::PushTag => Rewrite::Tag,
             Self::Route | Self::RouteIpv6 => Rewrite::Headers,
+            _ => Rewrite::Nothing,
         };
         Load { template, ports_at, rewrite, flows: packets::flows(flows) }
+    }
+
+    /// The packets that open the flows of the case.
+    #[must_use]
+    pub fn opening(self, flows: usize) -> Load {
+        if self.is_tcp() { self.segments(Segment::Open, flows) } else { self.load(flows) }
+    }
+
+    /// Segments of one kind, from the side that sends them.
+    fn segments(self, segment: Segment, flows: usize) -> Load {
+        let (a, b) = self.ends();
+        let (from, to) = if segment == Segment::Answer { (b, a) } else { (a, b) };
+        let (template, ports_at) = match self {
+            Self::TcpIpv6(_) => packets::tcp6(from, to, segment),
+            _ => packets::tcp4(from, to, segment),
+        };
+        let flows = packets::flows(flows);
+        let flows = match segment {
+            Segment::Answer => flows.iter().map(|[a, b, c, d]| [*c, *d, *a, *b]).collect(),
+            Segment::Open | Segment::Data => flows,
+        };
+        Load { template, ports_at, rewrite: Rewrite::Nothing, flows }
+    }
+
+    const fn is_tcp(self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::TcpIpv6(_))
+    }
+
+    /// How many policies are in force, if any.
+    const fn policies(self) -> Option<usize> {
+        match self {
+            Self::Tcp(policies) | Self::TcpIpv6(policies) => policies,
+            _ => None,
+        }
     }
 
     /// The tables of the case.
     fn plan(self) -> Plan {
         let (a, b) = self.ends();
         match self {
+            Self::Tcp(policies) | Self::TcpIpv6(policies) => {
+                let pod = |host: Host| PortTable { policed: policies.is_some(), ..host.stated() };
+                Plan::new(1).port(ENTRY, 0, pod(a)).port(EXIT, 0, pod(b))
+            }
             Self::Bridge | Self::BridgeIpv6 => Plan::new(1).port(ENTRY, 0, a.stated()).port(EXIT, 0, b.stated()),
             Self::FromPod => {
-                let pod = podlane_dataplane::tables::PortTable { unfinished_checksums: true, ..a.stated() };
+                let pod = PortTable { unfinished_checksums: true, ..a.stated() };
                 Plan::new(1).port(ENTRY, 0, pod).port(EXIT, 0, b.stated())
             }
             Self::Route | Self::RouteIpv6 => {
@@ -117,7 +193,7 @@ impl Case {
             }
             Self::PopTag => Plan::new(1).tagged(ENTRY, VLAN, 0).port(EXIT, 0, b.stated()),
             Self::PushTag => {
-                let knows_b = move |network: &mut podlane_dataplane::tables::Network| {
+                let knows_b = move |network: &mut Network| {
                     network.stations.insert(b.mac, EXIT);
                 };
                 Plan::new(1).network(0, knows_b).port(ENTRY, 0, a.stated()).tagged(EXIT, VLAN, 0)
@@ -149,13 +225,14 @@ fn overlay(plan: Plan, uplink: PortId) -> Plan {
     let vteps = vec![Vtep { address: here.v4.into(), shared: false }];
     let hops = vec![Hop { uplink: 0, address: there.v4.into() }];
     let peers = vec![Peer { address: there.v4.into(), vtep: here.v4.into(), hops }];
-    let segment = Segment::of(NetworkId(0), Vni(VNI), Encapsulation::Vxlan, vec![0]);
+    let segment = underlay::Segment::of(NetworkId(0), Vni(VNI), Encapsulation::Vxlan, vec![0]);
     plan.uplink(uplink, 1600).overlay(vteps, uplinks, peers, &[segment])
 }
 
 /// One worker, one port packets come in by, one they leave by.
 pub struct Bed {
     worker: Worker,
+    shared: Arc<Shared>,
     line: Line,
     open: Arc<AtomicBool>,
     clock: u32,
@@ -169,8 +246,10 @@ impl Bed {
     /// If the machine has no memory or file descriptors for a bench.
     #[must_use]
     pub fn new(case: Case, load: Load) -> Self {
+        let flows = if case.is_tcp() { BOTH_WAYS } else { CAPACITY };
         let shared = Arc::new(Shared::new(
-            FlowTable::new(CAPACITY, HashSeed::fixed()).expect("memory for a million flows"),
+            FlowTable::new(flows, HashSeed::fixed()).expect("memory for a million flows"),
+            Connections::new(CAPACITY, Settings::default(), HashSeed::fixed()).expect("memory for as many connections"),
             1024,
         ));
         let (events, _nobody) = unbounded();
@@ -180,9 +259,13 @@ impl Bed {
         let there = packets::node(2);
         shared.learn_hop(EXIT, there.v4.into(), there.mac, 1);
         let open = Arc::new(AtomicBool::new(true));
-        let mut bed = Self { worker, line, open: Arc::clone(&open), clock: 1, turns: 0 };
+        let mut bed = Self { worker, line, shared, open: Arc::clone(&open), clock: 1, turns: 0 };
         let (back, _former) = unbounded();
         bed.command(Command::Tables(Arc::new(case.plan().build()), back));
+        if let Some(policies) = case.policies() {
+            let (back, _former) = unbounded();
+            bed.command(Command::Policy(Arc::new(cluster::enforcement(policies)), back));
+        }
         bed.command(Command::Attach(ENTRY, Box::new(Carousel::new(load, open))));
         bed.command(Command::Attach(EXIT, Box::new(Exit)));
         bed
@@ -196,6 +279,9 @@ impl Bed {
     #[must_use]
     pub fn warm(case: Case, flows: usize) -> Self {
         let mut bed = Self::new(case, case.load(flows));
+        if case.is_tcp() {
+            bed.establish(case, flows);
+        }
         bed.turns(2 * flows.div_ceil(BURST) + 1);
         let before = bed.report();
         assert!(before.flows >= flows - flows / 1000, "{case:?}: {} of {flows} flows are in the table", before.flows);
@@ -206,22 +292,58 @@ impl Bed {
         bed
     }
 
-    /// A bed that has seen a million flows and forgotten them: memory is touched, every packet to come is a miss as long as
-    /// [`Self::sweep`] is called after each [`FRESH`] of them.
+    /// A bed that has seen its flows and forgotten them: memory is touched, and every packet to come is a miss as long as
+    /// [`Self::renew`] is called after each [`FRESH`] of them.
     ///
     /// # Panics
     /// If the packets do not all go the way of the case.
     #[must_use]
-    pub fn fresh(case: Case) -> Self {
-        let mut bed = Self::new(case, case.load(1_000_000));
+    pub fn fresh(case: Case, lap: Lap) -> Self {
+        let mut bed = Self::new(case, case.opening(lap.flows()));
+        bed.renew(lap);
         let before = bed.report();
         bed.turns(FRESH / BURST);
         let after = bed.report();
-        assert_eq!(after.counters.misses, FRESH as u64, "{case:?}: every packet opens a flow");
+        let missed = after.counters.misses - before.counters.misses;
+        assert_eq!(missed, FRESH as u64, "{case:?}: every packet opens a flow, or a connection, or is its second");
         assert_eq!(after.counters.uncached, 0, "{case:?}: and every flow finds room");
         bed.assert_moved(case, &before);
-        bed.sweep();
+        bed.renew(lap);
         bed
+    }
+
+    /// Forgets everything, so that the next packets are first ones, and in the second lap lets those pass.
+    pub fn renew(&mut self, lap: Lap) {
+        self.sweep();
+        if lap == Lap::Second {
+            self.turns(FRESH / BURST);
+        }
+    }
+
+    /// Opens the connections of a case, one segment of each after the other, and goes back to its load.
+    fn establish(&mut self, case: Case, flows: usize) {
+        for (segment, from, to) in
+            [(Segment::Open, ENTRY, EXIT), (Segment::Answer, EXIT, ENTRY), (Segment::Data, ENTRY, EXIT)]
+        {
+            let load = Load { rewrite: Rewrite::All, ..case.segments(segment, flows) };
+            self.join(from, Box::new(Carousel::new(load, Arc::clone(&self.open))));
+            self.join(to, Box::new(Exit));
+            self.turns(flows.div_ceil(BURST));
+        }
+        let load = case.load(flows);
+        let (send, lent) = unbounded();
+        self.command(Command::Lend(usize::MAX, send));
+        let mut frames = lent.try_recv().expect("a worker lends its frames at once");
+        load.fill(&mut frames);
+        self.command(Command::Absorb(frames));
+        self.join(ENTRY, Box::new(Carousel::new(load, Arc::clone(&self.open))));
+    }
+
+    /// Has another port stand where one does.
+    fn join(&mut self, id: PortId, port: Box<dyn Port>) {
+        let (back, _former) = unbounded();
+        self.command(Command::Detach(id, back));
+        self.command(Command::Attach(id, port));
     }
 
     /// Turns so many times, a full burst each.
@@ -236,11 +358,11 @@ impl Bed {
         }
     }
 
-    /// Ends every flow, as idleness would.
+    /// Ends every flow and connection, as idleness would.
     pub fn sweep(&mut self) {
         self.open.store(false, Ordering::Relaxed);
         self.clock += IDLE;
-        while self.worker.report().flows > 0 {
+        while self.worker.report().flows > 0 || self.shared.connections.fill().used > 0 {
             self.clock += 100;
             self.worker.turn(self.clock);
         }
@@ -269,6 +391,8 @@ impl Bed {
 
 #[cfg(test)]
 mod tests {
+    use podlane_dataplane::flow::connections::Phase;
+
     use super::*;
 
     #[test]
@@ -292,8 +416,34 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_established_before_their_segments_cross_as_hits() {
+        // Without policy a segment that opens is remembered, with it only what comes after that.
+        for (policies, laps) in [(None, 2), (Some(0), 3), (Some(3), 3)] {
+            for case in [Case::Tcp(policies), Case::TcpIpv6(policies)] {
+                let bed = Bed::warm(case, 256);
+                let report = bed.report();
+                assert_eq!((report.counters.misses, report.flows), (laps * 256, 2 * 256), "{case:?}");
+                let connections = bed.shared.connections.records(usize::MAX, |_| true);
+                assert_eq!(connections.len(), policies.map_or(0, |_| 256), "{case:?}");
+                assert!(connections.iter().all(|connection| connection.phase == Phase::Established), "{case:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn under_policy_the_first_two_packets_of_a_flow_miss() {
+        let case = Case::Tcp(Some(3));
+        let mut bed = Bed::fresh(case, Lap::First);
+        bed.turns(4);
+        assert_eq!((bed.report().flows, bed.shared.connections.fill().used), (0, 4 * BURST));
+        let mut bed = Bed::fresh(case, Lap::Second);
+        bed.turns(4);
+        assert_eq!((bed.report().flows, bed.shared.connections.fill().used), (4 * BURST, FRESH));
+    }
+
+    #[test]
     fn a_fresh_bed_misses_again_after_each_sweep() {
-        let mut bed = Bed::fresh(Case::Bridge);
+        let mut bed = Bed::fresh(Case::Bridge, Lap::First);
         for round in 2..4 {
             bed.turns(4);
             assert_eq!(bed.report().flows, 4 * BURST);

@@ -23,7 +23,7 @@ use podlane_dataplane::{
 };
 use podlane_rings::{FramePool, FrameSize, HugePages, Umem, UmemConfig};
 
-use crate::packets::{PACKET, TUNNELLED};
+use crate::packets::{PACKET, SEGMENT6, TUNNELLED};
 
 /// Slots of packet memory: a burst on its way, one waiting to leave, and some to spare.
 const FRAMES: u32 = 256;
@@ -37,12 +37,14 @@ pub enum Rewrite {
     Tag,
     /// The first 32 bytes: MAC addresses, time to live and header checksum of a routed packet.
     Headers,
+    /// Everything: the packet memory has other packets in it.
+    All,
 }
 
 /// What the packets of one run are like.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// A packet, but for its ports; [`PACKET`] bytes, or [`TUNNELLED`].
+    /// A packet, but for its ports; [`PACKET`] bytes, [`SEGMENT6`] or [`TUNNELLED`].
     pub template: Vec<u8>,
     /// Where its transport header starts.
     pub ports_at: usize,
@@ -61,6 +63,12 @@ impl Load {
     pub fn ready(&self) -> FramePool {
         let config = UmemConfig { frames: FRAMES, frame_size: FrameSize::Bytes2048, huge_pages: HugePages::Never };
         let (_, mut pool) = Umem::create(&config).expect("memory for a bench");
+        self.fill(&mut pool);
+        pool
+    }
+
+    /// Writes this load's packet into every slot that is at home.
+    pub fn fill(&self, pool: &mut FramePool) {
         let mut frames = Vec::new();
         while let Some(frame) = pool.write_packet(&self.template) {
             frames.push(frame);
@@ -68,7 +76,6 @@ impl Load {
         for frame in frames {
             pool.give(frame);
         }
-        pool
     }
 }
 
@@ -118,11 +125,14 @@ impl Port for Carousel {
         if !self.open.load(Ordering::Relaxed) {
             return;
         }
-        match self.load.rewrite {
-            Rewrite::Nothing if self.load.template.len() == TUNNELLED => self.hand_out::<0, TUNNELLED>(pool, burst),
-            Rewrite::Nothing => self.hand_out::<0, PACKET>(pool, burst),
-            Rewrite::Tag => self.hand_out::<16, PACKET>(pool, burst),
-            Rewrite::Headers => self.hand_out::<32, PACKET>(pool, burst),
+        match (self.load.rewrite, self.load.template.len()) {
+            (Rewrite::Nothing, TUNNELLED) => self.hand_out::<0, TUNNELLED>(pool, burst),
+            (Rewrite::Nothing, SEGMENT6) => self.hand_out::<0, SEGMENT6>(pool, burst),
+            (Rewrite::Nothing, _) => self.hand_out::<0, PACKET>(pool, burst),
+            (Rewrite::Tag, _) => self.hand_out::<16, PACKET>(pool, burst),
+            (Rewrite::Headers, _) => self.hand_out::<32, PACKET>(pool, burst),
+            (Rewrite::All, SEGMENT6) => self.hand_out::<SEGMENT6, SEGMENT6>(pool, burst),
+            (Rewrite::All, _) => self.hand_out::<PACKET, PACKET>(pool, burst),
         }
     }
 

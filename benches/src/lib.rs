@@ -1,12 +1,14 @@
 //! Criterion and instruction-count benches of one hot module each.
 //!
 //! Here stands what the benches share: packets made ready ([`packets`]), ports that cost next to nothing ([`carousel`]), a real
-//! worker between them ([`bed`]), two of its stages alone ([`stages`]), how time is taken
-//! ([`measure`]), and the lines a bench ends with ([`verdict`]). The benches themselves are in `benches/`.
+//! worker between them ([`bed`]), pods and policies for it to enforce ([`cluster`]), two of its stages alone ([`stages`]), how time is taken
+//! and cases run ([`measure`], [`runs`]), and the lines a bench ends with ([`verdict`]). The benches themselves are in `benches/`.
 
 pub mod bed;
 pub mod carousel;
+pub mod cluster;
 pub mod measure;
 pub mod packets;
+pub mod runs;
 pub mod stages;
 pub mod verdict;

@@ -11,12 +11,17 @@ use podlane_dataplane::{
     tunnel::{Encapsulation, Outer, Template as TunnelHeaders, template::Patch},
 };
 use podlane_rings::{FrameSize, HugePages, Umem, UmemConfig};
-use podlane_wire::{EtherType, EthernetHeader, IpProtocol, Ipv4Header, Ipv6Header, MacAddr, UdpHeader};
+use podlane_wire::{
+    EtherType, EthernetHeader, IpProtocol, Ipv4Header, Ipv6Header, MacAddr, TcpFlags, TcpHeader, UdpHeader,
+};
 
-/// Bytes of every packet, from the destination MAC address on; the check sequence is the wire's.
+/// Bytes of a packet, from the destination MAC address on; the check sequence is the wire's.
 pub const PACKET: usize = 64;
 
-/// Bytes of such a packet in VXLAN over IPv4: Ethernet, IPv4, UDP and VXLAN headers in front of it.
+/// Bytes of a TCP segment over IPv6 that carries nothing: the shortest there is.
+pub const SEGMENT6: usize = 14 + 40 + 20;
+
+/// Bytes of a packet in VXLAN over IPv4: Ethernet, IPv4, UDP and VXLAN headers in front of it.
 pub const TUNNELLED: usize = PACKET + 14 + 20 + 8 + 8;
 
 /// The port packets come in by.
@@ -70,6 +75,57 @@ pub fn udp4(from: Host, to: Host, vlan: Option<u16>) -> Template {
     header.emit(&mut packet[l3..]).expect("an IPv4 header fits");
     udp(&mut packet[l3 + 20..], payload);
     (packet, l3 + 20)
+}
+
+/// A segment of a TCP connection, by what it does. Each fits the ones before it, as the switch reads their numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Segment {
+    /// The first, from the side that opens.
+    Open,
+    /// The other side's answer to it.
+    Answer,
+    /// One of many, from the side that opened.
+    Data,
+}
+
+impl Segment {
+    fn header(self) -> TcpHeader {
+        let (client, server): (u32, u32) = (1000, 5000);
+        let (flags, sequence, acknowledgement) = match self {
+            Self::Open => (TcpFlags::SYN, client, 0),
+            Self::Answer => (TcpFlags::SYN.with(TcpFlags::ACK), server, client + 1),
+            Self::Data => (TcpFlags::ACK, client + 1, server + 1),
+        };
+        TcpHeader { sequence, acknowledgement, flags, window: 65_535, ..TcpHeader::default() }
+    }
+}
+
+/// A segment over IPv4, and where its ports are.
+///
+/// # Panics
+/// Never: the headers fit 64 bytes.
+#[must_use]
+pub fn tcp4(from: Host, to: Host, segment: Segment) -> (Vec<u8>, usize) {
+    let (mut packet, l3) = ethernet(from, to, None, EtherType::IPV4);
+    let header = Ipv4Header::new(from.v4, to.v4, IpProtocol::TCP, (PACKET - l3 - 20) as u16);
+    header.emit(&mut packet[l3..]).expect("an IPv4 header fits");
+    segment.header().emit(&mut packet[l3 + 20..]).expect("a TCP header fits");
+    (packet.to_vec(), l3 + 20)
+}
+
+/// A segment over IPv6, [`SEGMENT6`] bytes, and where its ports are.
+///
+/// # Panics
+/// Never: the buffer is as long as the headers.
+#[must_use]
+pub fn tcp6(from: Host, to: Host, segment: Segment) -> (Vec<u8>, usize) {
+    let (packet, l3) = ethernet(from, to, None, EtherType::IPV6);
+    let mut packet = packet.to_vec();
+    packet.resize(SEGMENT6, 0);
+    let header = Ipv6Header::new(from.v6, to.v6, IpProtocol::TCP, (SEGMENT6 - l3 - 40) as u16);
+    header.emit(&mut packet[l3..]).expect("an IPv6 header fits");
+    segment.header().emit(&mut packet[l3 + 40..]).expect("a TCP header fits");
+    (packet, l3 + 40)
 }
 
 /// A packet in VXLAN, as node 2 sends it to node 1.

@@ -4,6 +4,9 @@
 
 use crate::measure::Samples;
 
+/// Width of the first column.
+const NAME: usize = 38;
+
 /// One case, measured.
 pub struct Measured {
     /// Its name.
@@ -21,10 +24,18 @@ pub struct Measured {
 pub fn print(cases: &[Measured]) {
     println!("\nnanoseconds a packet; line = whole - device, medians; best = the same of the fastest tenth;");
     println!("spread = the middle half of the whole");
-    println!(
-        "{:<24} {:>8} {:>8} {:>8} {:>8}   {:>19} {:>8}",
-        "case", "whole", "device", "line", "best", "spread", "target"
-    );
+    table(["whole", "device", "line"], cases);
+}
+
+/// Prints a line a case whose `device` is the same packets without something: what that adds.
+pub fn print_added(cases: &[Measured]) {
+    println!("\nnanoseconds a packet; added = with - without, medians; best = the same of the fastest tenth;");
+    println!("spread = the middle half of what it is with it");
+    table(["with", "without", "added"], cases);
+}
+
+fn table([whole, device, line]: [&str; 3], cases: &[Measured]) {
+    println!("{:<NAME$} {whole:>8} {device:>8} {line:>8} {:>8}   {:>19} {:>8}", "case", "best", "spread", "target");
     for case in cases.iter().filter(|case| !case.whole.is_empty()) {
         let (whole, device) = (case.whole.quantile(0.5), case.device.quantile(0.5));
         let line = whole - device;
@@ -35,7 +46,7 @@ pub fn print(cases: &[Measured]) {
             None => ("-".to_owned(), ""),
         };
         println!(
-            "{:<24} {whole:>8.2} {device:>8.2} {line:>8.2} {best:>8.2}   {spread:>19} {target:>8} {verdict}",
+            "{:<NAME$} {whole:>8.2} {device:>8.2} {line:>8.2} {best:>8.2}   {spread:>19} {target:>8} {verdict}",
             case.name
         );
     }
