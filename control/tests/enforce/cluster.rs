@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::net::IpAddr;
+use std::process::Output;
 
 use podlane_host::Netns;
 use podlane_host::lab::Pod;
 
 use crate::attempt::{Attempt, Outcome, Service};
 use crate::ground::{Family, V4};
-use crate::support::{Daemon, Node, SOON, spec};
+use crate::support::{Daemon, Node, SOON, podlane, spec};
 
 /// A pod of this node.
 #[derive(Clone, Copy)]
@@ -174,6 +175,20 @@ impl Cluster {
     /// Packets of a pod that policy denied.
     pub(crate) fn denied(&self, port: &str) -> u64 {
         self.dropped(port, "policy_denied")
+    }
+
+    /// Applies or deletes objects as an operator would; the answer comes when that is in force.
+    pub(crate) fn policy(&self, verb: &str, yaml: &str) {
+        let output = self.try_policy(verb, yaml);
+        assert!(output.status.success(), "{output:?}\n{}", self.daemon().log());
+    }
+
+    /// As [`Self::policy`], where it may be refused.
+    pub(crate) fn try_policy(&self, verb: &str, yaml: &str) -> Output {
+        let file = self.node.path("change.yaml");
+        fs::write(&file, yaml).unwrap();
+        let (mut command, socket) = (podlane(), self.node.socket());
+        command.args(["policy", verb]).arg(file).arg("--socket").arg(socket).output().unwrap()
     }
 
     /// Ends the daemon as an operator would.

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
 
 mod attempt;
+mod birth;
 mod blocks;
+mod change;
 mod cluster;
 mod egress;
 mod floods;
