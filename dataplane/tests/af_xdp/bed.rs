@@ -16,7 +16,10 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use podlane_dataplane::{
     DropReason, PortId, VrfId, WorkerId,
     counters::{Counters, PortCounters},
-    flow::{FlowTable, HashSeed},
+    flow::{
+        FlowTable, HashSeed,
+        connections::{Connections, Settings},
+    },
     port::{
         Port,
         af_xdp::{Device, DeviceConfig},
@@ -146,7 +149,9 @@ impl Bed {
         let (report, events) = unbounded();
         let config = WorkerConfig { flow_idle: 60_000, ..WorkerConfig::default() };
         let crew = (0..setup.workers).map(|_| (config, pool())).collect();
-        let crew = Crew::start(crew, &Arc::new(Shared::new(table, 1024)), &report).expect("threads for a test");
+        let connections = Connections::new(1024, Settings::default(), HashSeed::random()).expect("memory for a test");
+        let crew =
+            Crew::start(crew, &Arc::new(Shared::new(table, connections, 1024)), &report).expect("threads for a test");
         let mut bed = Self { setup, crew, devices: BTreeMap::new(), events, pods, lab };
         let tables = Arc::new(setup.tables(&bed.pods));
         bed.ask_all(|back| Command::Tables(Arc::clone(&tables), back));

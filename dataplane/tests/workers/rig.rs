@@ -18,7 +18,10 @@ use podlane_dataplane::{
     Generation, PortId, WorkerId,
     burst::{Burst, OutQueue},
     counters::Counters,
-    flow::{FlowTable, HashSeed},
+    flow::{
+        FlowTable, HashSeed,
+        connections::{Connections, Settings},
+    },
     port::{
         Port, PortError, PortFacts,
         memory::{MemoryPort, Wire},
@@ -75,7 +78,9 @@ pub(crate) fn pool(frames: u32) -> FramePool {
 }
 
 pub(crate) fn shared() -> Arc<Shared> {
-    Arc::new(Shared::new(FlowTable::new(1024, HashSeed::fixed()).expect("memory for a test"), 1024))
+    let flows = FlowTable::new(1024, HashSeed::fixed()).expect("memory for a test");
+    let connections = Connections::new(1024, Settings::default(), HashSeed::fixed()).expect("memory for a test");
+    Arc::new(Shared::new(flows, connections, 1024))
 }
 
 /// A port in memory that wakes its worker, as a socket does, and notes what the worker's thread has cost.

@@ -9,7 +9,7 @@ use podlane_dataplane::{
     tables::PortTable,
     testbed::{Plan, TestBed},
 };
-use podlane_wire::{IpProtocol, Ipv4Header, Ipv6Header, TcpFlags, TcpHeader, tcp::TcpOption};
+use podlane_wire::{IpProtocol, Ipv4Header, Ipv6Header, TcpFlags, TcpHeader};
 
 use crate::packets::{BLUE, Field, GREEN, Host, RED, host, ipv4, ipv6, summed};
 
@@ -102,7 +102,7 @@ impl Talk {
         Self { client, server: End { host: B, port: 80, sequence: 9000 }, v6: false }
     }
 
-    pub(crate) const fn from_port(mut self, port: u16) -> Self {
+    pub(crate) const fn with_port(mut self, port: u16) -> Self {
         self.client.port = port;
         self
     }

@@ -209,9 +209,9 @@ fn a_vlan_tag_is_no_way_round() {
 fn a_second_flow_between_the_same_two_is_another_connection() {
     let mut bed = a_may_open_to_b();
     for port in 40_000..40_010 {
-        pass(&mut bed, RED, &Talk::new().from_port(port).asks(SYN, 0));
+        pass(&mut bed, RED, &Talk::new().with_port(port).asks(SYN, 0));
     }
-    pass(&mut bed, BLUE, &Talk::new().from_port(40_020).answers(ACK, 0));
+    pass(&mut bed, BLUE, &Talk::new().with_port(40_020).answers(ACK, 0));
     assert_eq!(bed.counters().opened, 11, "the last one is picked up as an answer");
 }
 
@@ -233,11 +233,11 @@ fn a_pod_that_opens_too_much_is_told_by_name_and_goes_on_with_what_it_has() {
     let mut bed = TestBed::new(limited());
     bed.enforce(2, Asked(a_to_b));
     for port in 0..100 {
-        pass(&mut bed, RED, &Talk::new().from_port(port).asks(SYN, 0));
+        pass(&mut bed, RED, &Talk::new().with_port(port).asks(SYN, 0));
     }
     assert_eq!(bed.moved(), [received(RED, 100), sent(BLUE, 10), dropped(DropReason::ConnectionLimit, 90)]);
-    pass(&mut bed, RED, &Talk::new().from_port(0).asks(SYN, 0));
-    pass(&mut bed, BLUE, &Talk::new().from_port(0).answers(SYN_ACK, 0));
+    pass(&mut bed, RED, &Talk::new().with_port(0).asks(SYN, 0));
+    pass(&mut bed, BLUE, &Talk::new().with_port(0).answers(SYN_ACK, 0));
     assert_eq!(bed.moved(), [received(RED, 1), received(BLUE, 1), sent(RED, 1), sent(BLUE, 1)]);
 }
 

@@ -1,9 +1,9 @@
 //! Pressure: ten times as many openings as there is room for, and what is established goes on.
 
-use podlane_dataplane::{DropReason, policy::Opening, tables::PortTable, testbed::TestBed};
+use podlane_dataplane::{DropReason, policy::Opening, testbed::TestBed};
 
 use crate::{
-    packets::{BLUE, GREEN, Host, RED},
+    packets::{BLUE, GREEN, RED},
     policy::bed::{ACK, Asked, C, End, SYN, Talk, pass, three},
 };
 
@@ -11,7 +11,7 @@ use crate::{
 fn a_flood_of_openings_leaves_what_is_established_and_is_told_by_name() {
     let mut bed = TestBed::new(three());
     bed.enforce(2, Asked(|_: &Opening| true));
-    let mut talks: Vec<_> = (0..100).map(|number| Talk::new().from_port(50_000 + number)).collect();
+    let mut talks: Vec<_> = (0..100).map(|number| Talk::new().with_port(50_000 + number)).collect();
     for talk in &mut talks {
         talk.establish(&mut bed);
     }
@@ -21,7 +21,7 @@ fn a_flood_of_openings_leaves_what_is_established_and_is_told_by_name() {
     let before = bed.counters();
     let flood = Talk { client: End { host: C, port: 1, sequence: 1 }, ..Talk::new() };
     for number in 0..10 * fill.capacity {
-        bed.receive(GREEN, flood.from_port(number as u16).asks(SYN, 0));
+        bed.receive(GREEN, flood.with_port(number as u16).asks(SYN, 0));
         if number % 64 == 63 {
             bed.turn();
         }
