@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   line 0   [ version, generation | version, state | key words 0-1 | version, rule | seen, owner | edge of either side ]
-//!   line 1   [ key words 2-4 | acknowledged by either side | flow of either side | opened ]
+//!   line 1   [ key words 2-4 | acknowledged by either side | flow of either side | opened, doubted ]
 //! ```
 //!
 //! The owner writes a new connection under an odd version, as a flow's entry is written. All workers change what
@@ -40,7 +40,7 @@ pub(super) struct Entry {
     heard: [AtomicU64; 2],
     flow: [AtomicU64; 2],
     opened: AtomicU32,
-    spare: AtomicU32,
+    doubted: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Entry>() == 128, "two cache lines");
@@ -152,6 +152,18 @@ impl Entry {
             if self.swap_state(version, before, track.state) {
                 return Ok((before, track.state));
             }
+        }
+    }
+
+    /// Notes that a reset was seen at `now` that the receiver may have refused.
+    pub(super) fn doubt(&self, now: u32) {
+        self.doubted.store(now, Ordering::Relaxed);
+    }
+
+    /// Forgets about it if there is still a packet `patience` later: what was on its way when a connection broke has arrived by then.
+    pub(super) fn outlive_doubt(&self, version: u32, seen: u32, patience: u32) {
+        if is_later(seen, self.doubted.load(Ordering::Relaxed).wrapping_add(patience)) {
+            self.change(version, State::trust);
         }
     }
 

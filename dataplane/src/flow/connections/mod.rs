@@ -28,6 +28,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use std::io;
 
 use podlane_rings::ZeroedSlice;
+use podlane_wire::TcpFlags;
 
 use crate::{
     DropReason,
@@ -255,6 +256,11 @@ impl Connections {
         if before.phase() != Phase::Closed {
             entry.see(now);
         }
+        match (segment.flags.contains(TcpFlags::RST), after.is_doubted()) {
+            (true, true) => entry.doubt(now),
+            (false, true) => entry.outlive_doubt(glance.version, now, self.settings.closed),
+            (_, false) => {}
+        }
         Ok(after.phase())
     }
 
@@ -267,8 +273,8 @@ impl Connections {
             (!closed && !self.is_over(glance.state, glance.seen, seen, || false)).then_some((entry, glance))
         });
         let Some((entry, glance)) = alive else { return };
-        if glance.state.is_doubted() && is_later(seen, glance.seen) {
-            entry.change(glance.version, |state| state.doubt(false));
+        if glance.state.is_doubted() {
+            entry.outlive_doubt(glance.version, seen, self.settings.closed);
         }
         entry.see(seen);
     }
@@ -340,7 +346,8 @@ impl Connections {
         let mut own = None;
         for number in self.index.candidates(hash) {
             let Some((entry, glance)) = self.entry(ConnectionId(number), key) else { continue };
-            if !self.is_over(glance.state, glance.seen, now, || self.is_pressed()) {
+            let closed = glance.state.phase() == Phase::Closed;
+            if !closed && !self.is_over(glance.state, glance.seen, now, || self.is_pressed()) {
                 continue;
             }
             if own.is_none() && entry.is_of(worker) && entry.empty(glance.state) {

@@ -56,7 +56,7 @@ const OPENER_HIGH: u32 = 1 << 1;
 const PICKED: u32 = 1 << 2;
 /// A reset ended it.
 const RESET: u32 = 1 << 3;
-/// A reset was seen that the receiver may refuse (RFC 5961, 3.2): it is over unless somebody goes on.
+/// A reset was seen that the receiver may refuse (RFC 5961, 3.2): it is over unless it goes on for a while.
 const DOUBT: u32 = 1 << 4;
 const KIND_AT: u32 = 5;
 const SCALE_AT: u32 = 18;
@@ -137,8 +137,12 @@ impl State {
         self.0 & GONE != 0
     }
 
-    pub(super) const fn doubt(&mut self, doubted: bool) {
-        self.0 = if doubted { self.0 | DOUBT } else { self.0 & !DOUBT };
+    pub(super) const fn doubt(&mut self) {
+        self.0 |= DOUBT;
+    }
+
+    pub(super) const fn trust(&mut self) {
+        self.0 &= !DOUBT;
     }
 
     pub(super) const fn is_picked_up(self) -> bool {

@@ -103,7 +103,6 @@ impl Track {
             (false, _) => self.take_fin(segment, receiver),
         }
         self.hear(segment);
-        self.state.doubt(false);
         self.state.set(SPOKE, segment.from);
         Ok(())
     }
@@ -170,6 +169,10 @@ impl Track {
             return;
         }
         let (from, to) = (segment.from, segment.from.other());
+        // Nobody acknowledges what the other has not begun: that is a stray of a former connection.
+        if !self.state.is_picked_up() && !self.state.has(SYN, to) && !self.state.has(SYN_ACKED, to) {
+            return;
+        }
         let said = Acknowledged { ack: segment.ack, window: segment.window };
         self.heard[from.index()] = Acknowledged::further(Some(said), self.heard[from.index()]);
         if self.acknowledges(segment) {
@@ -195,17 +198,18 @@ impl Track {
     }
 
     /// A reset ends the connection if it is just where the receiver stands, is a matter of doubt if it is elsewhere in its window
-    /// (a receiver then asks back, RFC 5961, 3.2), and is refused outside of it. Before the receiver has acknowledged anything, a reset
-    /// must acknowledge its SYN (RFC 9293, 3.5.2) or take back the sender's own.
+    /// (a receiver then asks back, RFC 5961, 3.2), and is refused outside of it. While the receiver waits for an answer to its SYN, a
+    /// reset must acknowledge that (RFC 9293, 3.5.2), or take back the sender's own.
     fn take_reset(&mut self, segment: &Segment, receiver: Option<Acknowledged>) -> Result<(), DropReason> {
         let (from, to) = (segment.from, segment.from.other());
         let exact = match receiver {
+            _ if !self.state.has(SYN_ACKED, to) && self.acknowledges(segment) => true,
             Some(receiver) => match segment.seq.wrapping_sub(receiver.ack) {
                 0 => true,
                 ahead if ahead <= self.window(to, receiver) => false,
                 _ => return Err(DropReason::BadReset),
             },
-            None if self.acknowledges(segment) || self.takes_back(segment) => true,
+            None if self.takes_back(segment) => true,
             None if self.state.has(SYN, to) || self.state.has(SYN, from) => return Err(DropReason::BadReset),
             // Picked up, and the other side was not heard yet: nothing to measure it by.
             None => false,
@@ -213,7 +217,7 @@ impl Track {
         if exact {
             self.state.reset();
         } else {
-            self.state.doubt(true);
+            self.state.doubt();
         }
         Ok(())
     }

@@ -56,8 +56,8 @@ impl ConnectionWriter {
         Self { connections, worker, owned }
     }
 
-    /// Opens a connection that [`Connections::find`] did not find. Two workers that open one at once leave two equal ones, of
-    /// which all find the same, and the other ages out.
+    /// Opens a connection that [`Connections::find`] did not find, or found [`Closed`](super::Phase::Closed): that one is gone then. Two
+    /// workers that open one at once leave two equal ones, of which all find the same, and the other ages out.
     ///
     /// # Errors
     /// No entry or no lane is free.
@@ -80,17 +80,6 @@ impl ConnectionWriter {
         table.count(State::NONE, birth.track.state);
         self.owned.push(place);
         Ok(ConnectionId(number))
-    }
-
-    /// Opens anew a connection whose phase is [`Closed`](super::Phase::Closed), for a SYN from either side.
-    ///
-    /// # Errors
-    /// As [`Self::open`]; the closed connection is gone then too.
-    pub fn reopen(&mut self, key: &ConnectionKey, opened: &Opened) -> Result<ConnectionId, Full> {
-        for number in self.connections.index.candidates(self.connections.hash(key)) {
-            self.connections.close(ConnectionId(number), key);
-        }
-        self.open(key, opened)
     }
 
     /// Ends what was silent too long or was closed, looking at `budget` entries at the most. Returns how many ended.

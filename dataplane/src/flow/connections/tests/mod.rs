@@ -139,7 +139,8 @@ fn a_link_is_of_one_side_and_one_connection() {
     let id = writer.open(&key, &opened_by(segment(Side::Low, TcpFlags::SYN, 1, 0), 0)).unwrap();
     table.link(id, &key, Side::High, 0);
     assert_eq!((table.linked(id, &key, Side::Low), table.linked(id, &key, Side::High)), (None, Some(0)));
-    let again = writer.reopen(&key, &opened_by(segment(Side::High, TcpFlags::SYN, 1, 0), 0)).unwrap();
+    table.close(id, &key);
+    let again = writer.open(&key, &opened_by(segment(Side::High, TcpFlags::SYN, 1, 0), 0)).unwrap();
     assert_eq!((again, table.linked(again, &key, Side::High)), (id, None));
     assert_eq!(table.fill().used, 1);
 }

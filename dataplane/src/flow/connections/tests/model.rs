@@ -9,7 +9,6 @@ use super::*;
 #[derive(Clone, Debug)]
 enum Step {
     Open { number: u32, worker: usize, high: bool },
-    Reopen { number: u32, worker: usize, high: bool },
     Packet { number: u32, high: bool },
     Judge { number: u32, by: u32 },
     Confirm { number: u32, ago: u32 },
@@ -48,7 +47,6 @@ fn step() -> impl Strategy<Value = Step> {
     let (number, worker, high) = (0..40u32, 0..3usize, any::<bool>());
     prop_oneof![
         4 => (number.clone(), worker.clone(), high).prop_map(|(number, worker, high)| Step::Open { number, worker, high }),
-        1 => (number.clone(), worker.clone(), high).prop_map(|(number, worker, high)| Step::Reopen { number, worker, high }),
         4 => (number.clone(), high).prop_map(|(number, high)| Step::Packet { number, high }),
         2 => (number.clone(), any::<u32>()).prop_map(|(number, by)| Step::Judge { number, by }),
         2 => (number.clone(), 0..40_000u32).prop_map(|(number, ago)| Step::Confirm { number, ago }),
@@ -92,7 +90,7 @@ impl Model {
         let (key, judged) = (key(UDP, number), number);
         let (generation, rule) = (Generation(judged), Rule(!judged));
         let opened = Opened { generation, rule, ..datagram(side(high), self.now) };
-        self.writers[worker].reopen(&key, &opened).unwrap();
+        self.writers[worker].open(&key, &opened).unwrap();
         self.map.insert(number, Expected { opener: side(high), seen: self.now, answered: false, judged });
     }
 
@@ -103,7 +101,6 @@ impl Model {
                     self.open(number, worker, high);
                 }
             }
-            Step::Reopen { number, worker, high } => self.open(number, worker, high),
             Step::Packet { number, high } => {
                 let Some(known) = self.find(number) else { return };
                 let phase = self.table.packet(known.id, &key(UDP, number), side(high), self.now);

@@ -241,7 +241,7 @@ impl World {
             (segment.from, FLAGS.map(|flag| segment.flags.contains(flag)) != [false, true, false, false]);
         let seen = if let Some(id) = self.id {
             if self.phase == Phase::Closed && segment.flags == TcpFlags::SYN {
-                let again = self.writer.reopen(&self.key, &opened_by(*segment, 0)).unwrap();
+                let again = self.writer.open(&self.key, &opened_by(*segment, 0)).unwrap();
                 (self.id, self.phase, self.said) = (Some(again), Phase::Opening, [None; 2]);
             } else if !self.caches || special || self.phase != Phase::Established {
                 let said = if self.caches { self.said[from.other().index()] } else { None };
