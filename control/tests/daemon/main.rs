@@ -4,6 +4,7 @@
 
 mod crowd;
 mod devices;
+mod floods;
 mod life;
 mod networks;
 mod overlay;

@@ -1,0 +1,171 @@
+//! A pod that floods another with SYNs, and their neighbour, who should not notice: real kernels, a policy in force, and a cap on what the
+//! one may open.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use podlane_host::Netns;
+use podlane_wire::{IpProtocol, TcpFlags, TcpHeader, checksum};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::support::{BLUE, Node, SOON, eventually};
+
+/// Connections that the flooding pod may open a second.
+const CAP: u32 = 100;
+/// SYNs at once, some thousand times a second: hundreds of times the cap. The pods share a core, and no more of its time is to be
+/// taken in one go than an echo can miss.
+const SYNS: u32 = 8;
+/// Rounds of each kind, by turns, so that other work on the machine meets both.
+const ROUNDS: usize = 6;
+/// How long a round lasts.
+const ROUND: Duration = Duration::from_millis(400);
+
+const POLICY: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: green, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: green}}
+  ingress:
+  - from:
+    - podSelector: {}
+";
+
+fn address(host: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 1, 0, host)
+}
+
+/// The port of a pod that policies know.
+fn port(name: &str, host: u8, keys: &str) -> String {
+    format!(
+        "[[port]]\nname = \"{name}\"\ndevice = \"{name}\"\nnetwork = \"blue\"\nmac = \"02:00:00:00:01:{host:02x}\"\n\
+         addresses = [\"{}\", \"fd00:1::{host:x}\"]\npod = \"shop/{name}\"\nlabels = {{ app = \"{name}\" }}\n{keys}",
+        address(host)
+    )
+}
+
+/// A SYN of a connection nobody has tried before.
+fn syn(number: u32, from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
+    let header = TcpHeader {
+        source_port: 10_000 + (number % 50_000) as u16,
+        destination_port: 1_000 + (number / 50_000) as u16,
+        sequence: number,
+        acknowledgement: 0,
+        reserved: 0,
+        flags: TcpFlags::SYN,
+        window: 65_535,
+        checksum: 0,
+        urgent: 0,
+        options: Default::default(),
+    };
+    let mut segment = vec![0; 20];
+    header.emit(&mut segment).unwrap();
+    let sum = checksum::pseudo_v4(from, to, IpProtocol::TCP, 20).plus(checksum::sum(&segment)).finish();
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    segment
+}
+
+/// Floods `to` with SYNs while `flooding`, until `over`; counts them.
+fn flood((from, to): (Ipv4Addr, Ipv4Addr), socket: &Socket, flooding: &AtomicBool, over: &AtomicBool) -> u32 {
+    let mut sent = 0;
+    while !over.load(Ordering::Relaxed) {
+        for _ in 0..if flooding.load(Ordering::Relaxed) { SYNS } else { 0 } {
+            sent += u32::from(socket.send_to(&syn(sent, from, to), &SocketAddr::from((to, 0)).into()).is_ok());
+        }
+        std::thread::sleep(Duration::from_micros(150));
+    }
+    sent
+}
+
+/// Asks for one echo after the other for a round; the 99th percentile of their round trips.
+fn echoes(client: &UdpSocket, asked: &AtomicU64) -> Duration {
+    let mut trips = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < ROUND || trips.len() < 200 {
+        assert!(began.elapsed() < SOON, "{} echoes within {SOON:?}", trips.len());
+        let number = asked.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let at = Instant::now();
+        client.send(&number).unwrap();
+        let mut heard = [0; 8];
+        // What is lost is one that took as long as the socket waits.
+        while client.recv(&mut heard).is_ok() && heard != number {}
+        trips.push(at.elapsed());
+    }
+    trips.sort_unstable();
+    trips[trips.len() * 99 / 100]
+}
+
+/// Opens connections, one after the other, and closes them.
+fn connects(from: &Netns, to: &Netns, target: Ipv4Addr, count: usize) {
+    let server = to.run(|| TcpListener::bind((target, 0))).unwrap().unwrap();
+    let at = server.local_addr().unwrap();
+    for _ in 0..count {
+        drop(from.run(|| TcpStream::connect_timeout(&at, SOON)).unwrap().unwrap());
+        server.accept().unwrap();
+    }
+}
+
+#[test]
+fn a_flood_of_syns_in_one_pod_leaves_its_neighbours_p99_flat() {
+    let Some(mut node) = Node::alone("a_flood_of_syns") else { return };
+    let [red, green, white] = [("red", 2), ("green", 3), ("white", 4)].map(|(name, host)| node.pod(name, host).netns);
+    let policies = node.path("policies.yaml");
+    fs::write(&policies, POLICY).unwrap();
+    let red_port = port("red", 2, &format!("new_connections = {CAP}\n"));
+    let ports = red_port + &port("green", 3, "") + &port("white", 4, "");
+    node.configure(&format!("[policy]\nfiles = [\"{}\"]\n{BLUE}{ports}", policies.display()));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+
+    let server = green.run(|| UdpSocket::bind((address(3), 0))).unwrap().unwrap();
+    let client = white.run(|| UdpSocket::bind((address(4), 0))).unwrap().unwrap();
+    client.connect(server.local_addr().unwrap()).unwrap();
+    for socket in [&server, &client] {
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    }
+    let raw = red.run(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))).unwrap().unwrap();
+    let (flooding, over, asked) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+    let mut p99 = [[Duration::ZERO; ROUNDS]; 2];
+    let (sent, took) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut heard = [0; 8];
+            while !over.load(Ordering::Relaxed) {
+                if let Ok((length, sender)) = server.recv_from(&mut heard) {
+                    let _ = server.send_to(&heard[..length], sender);
+                }
+            }
+        });
+        let flooder = scope.spawn(|| flood((address(2), address(3)), &raw, &flooding, &over));
+        echoes(&client, &asked);
+        let began = Instant::now();
+        for round in 0..ROUNDS {
+            for (kind, floods) in [false, true].into_iter().enumerate() {
+                flooding.store(floods, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(20));
+                p99[kind][round] = echoes(&client, &asked);
+            }
+            // And what is not of the flood is opened all the same.
+            connects(&white, &green, address(3), 20);
+        }
+        let took = began.elapsed();
+        over.store(true, Ordering::Relaxed);
+        (flooder.join().unwrap(), took)
+    });
+
+    // The best round of each: what the switch does to them, and not what else the machine did meanwhile.
+    let [quiet, loud] = p99.map(|rounds| rounds.into_iter().min().unwrap());
+    let _ = writeln!(std::io::stderr(), "p99 {quiet:?} without, {loud:?} with a flood of {sent} SYNs in {took:?}");
+    assert!(loud <= quiet * 3 + Duration::from_micros(300), "{quiet:?} without, {loud:?} with the flood: {p99:?}");
+    let may = CAP + (took.as_secs_f64() * f64::from(CAP)) as u32 + 1;
+    let limited =
+        || daemon.counters().ports.iter().find(|port| port.name == "red").unwrap().dropped["connection_limit"];
+    eventually("what was sent is counted", || limited() + u64::from(may) >= u64::from(sent));
+    assert!(limited() * 10 > u64::from(sent) * 9, "{} of {sent} SYNs were refused", limited());
+    let status = daemon.status();
+    // Flows of the echoes, of what was connected, of ARP and ND: none of the flood.
+    assert!(status.flow_table.used < 1000, "{} flows", status.flow_table.used);
+    daemon.terminate();
+}
