@@ -9,10 +9,13 @@ mod blocks;
 mod change;
 mod cluster;
 mod egress;
+mod endure;
 mod floods;
+mod forged;
 #[path = "../support/ground.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod ground;
+mod hostile;
 mod icmp;
 mod ingress;
 mod place;

@@ -1,0 +1,149 @@
+//! Connections as kernels use them, under policy that lets one side open and nobody the other: ended by halves, opened again with the same
+//! ports, and older than the daemon.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use podlane_host::Netns;
+use socket2::{Domain, Socket, Type};
+
+use crate::attempt::{Denied, Tcp};
+use crate::cluster::{Cluster, Member, Plan};
+use crate::ground::{V4, V6};
+use crate::stream::TcpFlow;
+use crate::support::{SOON, eventually};
+
+const MEMBERS: [Member; 2] = [Member::new("shop/client", 2, "app: client"), Member::new("shop/web", 3, "app: web")];
+
+/// The client is reached by nobody, and the web opens nothing.
+const ONE_WAY: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: client}}
+  policyTypes: [Ingress]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: silent, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Egress]
+";
+
+/// A connection from a port that may have been used before, as soon as the kernel lets it be used again.
+fn connect(from: &Netns, source: SocketAddr, target: SocketAddr) -> TcpStream {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&source.into()).unwrap();
+        let mut connected = Err(ErrorKind::AddrNotAvailable);
+        while connected == Err(ErrorKind::AddrNotAvailable) {
+            connected = socket.connect_timeout(&target.into(), SOON).map_err(|error| error.kind());
+        }
+        connected.map(|()| socket)
+    };
+    let stream: TcpStream = from.run(open).unwrap().unwrap().into();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_write_timeout(Some(SOON)).unwrap();
+    stream
+}
+
+fn accept(listener: &TcpListener) -> TcpStream {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_write_timeout(Some(SOON)).unwrap();
+    stream
+}
+
+#[test]
+fn a_connection_closed_by_one_side_goes_on_the_other_way() {
+    let Some(cluster) = Cluster::start("half_closed", &Plan::new(&MEMBERS, ONE_WAY)) else { return };
+    for family in [V4, V6] {
+        let [client, web] = ["client", "web"].map(|name| cluster.member(name).address(family));
+        let listener = cluster.pod("web").run(|| TcpListener::bind((web, 80))).unwrap().unwrap();
+        let mut asks = connect(cluster.pod("client"), (client, 0).into(), (web, 80).into());
+        let mut answers = accept(&listener);
+        asks.write_all(b"everything, please").unwrap();
+        asks.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(answers.read_to_end(&mut Vec::new()).unwrap(), 18);
+        std::thread::scope(|scope| {
+            let heard = scope.spawn(|| std::io::copy(&mut asks, &mut std::io::sink()).unwrap());
+            std::io::copy(&mut std::io::repeat(7).take(4 << 20), &mut answers).unwrap();
+            answers.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(heard.join().unwrap(), 4 << 20, "{family:?}");
+        });
+    }
+    assert_eq!(cluster.denied("web") + cluster.denied("client"), 0);
+    cluster.end();
+}
+
+#[test]
+fn the_same_ports_are_used_again_as_soon_as_kernels_do() {
+    let Some(cluster) = Cluster::start("again", &Plan::new(&MEMBERS, ONE_WAY)) else { return };
+    let [client, web] = ["client", "web"].map(|name| cluster.member(name).address(V4));
+    let listener = cluster.pod("web").run(|| TcpListener::bind((web, 80))).unwrap().unwrap();
+    for round in 0..20 {
+        let mut asks = connect(cluster.pod("client"), (client, 4_000).into(), (web, 80).into());
+        let mut answers = accept(&listener);
+        asks.write_all(&[round]).unwrap();
+        let mut heard = [0];
+        answers.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, [round]);
+        if round % 2 == 0 {
+            // Reset by the one who opened.
+            socket2::SockRef::from(&asks).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(asks);
+            assert!(answers.read(&mut heard).is_err());
+        } else {
+            // Closed first by the other, who is then the one to wait for what is still on the way.
+            drop(answers);
+            assert_eq!(asks.read(&mut heard).unwrap(), 0);
+            drop(asks);
+        }
+    }
+    assert_eq!(cluster.denied("web") + cluster.denied("client"), 0);
+    cluster.end();
+}
+
+#[test]
+fn a_connection_outlives_the_daemon_and_is_followed_by_the_next_in_its_direction() {
+    let Some(mut cluster) = Cluster::start("outlives", &Plan::new(&MEMBERS, ONE_WAY)) else { return };
+    let web: [IpAddr; 2] = [V4, V6].map(|family| cluster.member("web").address(family));
+    // Data flows from the client in one, and to it in the other.
+    let ahead = web.map(|web| TcpFlow::start(cluster.pod("client"), cluster.pod("web"), (web, 80)));
+    let back = web.map(|web| TcpFlow::back(cluster.pod("client"), cluster.pod("web"), (web, 81)));
+    let all = || ahead.iter().chain(&back).for_each(TcpFlow::flows);
+    for _ in 0..2 {
+        all();
+        cluster.switch().kill();
+        cluster.switch_on();
+        all();
+    }
+    cluster.assert(&[("web", "client", Tcp(80), Denied)]);
+    all();
+    drop((ahead, back));
+    cluster.end();
+}
+
+#[test]
+fn without_pick_up_a_connection_older_than_the_daemon_is_over() {
+    let plan = Plan { keys: "pick_up = false\n", ..Plan::new(&MEMBERS, ONE_WAY) };
+    let Some(mut cluster) = Cluster::start("no_pick_up", &plan) else { return };
+    let web = cluster.member("web").address(V4);
+    let flow = TcpFlow::start(cluster.pod("client"), cluster.pod("web"), (web, 80));
+    flow.flows();
+    cluster.switch().kill();
+    let heard = flow.heard();
+    cluster.switch_on();
+    eventually("its segments are refused", || cluster.dropped("client", "no_connection") > 2);
+    assert_eq!(cluster.denied("client"), 0);
+    // What was in the kernels when the daemon ended has been heard by now.
+    let last = flow.heard();
+    eventually("more are refused", || cluster.dropped("client", "no_connection") > 4);
+    assert!(flow.heard() == last && last >= heard);
+    drop(flow);
+    cluster.end();
+}
