@@ -9,12 +9,13 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use podlane::compile::Numbers;
 use podlane::config::{Machine, parse};
 use podlane::desired::Desired;
-use podlane::enforce::{Enforcer, Judge};
+use podlane::enforce::{Enforcer, Judge, Live, Places};
 use podlane::reconcile::{Publisher, Workers};
 use podlane_dataplane::PortId;
 use podlane_dataplane::policy::{End, Opening, Policy as _};
@@ -117,7 +118,8 @@ fn desired(files: &Files) -> Result<Desired, Box<dyn Error>> {
             address(space, number)
         )?;
     }
-    let first = |findings: Vec<_>| findings.into_iter().next().map(|finding: podlane::config::Finding| finding.to_string());
+    let first =
+        |findings: Vec<_>| findings.into_iter().next().map(|finding: podlane::config::Finding| finding.to_string());
     parse(&text, &Machine { cores: [0].into() }).map_err(|findings| first(findings).unwrap_or_default().into())
 }
 
@@ -216,7 +218,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let publisher = Publisher::new(stand_in()?);
     let outset = memory("VmRSS");
     let began = Instant::now();
-    let enforcer = Enforcer::start(&desired, &numbers, &publisher)?;
+    let (live, _) = Live::open(&desired, Arc::new(Places::of(&desired, &numbers)))?;
+    println!("{:<44} {:>9.3?}", "files read and filed", began.elapsed());
+    let enforcer = Enforcer::start(live, &publisher)?;
     println!("{:<44} {:>9.3?}", "files read, compiled and in force", began.elapsed());
     println!("{:<44} {:>9} kB, {outset} kB before", "peak memory", memory("VmHWM"));
     println!("{:<44} {:>9} kB", "memory then", memory("VmRSS"));

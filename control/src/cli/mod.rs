@@ -13,7 +13,6 @@ mod table;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -178,8 +177,8 @@ fn check(file: &Path) -> Result<(), CliError> {
 
 /// Reads the files of policies; says what they have.
 fn check_policy(desired: &Desired) -> Result<[String; 2], EnforceError> {
-    let places = Arc::new(Places::of(desired, &Numbers::of(desired)));
-    let (live, doubts) = Live::open(desired, places)?;
+    let places = Places::of(desired, &Numbers::of(desired));
+    let (live, doubts) = Live::open(desired, places.into())?;
     for doubt in &doubts {
         let said = match doubt {
             Doubt::Object(Warning { file, line, object, doubt }) => {

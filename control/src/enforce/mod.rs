@@ -29,8 +29,6 @@ pub use judge::Judge;
 pub use live::{Changed, Live};
 pub use places::{Place, Places};
 
-use crate::compile::Numbers;
-use crate::desired::Desired;
 use crate::reconcile::{PATIENCE, Publisher};
 
 /// Between two publications at least. The first after a pause does not wait.
@@ -82,19 +80,16 @@ pub struct Enforcer {
 }
 
 impl Enforcer {
-    /// Reads the files, puts what they say in force with every worker, and only then returns.
+    /// Puts a cluster in force with every worker, and only then returns.
     ///
     /// # Errors
-    /// [`EnforceError`] with everything that is wrong.
-    pub fn start(desired: &Desired, numbers: &Numbers, publisher: &Publisher) -> Result<Self, EnforceError> {
-        let began = Instant::now();
-        let (mut live, doubts) = Live::open(desired, Arc::new(Places::of(desired, numbers)))?;
-        doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+    /// [`EnforceError::Silent`] or [`EnforceError::Thread`].
+    pub fn start(mut live: Live, publisher: &Publisher) -> Result<Self, EnforceError> {
         let judge = Arc::new(live.judge());
         publisher.policy(Box::new(Bench { judge: Arc::clone(&judge), onlooker: None }))?;
         let (pods, namespaces) = live.compiler().population();
-        let (took, policies) = (began.elapsed().as_millis(), live.compiler().policies().count());
-        tracing::info!(pods, namespaces, policies, took_ms = took, "policy in force");
+        let policies = live.compiler().policies().count();
+        tracing::info!(pods, namespaces, policies, "policy in force");
         let state = State { live, in_force: judge, beside: None, behind: false, waiting: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let (nudge, nudged) = bounded(1);

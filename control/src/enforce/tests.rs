@@ -13,7 +13,9 @@ use podlane_policy::compile::{Origin, RuleId};
 use podlane_policy::yaml;
 
 use super::*;
+use crate::compile::Numbers;
 use crate::config::{Machine, parse};
+use crate::desired::Desired;
 
 /// `web` and `shop` are described by their ports, `late` by nobody; the node has a port; `plain` has no pod.
 const PORTS: &str = "[workers]\ncores = [0]\n[[network]]\nname = \"blue\"\n\
@@ -268,6 +270,7 @@ fn a_directory_is_read_by_its_yaml_and_a_file_whatever_it_is_called() {
     let (live, _) = Live::open(&desired, places(&desired)).unwrap();
     let names: Vec<&str> = live.compiler().policies().map(|(policy, _)| policy.name.name.as_str()).collect();
     assert_eq!(names, ["a", "b", "other"]);
-    let error = Live::open(&super::tests::desired(&[Path::new("/nonexistent/x")]), places(&desired)).unwrap_err();
+    let absent = super::tests::desired(&[Path::new("/nonexistent/x")]);
+    let error = Live::open(&absent, places(&absent)).unwrap_err();
     assert!(error.to_string().starts_with("/nonexistent/x: cannot be read: "), "{error}");
 }

@@ -45,7 +45,7 @@ pub use publisher::Publisher;
 
 use crate::compile::Numbers;
 use crate::desired::{Desired, FrameBytes, Mtu, Network, Policy};
-use crate::enforce::{EnforceError, Enforcer};
+use crate::enforce::{Doubt, EnforceError, Enforcer, Live, Places};
 use cores::Cores;
 use pass::Reconciler;
 use pins::{PinLockError, Pins};
@@ -109,6 +109,10 @@ impl Engine {
     /// [`StartError`].
     pub fn start(desired: Desired) -> Result<Self, StartError> {
         let desired = Arc::new(desired);
+        let numbers = Arc::new(Numbers::of(&desired));
+        // What is wrong with the files is said before anything is begun.
+        let places = || Arc::new(Places::of(&desired, &numbers));
+        let policy = desired.policy.as_ref().map(|_| Live::open(&desired, places())).transpose()?;
         let board = Arc::new(Board::new(&desired));
         let pins = Pins::take(&desired, &board)?;
         let flows =
@@ -118,10 +122,9 @@ impl Engine {
         let (events, happened) = bounded(1024);
         let crew = Crew::start(setups(&desired)?, &shared, &events)?;
         let workers = Workers::new(crew.lines.clone());
-        let numbers = Arc::new(Numbers::of(&desired));
         let publisher = Publisher::new(workers.clone());
         // Before any port is opened, so that none is ever without its policy.
-        let enforcer = desired.policy.as_ref().map(|_| Enforcer::start(&desired, &numbers, &publisher)).transpose()?;
+        let enforcer = policy.map(|(live, doubts)| enforce(live, &doubts, &publisher)).transpose()?;
         let (stop, stopped) = bounded(0);
         let (endpoints, moved) = Endpoints::new(Arc::clone(&desired));
         let endpoints = Arc::new(endpoints);
@@ -269,6 +272,12 @@ fn connections(policy: Option<&Policy>) -> std::io::Result<Connections> {
         ..Settings::default()
     };
     Connections::new(policy.connections.get() as usize, settings, HashSeed::random())
+}
+
+/// Puts a policy in force, and tells the log what of it is probably not meant.
+fn enforce(live: Live, doubts: &[Doubt], publisher: &Publisher) -> Result<Enforcer, EnforceError> {
+    doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+    Enforcer::start(live, publisher)
 }
 
 /// Each worker's settings and packet memory.

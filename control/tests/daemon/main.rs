@@ -8,6 +8,7 @@ mod floods;
 mod life;
 mod networks;
 mod overlay;
+mod policy;
 mod rates;
 #[path = "../support/mod.rs"]
 mod support;

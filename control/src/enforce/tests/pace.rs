@@ -41,7 +41,8 @@ fn enforcer(test: &str, worker: &StandIn) -> (Enforcer, Publisher) {
     let directory = Directory::of(test, &[("policies.yaml", POLICIES)]);
     let desired = desired(&[&directory.0]);
     let publisher = Publisher::new(worker.workers.clone());
-    (Enforcer::start(&desired, &Numbers::of(&desired), &publisher).unwrap(), publisher)
+    let (live, _) = Live::open(&desired, places(&desired)).unwrap();
+    (Enforcer::start(live, &publisher).unwrap(), publisher)
 }
 
 fn labelled(value: &str) -> Documents {
@@ -93,13 +94,13 @@ fn a_worker_that_does_not_answer_is_told_of_and_the_change_is_kept() {
     let publisher = Publisher::new(Workers::new(vec![line]));
     let directory = Directory::of("silent", &[("policies.yaml", POLICIES)]);
     let desired = desired(&[&directory.0]);
-    let numbers = Numbers::of(&desired);
+    let (live, _) = Live::open(&desired, places(&desired)).unwrap();
     let answers = std::thread::spawn(move || {
         let Ok(Command::Policy(_, back)) = commands.recv() else { panic!("a policy first") };
         back.send(None).unwrap();
         commands
     });
-    let enforcer = Enforcer::start(&desired, &numbers, &publisher).unwrap();
+    let enforcer = Enforcer::start(live, &publisher).unwrap();
     let commands = answers.join().unwrap();
     assert!(matches!(enforcer.apply(labelled("probe"), true), Err(EnforceError::Late)));
     // It wakes: the change reaches it without being made again.
