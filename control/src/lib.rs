@@ -13,5 +13,6 @@ pub mod desired;
 pub mod enforce;
 mod paint;
 pub mod reconcile;
+mod shadow;
 mod told;
 mod units;

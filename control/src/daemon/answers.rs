@@ -12,25 +12,33 @@ use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::{NetworkId, PortId};
 
 use super::Answer;
+use super::trials::Shadows;
 use crate::desired::{self, Attachment, Desired, Name};
 use crate::reconcile::{Engine, Facts};
 
 /// The answers to every question, from a running switch.
 pub struct Answers {
+    /// Before what they look on, so that nobody looks on any more when that ends.
+    shadows: Shadows,
     engine: Engine,
 }
 
 impl Answers {
     /// From this switch.
     #[must_use]
-    pub const fn new(engine: Engine) -> Self {
-        Self { engine }
+    pub fn new(engine: Engine) -> Self {
+        Self { shadows: Shadows::new(), engine }
     }
 
     /// The switch.
     #[must_use]
     pub const fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The candidates that are judged beside the live policy.
+    pub(super) const fn shadows(&self) -> &Shadows {
+        &self.shadows
     }
 
     /// How the daemon is.
@@ -56,7 +64,7 @@ impl Answers {
                 used: table.used() as u64,
                 uncached: total.uncached,
             },
-            connection_table: None,
+            connection_table: engine.enforcer().map(|_| self.connection_table()),
             networks: networks.values().map(|network| self.network(network, &facts)).collect(),
             warnings: warnings(&facts, &reports, table.used(), table.capacity()),
         })
@@ -204,13 +212,13 @@ impl Answer for Answers {
             Request::Policies => Reply::Policies(self.policies()?),
             Request::ApplyPolicy(manifests) => Reply::ApplyPolicy(self.apply_policy(manifests)?),
             Request::DeletePolicy(manifests) => Reply::DeletePolicy(self.delete_policy(manifests)?),
-            Request::Why(_)
-            | Request::TestPolicy(_)
-            | Request::StartShadow(_)
-            | Request::Shadow(_)
-            | Request::EndShadow(_)
-            | Request::Denied(_)
-            | Request::Connections(_) => return Err(Refusal::NoPolicy),
+            Request::Why(query) => Reply::Why(self.why(query)?),
+            Request::TestPolicy(candidate) => Reply::TestPolicy(self.test_policy(candidate)?),
+            Request::StartShadow(candidate) => Reply::Shadow(self.start_shadow(candidate)?),
+            Request::Shadow(query) => Reply::Shadow(self.shadow(*query)?),
+            Request::EndShadow(query) => Reply::Shadow(self.end_shadow(*query)?),
+            Request::Denied(query) => Reply::Denied(self.denied(query)?),
+            Request::Connections(query) => Reply::Connections(self.connections(query)?),
         })
     }
 }

@@ -57,7 +57,7 @@ impl Answers {
         let (key, program) = (&record.key, &record.program);
         let numbers = self.engine().numbers();
         let addresses = key.addresses();
-        let ports = (matches!(key.kind().protocol, 6 | 17 | 132)).then(|| key.ports());
+        let ports = has_ports(key.kind().protocol).then(|| key.ports());
         Flow {
             network: name(self.network_of(key, tables)),
             in_port: name(numbers.port_name(key.port())),
@@ -94,7 +94,13 @@ fn is_tunnelled(program: &Program) -> bool {
     matches!(program.op(), Op::Encapsulate | Op::RouteEncapsulate)
 }
 
-fn protocol(number: u8) -> String {
+/// Whether a protocol has ports: TCP, UDP and SCTP do.
+pub(super) const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, 6 | 17 | 132)
+}
+
+/// A protocol as it is answered.
+pub(super) fn protocol(number: u8) -> String {
     match number {
         1 => "icmp".to_owned(),
         6 => "tcp".to_owned(),
@@ -105,7 +111,8 @@ fn protocol(number: u8) -> String {
     }
 }
 
-fn action(program: &Program) -> String {
+/// What is done with packets, as it is answered.
+pub(super) fn action(program: &Program) -> String {
     let tag = match program.tag() {
         TagEdit::Keep => String::new(),
         TagEdit::Pop => ", pop tag".to_owned(),

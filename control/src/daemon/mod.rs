@@ -6,14 +6,18 @@
 //! ```
 
 mod answers;
+mod connections;
+mod denied;
 mod endpoints;
 mod flows;
 mod neighbours;
 mod policies;
 mod rights;
 mod server;
+mod trials;
 mod tunnels;
 mod wake;
+mod why;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Policies, as they are applied, deleted and listed over the socket.
 
+use std::sync::Arc;
+
 use podlane_api::{Manifests, Policies, PolicyApplied, PolicyEntry, PolicyFinding, Refusal};
 use podlane_policy::model::Policy;
 use podlane_policy::yaml::{self, Documents, Finding, Refused, Warning};
@@ -45,7 +47,7 @@ impl Answers {
     }
 
     /// The policy in force, where one is enforced.
-    pub(super) fn enforcer(&self) -> Result<&Enforcer, Refusal> {
+    pub(super) fn enforcer(&self) -> Result<&Arc<Enforcer>, Refusal> {
         self.engine().enforcer().ok_or(Refusal::NoPolicy)
     }
 }

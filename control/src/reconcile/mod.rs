@@ -16,6 +16,7 @@ pub mod board;
 mod cores;
 mod crew;
 mod endpoints;
+mod fill;
 mod open;
 mod pass;
 mod pins;
@@ -47,6 +48,7 @@ use crate::compile::Numbers;
 use crate::desired::{Desired, FrameBytes, Mtu, Network, Policy};
 use crate::enforce::{Doubt, EnforceError, Enforcer, Live, Places};
 use cores::Cores;
+use fill::Fill;
 use pass::Reconciler;
 use pins::{PinLockError, Pins};
 use world::World;
@@ -92,7 +94,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     board: Arc<Board>,
     endpoints: Arc<Endpoints>,
-    enforcer: Option<Enforcer>,
+    enforcer: Option<Arc<Enforcer>>,
     publisher: Publisher,
     workers: Workers,
     began: Instant,
@@ -124,7 +126,7 @@ impl Engine {
         let workers = Workers::new(crew.lines.clone());
         let publisher = Publisher::new(workers.clone());
         // Before any port is opened, so that none is ever without its policy.
-        let enforcer = policy.map(|(live, doubts)| enforce(live, &doubts, &publisher)).transpose()?;
+        let enforcer = policy.map(|(live, doubts)| enforce(live, &doubts, &publisher)).transpose()?.map(Arc::new);
         let (stop, stopped) = bounded(0);
         let (endpoints, moved) = Endpoints::new(Arc::clone(&desired));
         let endpoints = Arc::new(endpoints);
@@ -143,6 +145,7 @@ impl Engine {
             hosts: Default::default(),
             world: World::of(&desired),
             cores: Cores::of(&desired),
+            fill: Fill::of(&shared),
             up: Default::default(),
             been_up: Default::default(),
             retry: Default::default(),
@@ -208,7 +211,7 @@ impl Engine {
 
     /// The policy in force and the way to change it; none where no policy is enforced.
     #[must_use]
-    pub fn enforcer(&self) -> Option<&Enforcer> {
+    pub fn enforcer(&self) -> Option<&Arc<Enforcer>> {
         self.enforcer.as_ref()
     }
 

@@ -19,6 +19,7 @@ use super::chain;
 use super::cores::Cores;
 use super::crew::{Ends, Silent, Workers};
 use super::endpoints::Endpoints;
+use super::fill::Fill;
 use super::open::{OpenDevice, OpenError, Opened, Opener, spans_frames};
 use super::pins::Pins;
 use super::publisher::Publisher;
@@ -87,6 +88,7 @@ pub(super) struct Reconciler {
     pub(super) hosts: BTreeSet<IpAddr>,
     pub(super) world: World,
     pub(super) cores: Cores,
+    pub(super) fill: Fill,
     pub(super) up: BTreeMap<Name, Up>,
     /// Ports that have been up: what is missing now is gone.
     pub(super) been_up: BTreeSet<Name>,
@@ -152,6 +154,7 @@ impl Reconciler {
         }
         self.count_uplinks();
         self.cores.look(&self.board);
+        self.fill.look(&self.board);
     }
 
     /// Writes down what the uplinks' programs have judged. It is three look-ups an uplink.

@@ -28,12 +28,10 @@ impl Room {
 /// Policies that are tried: added to those there are, or put in place of those of their names.
 #[derive(Debug)]
 pub(crate) struct Trial {
-    pub(crate) added: Vec<PolicyName>,
-    pub(crate) replaced: Vec<PolicyName>,
+    added: Vec<PolicyName>,
+    replaced: Vec<PolicyName>,
     /// The tables with them.
-    pub(crate) after: Compiled,
-    /// What they were compiled with, for what changes later.
-    pub(crate) compiler: Compiler,
+    after: Compiled,
 }
 
 impl Trial {
@@ -48,7 +46,7 @@ impl Trial {
         let names = policies.iter().map(|policy| policy.name.clone());
         let (replaced, added) = names.partition(|name| known.contains(name));
         policies.into_iter().for_each(|policy| compiler.apply(Change::Policy(policy)));
-        Self { added, replaced, after: compiler.compile(), compiler }
+        Self { added, replaced, after: compiler.compile() }
     }
 
     /// What they change for the pods there are.
