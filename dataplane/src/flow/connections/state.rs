@@ -38,6 +38,13 @@ pub(super) struct State(pub(super) u32);
 #[derive(Clone, Copy)]
 pub(super) struct Flag(u32);
 
+impl Flag {
+    /// Of both sides.
+    const fn pair(self) -> u32 {
+        self.0 | self.0 << 1
+    }
+}
+
 /// The side has sent something.
 pub(super) const SPOKE: Flag = Flag(1 << 8);
 /// The side's SYN was seen.
@@ -108,12 +115,12 @@ impl State {
 
     #[inline]
     pub(super) const fn both(self, flag: Flag) -> bool {
-        self.0 & flag.0 * 3 == flag.0 * 3
+        self.0 & flag.pair() == flag.pair()
     }
 
     #[inline]
     const fn either(self, flag: Flag) -> bool {
-        self.0 & flag.0 * 3 != 0
+        self.0 & flag.pair() != 0
     }
 
     pub(super) const fn set(&mut self, flag: Flag, side: Side) {

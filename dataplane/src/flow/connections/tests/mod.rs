@@ -28,7 +28,7 @@ fn bed() -> (Arc<Connections>, ConnectionWriter) {
 /// The key with this number, its packet from the low side; odd ones are IPv6.
 fn key(protocol: u8, number: u32) -> ConnectionKey {
     let [a, b, c, d] = number.to_be_bytes();
-    let (from, to): (IpAddr, IpAddr) = if number % 2 == 0 {
+    let (from, to): (IpAddr, IpAddr) = if number.is_multiple_of(2) {
         ([10, b, c, d].into(), [11, a, 0, 1].into())
     } else {
         ([0xfd00, 0, 0, 1, 0, 0, (number >> 16) as u16, number as u16].into(), [0xfd01, 0, 0, 0, 0, 0, 0, 1].into())
