@@ -20,7 +20,7 @@ fn to_port_53() -> TestBed {
 }
 
 /// The pieces of a datagram of 64 bytes to port 53, 24 bytes each.
-fn pieces(from: Host, to: Host, v6: bool) -> [Vec<u8>; 3] {
+pub(super) fn pieces(from: Host, to: Host, v6: bool) -> [Vec<u8>; 3] {
     let ends = if v6 { (from.v6.into(), to.v6.into()) } else { (from.v4.into(), to.v4.into()) };
     let whole = datagram(ends, &[9; 56], Field::Finished);
     [0, 24, 48].map(|at| {

@@ -121,7 +121,7 @@ fn neighbour_discovery_and_arp_are_not_held_to_policy() {
 }
 
 /// An ICMP error that quotes a frame's packet.
-fn error4(from: Host, to: Host, kind: u8, quoted: &[u8]) -> Vec<u8> {
+pub(super) fn error4(from: Host, to: Host, kind: u8, quoted: &[u8]) -> Vec<u8> {
     let mut message = vec![kind, 1, 0, 0, 0, 0, 0, 0];
     message.extend(quoted.get(14..).unwrap_or_default());
     ipv4(from.mac, to.mac, header4(from, to, IpProtocol::ICMPV4), &message)

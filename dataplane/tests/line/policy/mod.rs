@@ -5,6 +5,7 @@ mod changes;
 mod copies;
 mod fragments;
 mod icmp;
+mod noise;
 mod opening;
 mod pressure;
 mod tcp;

@@ -257,3 +257,30 @@ fn a_pod_reaches_itself_through_its_gateway_if_the_policy_says_so() {
     }
     assert_eq!(bed.moved(), [received(RED, 9), sent(RED, 6), dropped(DropReason::PolicyDenied, 3)]);
 }
+
+#[test]
+fn a_stream_that_nobody_answers_stays_answerable() {
+    let mut bed = a_may_open_to_b();
+    for _ in 0..10 {
+        pass(&mut bed, RED, &udp4(A, B));
+        bed.pass(10_000);
+    }
+    pass(&mut bed, BLUE, &reply(B, A, false));
+    assert_eq!(bed.moved(), [received(RED, 10), received(BLUE, 1), sent(RED, 1), sent(BLUE, 10)]);
+    let counters = bed.counters();
+    assert_eq!((counters.opened, counters.misses), (1, 3), "the first, the second, and the answer");
+}
+
+#[test]
+fn a_flow_ends_with_its_connection_so_that_the_next_packet_opens_another() {
+    let mut bed = a_may_open_to_b();
+    for _ in 0..3 {
+        pass(&mut bed, RED, &udp4(A, B));
+    }
+    // A flow may be silent for a minute here, an unanswered connection for half of one.
+    bed.pass(45_000);
+    assert_eq!((bed.shared.flows.used(), bed.shared.connections.fill().used), (0, 0));
+    pass(&mut bed, RED, &udp4(A, B));
+    pass(&mut bed, BLUE, &reply(B, A, false));
+    assert_eq!(bed.moved(), [received(RED, 4), received(BLUE, 1), sent(RED, 1), sent(BLUE, 4)]);
+}
