@@ -79,11 +79,13 @@ pub(crate) struct Plan<'a> {
     pub(crate) network: &'a str,
     /// More tables of the configuration.
     pub(crate) tables: &'a str,
+    /// Whether there are two workers, on the cores 0 and 1, and not one.
+    pub(crate) shared: bool,
 }
 
 impl<'a> Plan<'a> {
     pub(crate) const fn new(members: &'a [Member], yaml: &'a str) -> Self {
-        Self { members, yaml, keys: "", network: "", tables: "" }
+        Self { members, yaml, keys: "", network: "", tables: "", shared: false }
     }
 }
 
@@ -115,7 +117,9 @@ impl Cluster {
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("pods.yaml"), plan.members.iter().map(Member::yaml).collect::<String>()).unwrap();
         fs::write(directory.join("policies.yaml"), plan.yaml).unwrap();
-        node.configure(&configuration(plan, &directory.display().to_string()));
+        let cores = if plan.shared { "0, 1".to_owned() } else { Node::core().to_string() };
+        let workers = format!("cores = [{cores}]\nframes = 8192\n");
+        node.configure_with(&workers, &configuration(plan, &directory.display().to_string()));
         Self { node, members, daemon: None }
     }
 
@@ -165,11 +169,9 @@ impl Cluster {
         }
     }
 
-    /// Packets that came in by a port and died for a reason, in a ledger that is balanced.
+    /// Packets that came in by a port and died for a reason.
     pub(crate) fn dropped(&self, port: &str, reason: &str) -> u64 {
-        let counters = self.daemon().counters();
-        let ledger = counters.ports.iter().find(|ledger| ledger.name == port).unwrap();
-        ledger.dropped.get(reason).copied().unwrap_or(0)
+        self.daemon().port(port).dropped.get(reason).copied().unwrap_or(0)
     }
 
     /// Packets of a pod that policy denied.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use podlane_host::Netns;
 use socket2::{Domain, Socket, Type};
 
-use crate::attempt::{Denied, Tcp};
+use crate::attempt::{Denied, LongUdp, Tcp, Through, Udp};
 use crate::cluster::{Cluster, Member, Plan};
 use crate::ground::{V4, V6};
 use crate::stream::TcpFlow;
@@ -145,5 +145,33 @@ fn without_pick_up_a_connection_older_than_the_daemon_is_over() {
     eventually("more are refused", || cluster.dropped("client", "no_connection") > 4);
     assert!(flow.heard() == last && last >= heard);
     drop(flow);
+    cluster.end();
+}
+
+#[test]
+fn the_directions_of_a_connection_may_be_two_workers() {
+    if core_affinity::get_core_ids().unwrap().len() < 2 {
+        let _ = writeln!(std::io::stderr(), "skipped: the_directions_of_a_connection_may_be_two_workers: one core");
+        return;
+    }
+    let plan = Plan { shared: true, ..Plan::new(&MEMBERS, ONE_WAY) };
+    let Some(cluster) = Cluster::start("two_workers", &plan) else { return };
+    let web = [V4, V6].map(|family| cluster.member("web").address(family));
+    let (client, server) = (cluster.pod("client"), cluster.pod("web"));
+    let ahead = web.map(|web| TcpFlow::start(client, server, (web, 80)));
+    let back = web.map(|web| TcpFlow::back(client, server, (web, 81)));
+    let all = || ahead.iter().chain(&back).for_each(TcpFlow::flows);
+    for port in 90..100 {
+        all();
+        cluster.assert(&[
+            ("client", "web", Tcp(port), Through),
+            ("client", "web", Udp(port), Through),
+            ("client", "web", LongUdp(port), Through),
+            ("web", "client", Tcp(port), Denied),
+            ("web", "client", LongUdp(port), Denied),
+        ]);
+    }
+    all();
+    drop((ahead, back));
     cluster.end();
 }

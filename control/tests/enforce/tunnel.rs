@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::attempt::{Attempt, Denied, Outcome, Ping, Service, Tcp, Through, Udp};
 use crate::cluster::{Cluster, Member, Plan};
 use crate::ground::{End, Family, V4, V6, cable, endpoint, peer, underlay};
-use crate::support::{Node, SOON, ping};
+use crate::support::{Node, SOON, ping, tcp};
 
 const CLIENT: Member = Member::new("shop/client", 2, "app: client");
 const WEB: Member = Member::new("shop/web", 3, "app: web");
@@ -43,10 +43,10 @@ struct Two([Cluster; 2]);
 
 impl Two {
     /// With what each node's daemon is told of policies; both know all pods.
-    fn start(test: &str, policies: [&str; 2], underlying: Family) -> Option<Self> {
+    fn start(test: &str, policies: [&str; 2], (underlying, mtu): (Family, u32)) -> Option<Self> {
         let near = Node::new(test)?;
         let far = near.beside(&format!("{test}-far"));
-        cable(End(near.lab.switch(), "up0"), End(far.lab.switch(), "up0"), underlying, 1600);
+        cable(End(near.lab.switch(), "up0"), End(far.lab.switch(), "up0"), underlying, mtu);
         let members: [&[Member]; 2] = [&[CLIENT, GUEST], &[WEB]];
         let mut number = 0;
         let clusters = [near, far].map(|node| {
@@ -88,7 +88,7 @@ impl Two {
 
 #[test]
 fn over_a_tunnel_each_node_applies_its_own_pods_policies() {
-    let Some(two) = Two::start("tunnel_own", [OUT, IN], V4) else { return };
+    let Some(two) = Two::start("tunnel_own", [OUT, IN], (V4, 1600)) else { return };
     for family in [V4, V6] {
         let of = |from: &str, service: Service| two.attempt(from, service, family);
         assert_eq!(of("client", Tcp(80)), (Denied, [false, true]), "{family:?}");
@@ -105,7 +105,7 @@ fn over_a_tunnel_each_node_applies_its_own_pods_policies() {
 #[test]
 fn over_a_tunnel_no_node_applies_the_other_pods_policies() {
     // Each is told only what would concern the other.
-    let Some(two) = Two::start("tunnel_other", [IN, OUT], V6) else { return };
+    let Some(two) = Two::start("tunnel_other", [IN, OUT], (V6, 1600)) else { return };
     for (from, service) in [("client", Tcp(80)), ("client", Tcp(82)), ("guest", Udp(53)), ("guest", Ping)] {
         for family in [V4, V6] {
             let (outcome, by) = two.attempt(from, service, family);
@@ -114,5 +114,41 @@ fn over_a_tunnel_no_node_applies_the_other_pods_policies() {
     }
     let client: IpAddr = CLIENT.address(V4);
     assert!(ping(two.0[1].pod("web"), client, SOON));
+    two.end();
+}
+
+/// The client may open TCP, and is reached by nobody; the web opens nothing.
+const CLOSED: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed, namespace: shop}
+spec:
+  podSelector: {}
+  policyTypes: [Ingress, Egress]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: tcp, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: client}}
+  policyTypes: [Egress]
+  egress: [{ports: [{port: 1, endPort: 65535}]}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{ports: [{port: 1, endPort: 65535}]}]
+";
+
+#[test]
+fn what_the_switch_says_of_its_tunnel_reaches_a_pod_that_nobody_reaches() {
+    // The pods' links are as wide as the underlay: each kernel has to be told what fits.
+    let Some(two) = Two::start("tunnel_mtu", [CLOSED, CLOSED], (V4, 1500)) else { return };
+    for family in [V4, V6] {
+        tcp(two.0[0].pod("client"), two.0[1].pod("web"), WEB.address(family), 1 << 20);
+        assert_eq!(two.attempt("client", Ping, family), (Denied, [true, false]), "{family:?}");
+    }
     two.end();
 }

@@ -1,0 +1,259 @@
+//! What operators ask a switch that is running: each answer is held to what the kernels of the pods then see.
+
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::attempt::{Denied, Ping, Service, Tcp, Through, Udp};
+use crate::cluster::{Cluster, Member, Plan};
+use crate::ground::V4;
+use crate::stream::TcpFlow;
+use crate::support::{eventually, podlane};
+
+const MEMBERS: [Member; 4] = [
+    Member { ports: "{name: http, containerPort: 80}", ..Member::new("shop/web", 2, "app: web") },
+    Member::new("shop/till", 3, "app: till"),
+    Member::new("lab/probe", 4, "app: probe"),
+    // Beyond the gateway.
+    Member { subnet: 2, ..Member::new("lab/far", 5, "app: far") },
+];
+
+const WEB: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: till}}}]
+    ports: [{port: http}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: far, namespace: lab}
+spec:
+  podSelector: {matchLabels: {app: far}}
+  policyTypes: [Egress]
+";
+
+/// Closes till to everybody.
+const SHUT: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: shut, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: till}}
+";
+
+fn command(cluster: &Cluster, arguments: &str) -> Command {
+    let mut command = podlane();
+    command.args(arguments.split_whitespace()).arg("--socket").arg(cluster.node.socket());
+    command
+}
+
+fn ask(cluster: &Cluster, arguments: &str) -> Output {
+    command(cluster, arguments).output().unwrap()
+}
+
+/// The answer of a question that has one, and its exit status.
+fn json(cluster: &Cluster, arguments: &str) -> (Value, i32) {
+    let output = ask(cluster, &format!("{arguments} --json"));
+    let answer = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    (answer, output.status.code().unwrap())
+}
+
+/// A service as it is asked for.
+fn spelt(service: Service) -> String {
+    match service {
+        Tcp(port) => format!("tcp/{port}"),
+        Udp(port) => format!("udp/{port}"),
+        _ => "icmp".to_owned(),
+    }
+}
+
+#[test]
+fn why_says_of_each_pair_what_their_kernels_see() {
+    let Some(cluster) = Cluster::start("why_pairs", &Plan::new(&MEMBERS, WEB)) else { return };
+    let names: Vec<&str> = MEMBERS.iter().map(|member| member.name).collect();
+    for from in &names {
+        for to in names.iter().filter(|to| *to != from) {
+            for service in [Tcp(80), Udp(80), Ping] {
+                let short = |name: &str| cluster.member(name.split_once('/').unwrap().1).short();
+                let seen = cluster.attempt((short(from), short(to)), service, V4);
+                let (answer, status) = json(&cluster, &format!("why {from} {to} {}", spelt(service)));
+                let told = answer["allowed"].as_bool();
+                assert_eq!((told, status), (Some(seen == Through), i32::from(seen == Denied)), "{answer:#}");
+                for answer in answer["answers"].as_array().unwrap() {
+                    assert_eq!(answer["way"]["open"], true, "{answer:#}");
+                    assert_eq!(answer["way"]["from"]["pod"], *from);
+                    assert_eq!(
+                        (&answer["way"]["to"]["pod"], &answer["way"]["to"]["port"]),
+                        (&(*to).into(), &short(to).into())
+                    );
+                    let routed = from.ends_with("far") || to.ends_with("far");
+                    let action = answer["way"]["action"].as_str().unwrap();
+                    assert_eq!(action.starts_with("route"), routed, "{action}");
+                }
+            }
+        }
+    }
+    cluster.end();
+}
+
+#[test]
+fn the_remedies_of_a_denial_are_enough_and_its_rules_are_named() {
+    let Some(cluster) = Cluster::start("why_remedy", &Plan::new(&MEMBERS, WEB)) else { return };
+    let question = "why far web tcp/http";
+    let (answer, status) = json(&cluster, question);
+    assert_eq!(status, 1);
+    let ends = answer["answers"][0]["ends"].as_array().unwrap();
+    let rules: Vec<&str> = ends.iter().map(|end| end["rule"].as_str().unwrap()).collect();
+    let expected = [
+        "NetworkPolicy lab/far: isolated for egress, no rule matches",
+        "NetworkPolicy shop/web: isolated for ingress, no rule matches",
+    ];
+    assert_eq!(rules, expected);
+    assert_eq!(answer["answers"][0]["because"], expected[0], "the end that opens is asked first");
+    for end in ends {
+        cluster.policy("apply", end["remedy"]["yaml"].as_str().unwrap());
+    }
+    assert_eq!(cluster.attempt(("far", "web"), Tcp(80), V4), Through);
+    assert_eq!(json(&cluster, question).1, 0);
+    cluster.end();
+}
+
+#[test]
+fn what_cannot_be_told_or_asked_is_2_and_says_so() {
+    let Some(cluster) = Cluster::start("why_untold", &Plan::new(&MEMBERS, WEB)) else { return };
+    let (answer, status) = json(&cluster, "why web 10.1.0.77 tcp/80");
+    assert_eq!((&answer["allowed"], status), (&Value::Null, 2));
+    let because = answer["answers"][0]["because"].as_str().unwrap();
+    assert!(because.starts_with("who has 10.1.0.77 is not known yet"), "{because}");
+    let (answer, status) = json(&cluster, "why web 10.9.0.1 tcp/80");
+    assert_eq!((&answer["allowed"], status), (&false.into(), 1));
+    assert!(answer["answers"][0]["because"].as_str().unwrap().starts_with("dropped as no_route"), "{answer:#}");
+    for (question, words) in [
+        ("why shop/wbe web tcp/80", "nothing is called \"shop/wbe\""),
+        ("why wbe till tcp/80", "did you mean \"shop/web\"?"),
+        ("why till web tcp/https", "web calls no TCP port \"https\""),
+        ("why 10.1.0.9 fd00:1::2 tcp/80", "no addresses of one family"),
+        ("why node web tcp/80", "no port has node = true"),
+    ] {
+        let output = ask(&cluster, question);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            said.contains(words) && output.status.code() == Some(2) && output.stdout.is_empty(),
+            "{question}: {output:?}"
+        );
+    }
+    cluster.end();
+}
+
+#[test]
+fn denials_stand_under_the_rule_that_was_against_them() {
+    let Some(cluster) = Cluster::start("denied", &Plan::new(&MEMBERS, WEB)) else { return };
+    assert_eq!(String::from_utf8_lossy(&ask(&cluster, "policy denied").stdout), "nothing has been denied\n");
+    assert_eq!(cluster.attempt(("probe", "web"), Udp(53), V4), Denied);
+    let (denied, status) = json(&cluster, "policy denied");
+    assert_eq!(status, 0);
+    let rule = "NetworkPolicy shop/web: isolated for ingress, no rule matches";
+    assert_eq!((&denied["matched"], &denied["denials"][0]["rule"]), (&1.into(), &rule.into()), "{denied:#}");
+    let opening = &denied["denials"][0]["openings"][0];
+    let ends = [&opening["from_pod"], &opening["to_pod"], &opening["protocol"]].map(|text| text.as_str().unwrap());
+    assert_eq!((ends, &opening["port"]), (["lab/probe", "shop/web", "udp"], &53.into()));
+    assert_eq!(denied["packets"], cluster.denied("probe"), "every packet that policy denied is counted");
+    // Its number may be another rule's by now: it has no name, rather than a wrong one.
+    cluster.policy("delete", WEB);
+    let (denied, _) = json(&cluster, "policy denied");
+    assert_eq!(denied["denials"][0]["rule"], Value::Null, "{denied:#}");
+    cluster.end();
+}
+
+#[test]
+fn connections_are_listed_with_who_opened_them_and_by_which_rule() {
+    let Some(cluster) = Cluster::start("connections", &Plan::new(&MEMBERS, WEB)) else { return };
+    let web = cluster.member("web").address(V4);
+    let stream = TcpFlow::start(cluster.pod("till"), cluster.pod("web"), (web, 80));
+    stream.flows();
+    let listed = || json(&cluster, "connections --of shop/web").0;
+    eventually("established", || listed()["connections"][0]["state"] == "established");
+    let list = listed();
+    let known = &list["connections"][0];
+    let words =
+        ["from_pod", "to_pod", "protocol", "rule"].map(|key| known[key].as_str().unwrap_or_default().to_owned());
+    assert_eq!(words, ["shop/till", "shop/web", "tcp", "NetworkPolicy shop/web ingress[0]"]);
+    assert_eq!((&known["to_port"], &list["matched"]), (&80.into(), &1.into()), "{list:#}");
+    let (why, _) = json(&cluster, "why till 10.1.0.2 tcp/80");
+    assert_eq!(why["answers"][0]["connection"]["state"], "established", "{why:#}");
+    assert_eq!(json(&cluster, "connections --of lab/probe").0["matched"], 0);
+    let status = cluster.node.cli(&["status"]);
+    assert!(status.contains("connection table: "), "{status}");
+    drop(stream);
+    cluster.end();
+}
+
+#[test]
+fn a_test_says_what_would_change_and_changes_nothing() {
+    let Some(cluster) = Cluster::start("test_live", &Plan::new(&MEMBERS, WEB)) else { return };
+    let file = cluster.node.path("candidate.yaml");
+    std::fs::write(&file, SHUT).unwrap();
+    let (change, status) = json(&cluster, &format!("policy test {}", file.display()));
+    assert_eq!((&change["changed"], status), (&true.into(), 1));
+    assert_eq!(change["added"][0], "NetworkPolicy shop/shut");
+    let to = change["differences"].as_array().unwrap().iter().map(|difference| &difference["to"]["pods"][0]);
+    assert!(to.into_iter().all(|pod| pod == "shop/till"), "{change:#}");
+    assert_eq!(cluster.attempt(("probe", "till"), Tcp(80), V4), Through);
+    std::fs::write(&file, WEB).unwrap();
+    assert_eq!(ask(&cluster, &format!("policy test {}", file.display())).status.code(), Some(0), "it is so already");
+    cluster.end();
+}
+
+#[test]
+fn a_shadow_counts_what_it_would_deny_and_denies_nothing() {
+    let Some(cluster) = Cluster::start("shadow", &Plan::new(&MEMBERS, WEB)) else { return };
+    let file = cluster.node.path("candidate.yaml");
+    std::fs::write(&file, SHUT).unwrap();
+    // Established before the shadow begins, and seen by it all the same.
+    let till = cluster.member("till").address(V4);
+    let before = TcpFlow::start(cluster.pod("web"), cluster.pod("till"), (till, 81));
+    before.flows();
+    let begin = |more: &str| command(&cluster, &format!("policy shadow {} --json {more}", file.display()));
+    let shadow = begin("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("a second one is refused", || {
+        let second = begin("--seconds 1").output().unwrap();
+        String::from_utf8_lossy(&second.stderr).contains("another candidate is being judged already")
+    });
+    assert_eq!(cluster.attempt(("probe", "till"), Udp(53), V4), Through);
+    assert_eq!(cluster.attempt(("probe", "web"), Udp(53), V4), Denied);
+    before.flows();
+    kill(Pid::from_raw(shadow.id() as i32), Signal::SIGINT).unwrap();
+    let output = shadow.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let differences = seen["differences"].as_array().unwrap();
+    assert_eq!((differences.len(), &seen["unlisted"]), (1, &0.into()), "{seen:#}");
+    let [live, candidate] = ["live", "candidate"].map(|who| differences[0][who]["rule"].as_str().unwrap());
+    assert_eq!(live, "no policy decides: open");
+    assert_eq!(candidate, "NetworkPolicy shop/shut: isolated for ingress, no rule matches");
+    assert!(differences[0]["count"].as_u64().unwrap() >= 2, "the one that was there, and the one that came: {seen:#}");
+    assert_eq!(differences[0]["last"]["to_pod"], "shop/till");
+    drop(before);
+    cluster.end();
+}
+
+#[test]
+fn a_shadow_whose_client_is_killed_ends_by_itself() {
+    let Some(cluster) = Cluster::start("shadow_lease", &Plan::new(&MEMBERS, WEB)) else { return };
+    let file = cluster.node.path("candidate.yaml");
+    std::fs::write(&file, SHUT).unwrap();
+    let begin = |more: &str| command(&cluster, &format!("policy shadow {} --json {more}", file.display()));
+    let mut shadow = begin("").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let second = || begin("--seconds 1").output().unwrap().status.code();
+    eventually("it runs", || second() == Some(2));
+    shadow.kill().unwrap();
+    shadow.wait().unwrap();
+    eventually("there is room for another", || second() == Some(0));
+    cluster.end();
+}
