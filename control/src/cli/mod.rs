@@ -184,7 +184,7 @@ fn check_policy(desired: &Desired) -> Result<[String; 2], EnforceError> {
             Doubt::Object(Warning { file, line, object, doubt }) => {
                 format!("{file}:{line}: warning: {object}: {doubt}")
             }
-            doubt @ Doubt::UnknownPod { .. } => format!("podlane: warning: {doubt}"),
+            doubt => format!("podlane: warning: {doubt}"),
         };
         // Nothing is left to tell it to when standard error is gone, too.
         let _ = writeln!(io::stderr(), "{said}");

@@ -208,3 +208,16 @@ proptest! {
         prop_assert_eq!(&tables.underlay.peers[0].hops, &expected);
     }
 }
+
+#[test]
+fn a_port_is_policed_if_policies_are_enforced_and_a_pod_is_behind_it() {
+    let ports = "[workers]\ncores = [0]\n[[network]]\nname = \"blue\"\n\
+        [[port]]\nname = \"a\"\ndevice = \"a\"\nnetwork = \"blue\"\npod = \"blue/a\"\n\
+        [[port]]\nname = \"b\"\ndevice = \"b\"\nnetwork = \"blue\"\n\
+        [[port]]\nname = \"c\"\ndevice = \"c\"\nnetwork = \"blue\"\nnode = true\n";
+    for (policy, policed) in [("", [false; 3]), ("[policy]\n", [true, false, false])] {
+        let desired = parse(&format!("{ports}{policy}"), &Machine { cores: [0].into() }).unwrap();
+        let tables = tables(&desired, &seen(&["a", "b", "c"]));
+        assert_eq!([1, 2, 3].map(|port| tables.port(PortId(port)).unwrap().policed), policed, "{policy}");
+    }
+}

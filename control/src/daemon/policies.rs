@@ -89,7 +89,7 @@ fn refusal(error: EnforceError) -> Refusal {
 fn doubtful(doubt: Doubt) -> PolicyFinding {
     match doubt {
         Doubt::Object(Warning { file, line, object, doubt }) => found((file, line), object, &doubt),
-        doubt @ Doubt::UnknownPod { .. } => found((String::new(), 0), String::new(), &doubt),
+        doubt => found((String::new(), 0), String::new(), &doubt),
     }
 }
 

@@ -125,6 +125,13 @@ pub enum Doubt {
         /// The port.
         port: Name,
     },
+    /// A pod behind a port without any address that rules could know it by.
+    NoAddress {
+        /// The pod.
+        pod: PodName,
+        /// The port.
+        port: Name,
+    },
 }
 
 impl fmt::Display for Doubt {
@@ -134,6 +141,10 @@ impl fmt::Display for Doubt {
             Self::UnknownPod { pod, port } => write!(
                 f,
                 "port \"{port}\": nothing is known of pod {pod}, so that it is closed (give the port the pod's \"labels\", or apply the Pod)"
+            ),
+            Self::NoAddress { pod, port } => write!(
+                f,
+                "port \"{port}\": no address of pod {pod} is known, so that rules of others do not find it (state the port's \"addresses\")"
             ),
         }
     }

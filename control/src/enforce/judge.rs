@@ -4,9 +4,10 @@
 //! Opening --from.port, to.port--> Place (a pod, the node, elsewhere) --> subject and identity --> Compiled::verdict, at each end that is a pod
 //! ```
 //!
-//! A pod behind a port is known by the port: what it writes into a packet is an allegation. With an address of its own it is itself; with
-//! another pod's it is let through to nobody; with one that is no pod's it is whoever that address is. Who comes by a port without a
-//! pod, another node's pod among them, is known by the address. Nothing here allocates, locks or waits.
+//! A pod behind a port is known by the port: what it writes into a packet is an allegation. With an address of its own, or one of the
+//! link, which says nothing of who has it, it is itself; with another pod's it is let through to nobody; with one that is no pod's it is
+//! whoever that address is. Who comes by a port without a pod, another node's pod among them, is known by the address. Nothing here
+//! allocates, locks or waits.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,6 +41,26 @@ struct Resident {
     number: PodNumber,
     subject: Subject,
     identities: Box<[(IpAddr, Identity)]>,
+}
+
+impl Resident {
+    /// Who it is with an address of its own or of the link.
+    fn identity(&self, address: IpAddr) -> Option<Identity> {
+        let own = self.identities.iter().find(|(known, _)| *known == address);
+        let on_link = || {
+            let family = self.identities.iter().find(|(known, _)| known.is_ipv4() == address.is_ipv4());
+            family.or_else(|| self.identities.first()).filter(|_| is_on_link(address))
+        };
+        own.or_else(on_link).map(|(_, identity)| *identity)
+    }
+}
+
+/// Whether an address is good on its link only, or none.
+fn is_on_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_unspecified(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
+    }
 }
 
 /// One end of a connection, as policies see it.
@@ -102,9 +123,8 @@ impl Judge {
             }
             Stand::Pod(resident) => {
                 let subject = Some(resident.subject);
-                let own = resident.identities.iter().find(|(address, _)| *address == end.address);
-                if let Some((_, identity)) = own {
-                    return Some(Party { identity: *identity, subject });
+                if let Some(identity) = resident.identity(end.address) {
+                    return Some(Party { identity, subject });
                 }
                 match self.compiled.owner(end.address) {
                     Some((owner, _)) if owner != resident.number => None,

@@ -106,7 +106,10 @@ impl Live {
         let doubts = live.apply(documents).map_err(EnforceError::Unfit)?.doubts;
         let unknown = live.stated.iter().filter(|(name, _)| live.compiler.pod(name).is_none());
         let unknown = unknown.map(|(pod, stated)| Doubt::UnknownPod { pod: pod.clone(), port: stated.port.clone() });
-        let doubts = unknown.chain(doubts).collect();
+        let placed = |name: &PodName| live.compiler.pod(name).is_none_or(|pod| !pod.addresses.is_empty());
+        let placeless = live.stated.iter().filter(|(name, _)| !placed(name));
+        let placeless = placeless.map(|(pod, stated)| Doubt::NoAddress { pod: pod.clone(), port: stated.port.clone() });
+        let doubts = unknown.chain(placeless).chain(doubts).collect();
         Ok((live, doubts))
     }
 
@@ -129,9 +132,10 @@ impl Live {
         let objects = objects(&documents);
         let Documents { cluster: Cluster { namespaces, policies, .. }, sources, warnings, .. } = documents;
         namespaces.into_iter().for_each(|namespace| self.compiler.apply(Change::Namespace(namespace)));
-        policies.iter().for_each(|policy| self.compiler.apply(Change::Policy(policy.clone())));
+        policies.into_iter().for_each(|policy| self.compiler.apply(Change::Policy(policy)));
         pods.into_iter().for_each(|pod| self.compiler.apply(Change::Pod(pod)));
-        let unmatched = unmatched_among(&self.compiler, &policies, &sources);
+        let applied = sources.keys().filter_map(|name| self.compiler.policy(name));
+        let unmatched = unmatched_among(&self.compiler, applied, &sources);
         self.sources.extend(sources);
         let doubts = warnings.into_iter().chain(unmatched).map(Doubt::Object).collect();
         Ok(Changed { objects, doubts })

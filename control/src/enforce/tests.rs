@@ -129,7 +129,9 @@ fn a_pod_is_known_by_its_port_and_speaks_as_no_other() {
     let judge = live("known_by_port").judge();
     // What `shop` may do, `late` or anybody behind the port of `web` may not by writing its address.
     assert_eq!(tcp(&judge, ("10.1.0.3", WEB), ("10.1.0.2", SHOP), 8443), (false, "not in the tables".to_owned()));
-    // No pod's address: it is whoever that is, and still `shop` to its own policy.
+    // With an address of the link it is itself, and with no pod's it is whoever that is, and `shop` still to its own policy.
+    assert_eq!(tcp(&judge, ("fe80::3", SHOP), ("fe80::2", WEB), 8443).0, true);
+    assert_eq!(tcp(&judge, ("fe80::9", PLAIN), ("fe80::2", WEB), 8443).0, false);
     let denied = (false, "NetworkPolicy blue/shop: isolated for egress, no rule matches".to_owned());
     assert_eq!(tcp(&judge, ("fe80::3", SHOP), ("ff02::5", PLAIN), 80), denied);
     // A pod that comes by a port without one, or out of a tunnel, is known by its address.

@@ -16,15 +16,19 @@ pub fn unmatched(cluster: &Cluster, sources: &BTreeMap<PolicyName, Source>) -> V
 
 /// As [`unmatched`], of these policies over the pods that a compiler has: a change costs no look at all the others.
 #[must_use]
-pub fn unmatched_among(
+pub fn unmatched_among<'p>(
     compiler: &Compiler,
-    policies: &[Policy],
+    policies: impl IntoIterator<Item = &'p Policy>,
     sources: &BTreeMap<PolicyName, Source>,
 ) -> Vec<Warning> {
     doubts(policies, sources, |pods| compiler.has_member(pods))
 }
 
-fn doubts(policies: &[Policy], sources: &BTreeMap<PolicyName, Source>, has: impl Fn(&PodsOf) -> bool) -> Vec<Warning> {
+fn doubts<'p>(
+    policies: impl IntoIterator<Item = &'p Policy>,
+    sources: &BTreeMap<PolicyName, Source>,
+    has: impl Fn(&PodsOf) -> bool,
+) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for policy in policies {
         let source = sources.get(&policy.name).cloned().unwrap_or_default();
