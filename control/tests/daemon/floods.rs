@@ -18,10 +18,10 @@ const CAP: u32 = 100;
 /// SYNs at once, some thousand times a second: hundreds of times the cap. The pods share a core, and no more of its time is to be
 /// taken in one go than an echo can miss.
 const SYNS: u32 = 8;
-/// Rounds of each kind, by turns, so that other work on the machine meets both.
-const ROUNDS: usize = 6;
+/// Rounds of each kind, by turns: at least so many, and as many as it takes to find one of each that other work on the machine left alone.
+const ROUNDS: std::ops::RangeInclusive<usize> = 6..=60;
 /// How long a round lasts.
-const ROUND: Duration = Duration::from_millis(400);
+const ROUND: Duration = Duration::from_millis(150);
 
 const POLICY: &str = "
 apiVersion: networking.k8s.io/v1
@@ -108,18 +108,21 @@ fn connects(from: &Netns, to: &Netns, target: Ipv4Addr, count: usize) {
     }
 }
 
-#[test]
-fn a_flood_of_syns_in_one_pod_leaves_its_neighbours_p99_flat() {
-    let Some(mut node) = Node::alone("a_flood_of_syns") else { return };
-    let [red, green, white] = [("red", 2), ("green", 3), ("white", 4)].map(|(name, host)| node.pod(name, host).netns);
-    let policies = node.path("policies.yaml");
-    fs::write(&policies, POLICY).unwrap();
-    let red_port = port("red", 2, &format!("new_connections = {CAP}\n"));
-    let ports = red_port + &port("green", 3, "") + &port("white", 4, "");
-    node.configure(&format!("[policy]\nfiles = [\"{}\"]\n{BLUE}{ports}", policies.display()));
-    let daemon = node.start();
-    daemon.wait_all_up(SOON);
+/// What [`rounds`] saw.
+struct Seen {
+    /// The 99th percentile of the best round without the flood, and of the best with it: what the switch does to them.
+    p99: [Duration; 2],
+    syns: u32,
+    took: Duration,
+}
 
+/// Whether the flood makes no difference but that its sender has a part of the pods' core.
+fn is_flat([quiet, loud]: [Duration; 2]) -> bool {
+    loud <= quiet * 2 + Duration::from_micros(100)
+}
+
+/// `red` floods `green` in every second round, while `white` asks `green` for echoes, and opens connections in between.
+fn rounds([red, green, white]: [&Netns; 3]) -> Seen {
     let server = green.run(|| UdpSocket::bind((address(3), 0))).unwrap().unwrap();
     let client = white.run(|| UdpSocket::bind((address(4), 0))).unwrap().unwrap();
     client.connect(server.local_addr().unwrap()).unwrap();
@@ -128,8 +131,7 @@ fn a_flood_of_syns_in_one_pod_leaves_its_neighbours_p99_flat() {
     }
     let raw = red.run(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))).unwrap().unwrap();
     let (flooding, over, asked) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
-    let mut p99 = [[Duration::ZERO; ROUNDS]; 2];
-    let (sent, took) = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut heard = [0; 8];
             while !over.load(Ordering::Relaxed) {
@@ -141,31 +143,52 @@ fn a_flood_of_syns_in_one_pod_leaves_its_neighbours_p99_flat() {
         let flooder = scope.spawn(|| flood((address(2), address(3)), &raw, &flooding, &over));
         echoes(&client, &asked);
         let began = Instant::now();
-        for round in 0..ROUNDS {
-            for (kind, floods) in [false, true].into_iter().enumerate() {
-                flooding.store(floods, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(20));
-                p99[kind][round] = echoes(&client, &asked);
-            }
+        let round = |floods| {
+            flooding.store(floods, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(20));
+            echoes(&client, &asked)
+        };
+        let mut p99 = [Duration::MAX; 2];
+        for number in 1..=*ROUNDS.end() {
+            let both = [false, true].map(round);
+            p99 = [p99[0].min(both[0]), p99[1].min(both[1])];
             // And what is not of the flood is opened all the same.
-            connects(&white, &green, address(3), 20);
+            connects(white, green, address(3), 5);
+            if number >= *ROUNDS.start() && is_flat(p99) {
+                break;
+            }
         }
         let took = began.elapsed();
         over.store(true, Ordering::Relaxed);
-        (flooder.join().unwrap(), took)
-    });
+        Seen { p99, syns: flooder.join().unwrap(), took }
+    })
+}
 
-    // The best round of each: what the switch does to them, and not what else the machine did meanwhile.
-    let [quiet, loud] = p99.map(|rounds| rounds.into_iter().min().unwrap());
-    let _ = writeln!(std::io::stderr(), "p99 {quiet:?} without, {loud:?} with a flood of {sent} SYNs in {took:?}");
-    assert!(loud <= quiet * 3 + Duration::from_micros(300), "{quiet:?} without, {loud:?} with the flood: {p99:?}");
-    let may = CAP + (took.as_secs_f64() * f64::from(CAP)) as u32 + 1;
+#[test]
+fn a_flood_of_syns_in_one_pod_leaves_its_neighbours_p99_flat() {
+    let Some(mut node) = Node::alone("a_flood_of_syns") else { return };
+    let [red, green, white] = [("red", 2), ("green", 3), ("white", 4)].map(|(name, host)| node.pod(name, host).netns);
+    let policies = node.path("policies.yaml");
+    fs::write(&policies, POLICY).unwrap();
+    let red_port = port("red", 2, &format!("new_connections = {CAP}\n"));
+    let ports = red_port + &port("green", 3, "") + &port("white", 4, "");
+    node.configure(&format!("[policy]\nfiles = [\"{}\"]\n{BLUE}{ports}", policies.display()));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    let Seen { p99, syns, took } = rounds([&red, &green, &white]);
+
+    let [quiet, loud] = p99;
+    let _ = writeln!(std::io::stderr(), "p99 {quiet:?} without, {loud:?} with a flood of {syns} SYNs in {took:?}");
+    assert!(is_flat(p99), "p99 {quiet:?} without, {loud:?} with the flood");
+    let may = u64::from(CAP) + (took.as_secs_f64() * f64::from(CAP)) as u64 + 1;
     let limited =
         || daemon.counters().ports.iter().find(|port| port.name == "red").unwrap().dropped["connection_limit"];
-    eventually("what was sent is counted", || limited() + u64::from(may) >= u64::from(sent));
-    assert!(limited() * 10 > u64::from(sent) * 9, "{} of {sent} SYNs were refused", limited());
+    eventually("what was sent is counted", || limited() + may >= u64::from(syns));
+    assert!(limited() * 10 > u64::from(syns) * 9, "{} of {syns} SYNs were refused", limited());
+    // What was refused has left nothing: the others opened a few hundred, and a connection is two flows.
     let status = daemon.status();
-    // Flows of the echoes, of what was connected, of ARP and ND: none of the flood.
-    assert!(status.flow_table.used < 1000, "{} flows", status.flow_table.used);
+    let connections = status.connection_table.unwrap().used;
+    assert!(connections <= may + 400, "{connections} connections, of which the flood may have {may}");
+    assert!(status.flow_table.used <= 2 * (may + 400), "{} flows", status.flow_table.used);
     daemon.terminate();
 }
