@@ -163,16 +163,22 @@ impl Police<'_> {
         if flags.contains(TcpFlags::RST) || !self.pass.shared.connections.settings().pick_up {
             return Err(DropReason::NoConnection);
         }
+        // Who sends it pays for it, whoever opened: it is the sender that could send a flood of them.
+        self.may_open(parties.from.port)?;
         let (forward, backward) = (parties.forward(), parties.backward());
         if syn {
             return Ok((side.other(), self.admit(&backward)?));
         }
-        match self.verdict(&forward) {
-            Ok(rule) => Ok((side, rule)),
-            // It may be an answer. If not even that is allowed, it was refused as what it looked like.
-            Err(against) => match self.verdict(&backward) {
-                Ok(rule) => Ok((side.other(), rule)),
-                Err(_) => Err(self.denied(&forward, against)),
+        // Services have the lower ports (RFC 6335, 6), so the other side is likelier to have opened.
+        let (mut likely, mut less) = ((forward, side), (backward, side.other()));
+        if parties.ports.0 < parties.ports.1 {
+            core::mem::swap(&mut likely, &mut less);
+        }
+        match self.verdict(&likely.0) {
+            Ok(rule) => Ok((likely.1, rule)),
+            Err(against) => match self.verdict(&less.0) {
+                Ok(rule) => Ok((less.1, rule)),
+                Err(_) => Err(self.denied(&likely.0, against)),
             },
         }
     }
@@ -210,11 +216,14 @@ impl Police<'_> {
 
     /// The rule by which a connection may be opened now.
     fn admit_new(&mut self, opening: &Opening) -> Result<Rule, DropReason> {
-        let pass = self.pass;
-        if !pass.shared.meters.opens(pass.tables, opening.from.port, pass.now) {
-            return Err(DropReason::ConnectionLimit);
-        }
+        self.may_open(opening.from.port)?;
         self.admit(opening)
+    }
+
+    /// Whether the pod behind a port may open one more connection by its rate.
+    fn may_open(&self, port: PortId) -> Result<(), DropReason> {
+        let Pass { tables, shared, now, .. } = *self.pass;
+        if shared.meters.opens(tables, port, now) { Ok(()) } else { Err(DropReason::ConnectionLimit) }
     }
 
     /// The rule by which a connection may be.

@@ -236,6 +236,9 @@ fn a_pod_that_opens_too_much_is_told_by_name_and_goes_on_with_what_it_has() {
         pass(&mut bed, RED, &Talk::new().with_port(port).asks(SYN, 0));
     }
     assert_eq!(bed.moved(), [received(RED, 100), sent(BLUE, 10), dropped(DropReason::ConnectionLimit, 90)]);
+    // Segments from mid-stream are no way round it.
+    pass(&mut bed, RED, &Talk::new().with_port(200).asks(ACK, 0));
+    assert_eq!(bed.moved(), [received(RED, 1), dropped(DropReason::ConnectionLimit, 1)]);
     pass(&mut bed, RED, &Talk::new().with_port(0).asks(SYN, 0));
     pass(&mut bed, BLUE, &Talk::new().with_port(0).answers(SYN_ACK, 0));
     assert_eq!(bed.moved(), [received(RED, 1), received(BLUE, 1), sent(RED, 1), sent(BLUE, 1)]);

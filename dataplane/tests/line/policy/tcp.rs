@@ -96,6 +96,18 @@ fn a_connection_is_picked_up_in_mid_stream_whoever_speaks_first() {
 }
 
 #[test]
+fn where_either_may_have_opened_it_was_the_one_with_the_higher_port() {
+    for answer_first in [false, true] {
+        let (mut bed, talk) = (TestBed::new(three()), Talk::new());
+        bed.enforce(2, Asked(|_: &Opening| true));
+        let (port, segment) = if answer_first { (BLUE, talk.answers(ACK, 0)) } else { (RED, talk.asks(ACK, 0)) };
+        pass(&mut bed, port, &segment);
+        let known = bed.shared.connections.records(10, |_| true)[0];
+        assert_eq!(known.key.end(known.opener), (A.v4.into(), 40_000));
+    }
+}
+
+#[test]
 fn a_reset_alone_picks_nothing_up() {
     let (mut bed, talk) = (a_may_open_to_b(), Talk::new());
     pass(&mut bed, RED, &talk.asks(RST, 0));
