@@ -159,8 +159,10 @@ fn policy_measures_established_connections_and_skips_by_name_whom_it_cannot_comp
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let series = report["series"].as_array().unwrap();
     // No answer, no figure: what has one was seen from both sides.
-    let ours = series.iter().find(|series| series["name"] == "podlane, no policy").unwrap();
-    assert!(ours["median"].as_f64().unwrap() > 0.0, "{report}");
+    for name in ["podlane, no policy", "podlane, stateful, 1,000 rules"] {
+        let ours = series.iter().find(|series| series["name"] == name).unwrap();
+        assert!(ours["median"].as_f64().unwrap() > 0.0, "{name}: {report}");
+    }
     let skipped: Vec<&str> = series.iter().filter_map(|series| series["skipped"].as_str()).collect();
     let [ovs, linear, tracked] = skipped.as_slice() else { panic!("{report}") };
     assert!(ovs.starts_with("ovsdb-tool is not installed (apt-get install"), "{ovs}");

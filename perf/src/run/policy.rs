@@ -10,7 +10,7 @@ use crate::{
     report::Report,
     run::{RunError, Terms, turns::in_turns},
     series::{Check, Series, Target},
-    subject::{Row, crossconnect, nftables::Nftables, ovs::tracking::Tracking, podlane::Podlane},
+    subject::{Row, crossconnect, nftables::Nftables, ovs::tracking::Tracking, podlane::Podlane, policed::Policed},
 };
 
 /// Of the rate of OVS with AF_XDP, its tracker and as many rules, what is to be reached.
@@ -32,6 +32,7 @@ pub enum Rival {
 const TRAFFIC: Traffic = Traffic::bridged(1000).answered();
 
 const OPEN: Row = Row::new("podlane, no policy", TRAFFIC, &Podlane);
+const POLICED: Row = Row::new("podlane, stateful, 1,000 rules", TRAFFIC, &Policed);
 const OVS: Row = Row::new("OVS AF_XDP, ct, 1,000 rules", TRAFFIC, &Tracking);
 const LINEAR: Row = Row::new("bridge + nft, 1,000 linear rules", TRAFFIC, &Nftables::Linear);
 const TRACKED: Row = Row::new("bridge + nft, ct first, 1,000 rules", TRAFFIC, &Nftables::Tracked);
@@ -48,7 +49,7 @@ const NOTES: &[&str] = &[
 /// # Errors
 /// [`RunError`]; nothing is left behind.
 pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
-    let mut rows = vec![crossconnect::ROW, OPEN];
+    let mut rows = vec![crossconnect::ROW, OPEN, POLICED];
     for rival in rivals {
         match rival {
             Rival::Ovs => rows.push(OVS),
@@ -57,17 +58,18 @@ pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
     }
     let origin = Origin::here();
     let mut series = in_turns(&rows, terms)?;
-    let of = |row: Row| series.iter().find(|series| series.name == row.name);
-    let ours = &series[1];
+    // The order of the roster above.
+    let (crossconnect, open, ours) = (&series[0], &series[1], &series[2]);
     let mut checks = Vec::new();
     for (row, target) in [(OVS, OF_OVS), (LINEAR, OF_LINEAR)] {
-        checks
-            .extend(of(row).map(|rival| Check::ratio(&format!("{} / {}", ours.name, rival.name), ours, rival, target)));
+        let rival = series.iter().find(|series| series.name == row.name);
+        checks.extend(rival.map(|rival| Check::ratio(&format!("podlane / {}", rival.name), ours, rival, target)));
     }
-    let bound = of(OVS)
-        .filter(|ovs| ovs.skipped.is_none())
-        .map(|ovs| Series::new(format!("bare cross-connect / {}", ovs.name), "", series[0].over(ovs)));
-    series.extend(bound);
+    let mut bounds = vec![Series::new("podlane under policy / without", "", ours.over(open))];
+    let ovs = series.iter().find(|series| series.name == OVS.name && series.skipped.is_none());
+    // About what a switch that costs nothing would reach.
+    bounds.extend(ovs.map(|ovs| Series::new(format!("bare cross-connect / {}", ovs.name), "", crossconnect.over(ovs))));
+    series.extend(bounds);
     Ok(Report {
         title: "Stateful policy over AF_XDP veths, 64-byte UDP, 1,000 flows, one core",
         origin,

@@ -11,6 +11,7 @@ pub mod nftables;
 pub mod overlay;
 pub mod ovs;
 pub mod podlane;
+pub mod policed;
 mod poller;
 mod receiver;
 pub mod rules;
@@ -149,6 +150,9 @@ pub enum SubjectError {
         /// What the kernel says.
         source: std::io::Error,
     },
+    /// The configuration of a subject of our own is refused.
+    #[error("podlane refuses its configuration: {}; this is a mistake in podlane-perf", list(.0))]
+    Configuration(Vec<::podlane::config::Finding>),
     /// No memory for the flow table.
     #[error("no memory for a flow table of {flows} flows: {source}; free some memory")]
     Flows {
@@ -157,6 +161,10 @@ pub enum SubjectError {
         /// What the kernel says.
         source: std::io::Error,
     },
+}
+
+fn list(findings: &[::podlane::config::Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl SubjectError {

@@ -27,12 +27,17 @@ pub struct Podlane;
 
 impl Subject for Podlane {
     fn start(&self, bed: &Bed, traffic: Traffic) -> Result<Box<dyn Running>, SubjectError> {
-        let frames = NonZero::new(FRAMES).unwrap_or(NonZero::<u32>::MIN);
-        let mut switch = Switch::start(bed.cores.switch, Poll::Busy, frames)?;
-        attach_pair(&mut switch, bed)?;
-        switch.publish(tables(traffic))?;
-        Ok(Box::new(Switching(switch)))
+        Ok(Box::new(Switching(switch_pair(bed, tables(traffic))?)))
     }
+}
+
+/// Starts a worker that polls, on the bed's two links.
+pub(super) fn switch_pair(bed: &Bed, tables: Tables) -> Result<Switch, SubjectError> {
+    let frames = NonZero::new(FRAMES).unwrap_or(NonZero::<u32>::MIN);
+    let mut switch = Switch::start(bed.cores.switch, Poll::Busy, frames)?;
+    attach_pair(&mut switch, bed)?;
+    switch.publish(tables)?;
+    Ok(switch)
 }
 
 /// Attaches the bed's two links.

@@ -10,6 +10,7 @@ use podlane_dataplane::{
         FlowTable, HashSeed,
         connections::{Connections, Settings},
     },
+    policy::Enforcement,
     port::{
         Port,
         af_xdp::{Device, DeviceConfig},
@@ -149,6 +150,16 @@ impl Switch {
     pub fn publish(&self, tables: Tables) -> Result<(), SubjectError> {
         let (send, back) = unbounded();
         self.command(Command::Tables(Arc::new(tables), send))?;
+        back.recv().map(drop).map_err(|_| ENDED)
+    }
+
+    /// Decides by this policy from now on.
+    ///
+    /// # Errors
+    /// [`SubjectError::Ended`].
+    pub fn enforce(&self, enforcement: Enforcement) -> Result<(), SubjectError> {
+        let (send, back) = unbounded();
+        self.command(Command::Policy(Arc::new(enforcement), send))?;
         back.recv().map(drop).map_err(|_| ENDED)
     }
 
