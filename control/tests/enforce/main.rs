@@ -24,4 +24,5 @@ mod stream;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest")]
 mod support;
+mod tricks;
 mod tunnel;
