@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use podlane_api::{Ledger, Port, PortState};
+use podlane_api::{Ledger, Manifest, Manifests, PolicyApplied, Port, PortState, Why, WhyQuery};
 
 use crate::config::{self, ConfigError, Machine, Refused};
 use crate::daemon::Daemon;
@@ -58,6 +58,16 @@ impl Switch for Daemon {
 
     fn ledger(&self) -> Result<Ledger, SwitchError> {
         self.counters().map(|counters| counters.total).map_err(|error| SwitchError::Ask(Box::new(error)))
+    }
+
+    fn apply_policy(&self, yaml: &str) -> Result<PolicyApplied, SwitchError> {
+        let file = Manifest { from: "the demo's policy".to_owned(), yaml: yaml.to_owned() };
+        let manifests = Manifests { files: vec![file], wait: true };
+        self.apply_policy(&manifests).map_err(|error| SwitchError::Ask(Box::new(error)))
+    }
+
+    fn why(&self, query: &WhyQuery) -> Result<Why, SwitchError> {
+        self.why(query).map_err(|error| SwitchError::Ask(Box::new(error)))
     }
 
     fn stop(self: Box<Self>) -> Result<(), SwitchError> {

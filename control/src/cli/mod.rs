@@ -32,7 +32,7 @@ use crate::reconcile::StartError;
 use args::{Args, Ask, EndpointVerb, Verb, Which};
 use log::LogError;
 use policy::PolicyError;
-use show::Show;
+pub(crate) use show::Show;
 
 use crate::paint::Paint;
 use crate::units;

@@ -22,7 +22,9 @@ mod why;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use podlane_api::{BindError, Counters, Listener, Ports, Refusal, Reply, Request};
+use podlane_api::{
+    BindError, Counters, Listener, Manifests, PolicyApplied, Ports, Refusal, Reply, Request, Why, WhyQuery,
+};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -114,6 +116,22 @@ impl Daemon {
     /// A worker does not answer.
     pub fn counters(&self) -> Result<Counters, Refusal> {
         self.answers.counters()
+    }
+
+    /// Applies policies, as over the socket.
+    ///
+    /// # Errors
+    /// What is wrong with them; or no policy is enforced, or a worker does not answer.
+    pub fn apply_policy(&self, manifests: &Manifests) -> Result<PolicyApplied, Refusal> {
+        self.answers.apply_policy(manifests)
+    }
+
+    /// Why a connection would come through or not.
+    ///
+    /// # Errors
+    /// What was asked means nothing that is there.
+    pub fn why(&self, query: &WhyQuery) -> Result<Why, Refusal> {
+        self.answers.why(query)
     }
 
     /// Ends: hangs up on who asks, and leaves nothing behind.

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::ground::{Ground, Pins};
 use super::pods::{Family, Pod};
+use super::policy::SERVICE;
 
 /// Between two looks at whether the demo was told to go.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -62,9 +63,11 @@ fn invitation(pins: &Pins, socket: Option<&Path>) -> String {
     text += &ping(Pod::Red, Pod::Green.address(Family::V4));
     text += &ping(Pod::Red, Pod::Blue.address(Family::V6));
     text += &ping(Pod::Blue, Pod::Blue.network().gateway(Family::V4));
-    for question in socket.iter().flat_map(|_| ["ports", "flows", "counters"]) {
-        let socket = socket.map(Path::display);
-        text += &socket.map(|socket| format!("   podlane {question} --socket {socket}\n")).unwrap_or_default();
+    let why = format!("why {} {} {SERVICE}", Pod::Blue.object(), Pod::Red.object());
+    for socket in socket.iter().map(|socket| socket.display()) {
+        for question in ["ports", "flows", "counters", "connections", "policy denied", &why] {
+            text += &format!("   podlane {question} --socket {socket}\n");
+        }
     }
     text + " and press Ctrl-C here to remove everything.\n"
 }

@@ -1,7 +1,7 @@
 //! `podlane demo`: three pods, a switch, real kernel traffic, and an account of all of it.
 //!
 //! The demo is what a newcomer runs first, so it needs nothing but root: it makes namespaces without
-//! names, connects them, starts a [`Switch`], sends TCP, UDP and ICMP through it, and prints what came of
+//! names, connects them, starts a [`Switch`], sends TCP, UDP and ICMP through it, has it hold to a policy, and prints what came of
 //! it. It promises to leave nothing behind, however it ends, and to say by its exit status whether
 //! everything worked: 0 if so, 1 if something failed, 2 if it was asked for what there is not, 130 if it was interrupted.
 //!
@@ -18,6 +18,7 @@ mod keep;
 mod nodes;
 mod options;
 mod pods;
+mod policy;
 mod report;
 mod stage;
 mod steps;
@@ -48,6 +49,7 @@ pub use switch::{Switch, SwitchError, SwitchPlan};
 use cores::{Cores, CoresError};
 use ground::{Folder, FolderError, Ground};
 use keep::KeepError;
+use policy::Scene;
 use report::{Account, Done, Failure, Report};
 use stage::Stage;
 use steps::{STEPS, Step, Target};
@@ -156,8 +158,9 @@ where
     let switch = start(SwitchPlan { config, socket: socket.clone() })?;
     view.say(&started(&cores));
 
-    let stage = Stage { stop: &stop, view: &mut view };
-    let done = play(stage, &ground, &cores, options.seconds.into());
+    let mut stage = Stage { stop: &stop, view: &mut view };
+    let done = play(&mut stage, &ground, &cores, options.seconds.into());
+    let policy = Scene { stage: &mut stage, ground: &ground, cores: &cores, switch: switch.as_ref() }.play();
     let interrupted = stop.load(Ordering::Relaxed);
     let mut account = Account::of(switch.as_ref());
     if interrupted {
@@ -169,7 +172,7 @@ where
         account.failures.extend(switch.stop().err().map(Failure::Switch));
         None
     };
-    let mut report = account.report(&done, cores, begun.elapsed());
+    let mut report = account.report(&done, policy, cores).after(begun.elapsed());
     report.interrupted = interrupted.then_some(STEPS.len());
     let shown = print(&report, options.json).map_err(DemoError::Output).and_then(|()| match kept {
         Some(switch) => {
@@ -193,7 +196,7 @@ fn verdict(interrupted: bool, ok: bool) -> u8 {
 }
 
 /// Plays every step, one after the other; a failing one is noted and the next begins.
-fn play(mut stage: Stage<'_>, ground: &Ground, cores: &Cores, group: Duration) -> Vec<Done> {
+fn play(stage: &mut Stage<'_>, ground: &Ground, cores: &Cores, group: Duration) -> Vec<Done> {
     let mut played = Vec::with_capacity(STEPS.len());
     for step in STEPS {
         if stage.is_over() {

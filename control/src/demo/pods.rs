@@ -15,6 +15,9 @@ pub(crate) const MTU: u32 = 1500;
 /// The vrf that both networks belong to, so that the switch routes between them.
 const VRF: &str = "demo";
 
+/// The namespace that the pods are in, as policies see them.
+pub(crate) const NAMESPACE: &str = "demo";
+
 /// Which internet protocol a step speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
@@ -58,6 +61,11 @@ impl Pod {
             Self::Green => "green",
             Self::Blue => "blue",
         }
+    }
+
+    /// What policies call it.
+    pub(crate) fn object(self) -> String {
+        format!("{NAMESPACE}/{}", self.name())
     }
 
     /// The end of the pod's veth that the switch attaches to.
@@ -147,6 +155,8 @@ pub(crate) fn spell_mac(mac: [u8; 6]) -> String {
 
 /// The configuration of the demo's switch, as a user would write it for `podlane run`.
 ///
+/// Policies are enforced from the start, with none that denies anything: what is measured is measured with every connection followed.
+///
 /// `process` tells demos apart. Nothing is pinned: no later daemon takes over what a demo leaves.
 pub(crate) fn configuration(core: usize, process: u32, socket: Option<&Path>) -> String {
     // Writing into a String cannot fail; the results are let go for that reason.
@@ -154,7 +164,7 @@ pub(crate) fn configuration(core: usize, process: u32, socket: Option<&Path>) ->
     if let Some(socket) = socket {
         let _ = writeln!(text, "socket = \"{}\"", socket.display());
     }
-    let _ = writeln!(text, "\n[workers]\ncores = [{core}]");
+    let _ = writeln!(text, "\n[workers]\ncores = [{core}]\n\n[policy]");
     for network in Network::ALL {
         let [v4, v6] = [Family::V4, Family::V6]
             .map(|family| format!("{}/{}", network.gateway(family), Network::prefix_length(family)));
@@ -167,13 +177,16 @@ pub(crate) fn configuration(core: usize, process: u32, socket: Option<&Path>) ->
     for pod in Pod::ALL {
         let _ = write!(
             text,
-            "\n[[port]]\nname = \"{}\"\ndevice = \"{}\"\nnetwork = \"{}\"\nmac = \"{}\"\naddresses = [\"{}\", \"{}\"]\n",
+            "\n[[port]]\nname = \"{}\"\ndevice = \"{}\"\nnetwork = \"{}\"\nmac = \"{}\"\naddresses = [\"{}\", \"{}\"]\n\
+             pod = \"{}\"\nlabels = {{ app = \"{}\" }}\n",
             pod.name(),
             pod.device(),
             pod.network().name(),
             spell_mac(pod.mac()),
             pod.address(Family::V4),
             pod.address(Family::V6),
+            pod.object(),
+            pod.name(),
         );
     }
     text

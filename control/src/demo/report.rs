@@ -12,6 +12,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::cores::Cores;
+use super::policy::PolicyReport;
 use super::steps::{Group, Heading, Step, What};
 use super::switch::{Switch, SwitchError};
 use super::traffic::{EchoMeasured, MeterError, TcpMeasured, UdpMeasured};
@@ -36,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) ports: Vec<Port>,
     /// Each step that ran, in order.
     pub(crate) steps: Vec<StepReport>,
+    /// What came of the policy; none when it was not tried.
+    pub(crate) policy: Option<PolicyReport>,
     /// What failed, in words.
     pub(crate) failures: Vec<String>,
     /// Which cores were used.
@@ -189,15 +192,10 @@ impl Account {
     }
 
     /// The report, together with what came of the steps.
-    pub(crate) fn report(self, done: &[Done], cores: Cores, took: Duration) -> Report {
-        let failures: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
-        Report {
-            ports: self.ports,
-            ledger: self.ledger,
-            cores: Some(cores),
-            seconds: took.as_secs_f64(),
-            ..Report::new(done, failures)
-        }
+    pub(crate) fn report(self, done: &[Done], policy: Option<PolicyReport>, cores: Cores) -> Report {
+        let of_policy = policy.iter().flat_map(PolicyReport::failures);
+        let failures: Vec<String> = of_policy.chain(self.failures.iter().map(ToString::to_string)).collect();
+        Report { ports: self.ports, ledger: self.ledger, policy, cores: Some(cores), ..Report::new(done, failures) }
     }
 }
 
@@ -285,6 +283,12 @@ impl Report {
         Self::new(&[], vec![why.to_string()])
     }
 
+    /// The same, of a demo that took so long.
+    pub(crate) fn after(mut self, took: Duration) -> Self {
+        self.seconds = took.as_secs_f64();
+        self
+    }
+
     /// What the steps come to; ports, ledger, cores and time are for the caller to add.
     fn new(done: &[Done], other_failures: Vec<String>) -> Self {
         let steps: Vec<StepReport> =
@@ -299,6 +303,7 @@ impl Report {
             ledger: None,
             ports: Vec::new(),
             steps,
+            policy: None,
             failures,
             cores: None,
             seconds: 0.0,

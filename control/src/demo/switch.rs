@@ -1,13 +1,13 @@
 //! The seam between the demo and the switch it shows.
 //!
-//! The demo makes pods and traffic and asks four things of a switch: start with this configuration, say
-//! what each port is, give account of every frame, stop. It does not care whether the switch is the
+//! The demo makes pods and traffic and asks six things of a switch: start with this configuration, say
+//! what each port is, give account of every frame, hold to a policy, say why, stop. It does not care whether the switch is the
 //! daemon in this process or, in tests, something else that carries frames.
 
 use std::error::Error;
 use std::path::PathBuf;
 
-use podlane_api::{Ledger, Port};
+use podlane_api::{Ledger, PolicyApplied, Port, Why, WhyQuery};
 use thiserror::Error;
 
 /// Everything a switch needs to start.
@@ -29,6 +29,12 @@ pub trait Switch {
 
     /// What became of every packet so far, all ports together.
     fn ledger(&self) -> Result<Ledger, SwitchError>;
+
+    /// Applies Kubernetes YAML, and comes back when it is in force for every packet.
+    fn apply_policy(&self, yaml: &str) -> Result<PolicyApplied, SwitchError>;
+
+    /// Why a connection would come through or not.
+    fn why(&self, query: &WhyQuery) -> Result<Why, SwitchError>;
 
     /// Stops the workers and lets go of every device. Dropping a running switch does the same, without
     /// a word about what went wrong; the demo does that while it unwinds from a panic.

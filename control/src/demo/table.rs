@@ -7,6 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use podlane_api::{Ledger, Port, PortState};
 
 use super::pods::{Family, Network, Pod};
+use super::policy;
 use super::report::{Failure, Figures, Report, StepReport, dropped};
 use super::steps::Group;
 use crate::paint::Paint;
@@ -29,12 +30,15 @@ impl Display for Table<'_> {
         for titled in TITLES {
             group(f, self.paint, &self.report.steps, titled)?;
         }
+        self.report.policy.iter().try_for_each(|policy| policy::section(f, self.paint, policy))?;
         ports(f, self.paint, "packets by port", &self.report.ports)?;
         if let Some(of_all) = &self.report.ledger {
             ledger(f, self.paint, of_all)?;
         }
         let Report { ok, seconds, interrupted, steps, failures, .. } = self.report;
-        verdict(f, self.paint, &Ending { ok: *ok, seconds: *seconds, interrupted: *interrupted, steps, failures })
+        let held = self.report.policy.as_ref().is_some_and(|policy| policy.ok);
+        let (ok, seconds, interrupted) = (*ok, *seconds, *interrupted);
+        verdict(f, self.paint, &Ending { ok, seconds, interrupted, steps, held, failures })
     }
 }
 
@@ -169,6 +173,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) interrupted: Option<usize>,
     /// The steps that began.
     pub(crate) steps: &'a [StepReport],
+    /// Whether there was a policy, and pods were held to it.
+    pub(crate) held: bool,
     /// What failed, in words.
     pub(crate) failures: &'a [String],
 }
@@ -176,7 +182,7 @@ pub(crate) struct Ending<'a> {
 /// Whether all went well, in how many seconds, and what did not. A demo that was interrupted has not failed for that.
 pub(crate) fn verdict(f: &mut Formatter<'_>, paint: Paint, ending: &Ending<'_>) -> fmt::Result {
     let Paint { strong, good, bad, .. } = paint;
-    let Ending { ok, seconds, interrupted, steps, failures } = *ending;
+    let Ending { ok, seconds, interrupted, steps, held, failures } = *ending;
     if let Some(planned) = interrupted {
         let run = steps.iter().filter(|step| !step.is_cut).count();
         let passed = match (run, steps.iter().filter(|step| !step.ok && !step.is_cut).count()) {
@@ -189,7 +195,8 @@ pub(crate) fn verdict(f: &mut Formatter<'_>, paint: Paint, ending: &Ending<'_>) 
         return failures.iter().filter(|failure| **failure != told).try_for_each(|failure| writeln!(f, "   {failure}"));
     }
     let passed = steps.iter().filter(|step| step.ok).count();
-    let steps = format!("{passed} of {} steps passed, {seconds:.1} s", steps.len());
+    let policy = if held { ", policy held" } else { "" };
+    let steps = format!("{passed} of {} steps passed{policy}, {seconds:.1} s", steps.len());
     if ok {
         return writeln!(f, "\n {good}OK{good:#}  {steps}");
     }

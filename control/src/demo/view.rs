@@ -6,6 +6,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use super::policy::{self, Couple, PairReport};
 use super::report::StepReport;
 use super::steps::{Group, Heading};
 use super::table::{route, words};
@@ -55,8 +56,19 @@ impl View {
             step.family.name(),
             step.path,
         );
-        let _ = write!(self.out, "\r\x1b[2K{line}");
-        let _ = self.out.flush();
+        self.transient(&line);
+    }
+
+    /// Shows what is being tried with a pair.
+    pub(crate) fn trying(&mut self, couple: &Couple, what: &str) {
+        if self.terminal {
+            self.transient(&policy::trying(couple, what));
+        }
+    }
+
+    /// Tells how a pair was held to the policy.
+    pub(crate) fn held(&mut self, pair: &PairReport) {
+        self.last(&policy::held(pair, self.paint));
     }
 
     /// Tells what came of a step.
@@ -66,7 +78,18 @@ impl View {
             (Some(figures), _) => format!("{good}ok{good:#}  {}", words(figures)),
             (None, why) => format!("{bad}FAILED{bad:#}  {}", why.as_deref().unwrap_or_default()),
         };
+        self.last(&format!(" {:<5}{} {outcome}", step.what, route(step)));
+    }
+
+    /// A line that the next one takes the place of; on a terminal alone.
+    fn transient(&mut self, line: &str) {
+        let _ = write!(self.out, "\r\x1b[2K{line}");
+        let _ = self.out.flush();
+    }
+
+    /// A line that stays, in the place of a transient one.
+    fn last(&mut self, line: &str) {
         let back = if self.terminal { "\r\x1b[2K" } else { "" };
-        let _ = writeln!(self.out, "{back} {:<5}{} {outcome}", step.what, route(step));
+        let _ = writeln!(self.out, "{back}{line}");
     }
 }

@@ -22,7 +22,7 @@ use podlane_api::Dropped;
 use crate::paint::Paint;
 
 /// An answer that people can read.
-pub(super) trait Show {
+pub(crate) trait Show {
     /// Its text, with a final newline.
     fn show(&self, paint: Paint) -> String;
 }

@@ -37,7 +37,8 @@ impl Display for NodesTable<'_> {
         }
         self.ledgers(f)?;
         let NodesReport { ok, seconds, interrupted, steps, failures, .. } = report;
-        verdict(f, paint, &Ending { ok: *ok, seconds: *seconds, interrupted: *interrupted, steps, failures })
+        let (ok, seconds, interrupted) = (*ok, *seconds, *interrupted);
+        verdict(f, paint, &Ending { ok, seconds, interrupted, steps, held: false, failures })
     }
 }
 

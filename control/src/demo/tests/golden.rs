@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use podlane_api::{Ledger, Port, PortState};
 
+use super::policy::{found, report as held};
 use super::{assert_golden, measured, port};
 
 use crate::config::{self, Machine};
 use crate::demo::cores::Cores;
 use crate::demo::pods::configuration;
+use crate::demo::policy::{Found, PolicyError};
 use crate::demo::report::{Account, Done, Failure, Report, StepReport};
 use crate::demo::steps::{Group, STEPS, Step};
 use crate::demo::table::Table;
@@ -31,7 +33,8 @@ fn report(failing: impl Fn(&Step) -> bool, ports: Vec<Port>, ledger: Ledger) -> 
     let mut account = Account { ports, ledger: Some(ledger), failures: Vec::new() };
     account.judge();
     let cores = Cores { switch: 1, load: vec![0], shared: false };
-    account.report(&done, cores, Duration::from_millis(13_300))
+    let policy = held(|couple| Ok(found(couple)));
+    account.report(&done, Some(policy), cores).after(Duration::from_millis(13_300))
 }
 
 fn ports() -> Vec<Port> {
@@ -53,6 +56,10 @@ fn the_json_has_the_shape_that_programs_rely_on() {
     // one step of each kind, and one that failed
     let failed = STEPS[0];
     let failed = Done { step: failed, outcome: Err(MeterError::Silent { to: failed.target(), sent: 5 }) };
+    // an explanation has the socket's shape, which is told and tested there
+    let policy = report.policy.as_mut().unwrap();
+    let pairs = policy.allowed.iter_mut().chain(&mut policy.denied);
+    pairs.filter_map(|pair| pair.found.as_mut()).for_each(|found| found.why.answers.clear());
     report.steps = [Group::Echo, Group::Tcp, Group::Udp]
         .map(|group| report.steps.iter().rev().find(|step| step.what == group.name()).unwrap().clone())
         .into_iter()
@@ -76,6 +83,11 @@ fn the_table_of_a_run_with_failures_names_each() {
     ports[0].kernel.rx_ring_full = 77;
     let ledger = Ledger { sent: 12_304_676, ..ledger() };
     let mut report = report(|step| step.group() == Group::Udp, ports, ledger);
+    let closed = || PolicyError::Closed { from: "blue", to: "red" };
+    let policy =
+        held(|couple| if couple.allowed { Ok(Found { goes_on: false, ..found(couple) }) } else { Err(closed()) });
+    report.failures.extend(policy.failures());
+    report.policy = Some(policy);
     report.cores = Some(Cores { switch: 0, load: vec![0], shared: true });
     assert_golden("failed.txt", &Table { report: &report, paint: Paint::PLAIN }.to_string());
 }

@@ -2,6 +2,7 @@
 
 mod golden;
 mod kernel_bridge;
+mod policy;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -76,6 +77,9 @@ pub(in crate::demo) fn measured(what: What) -> Measured {
         }),
     }
 }
+
+/// What the switch says it has applied, when it was given the demo's policy.
+const APPLIED: &str = "NetworkPolicy demo/red-from-green";
 
 /// Compares with a file beside this one; with `PODLANE_BLESS=1`, writes it anew.
 pub(in crate::demo) fn assert_golden(name: &str, text: &str) {

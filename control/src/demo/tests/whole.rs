@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, setuid};
-use podlane_api::{Ledger, Port};
+use podlane_api::{Ledger, PolicyApplied, Port, Why, WhyQuery};
 use podlane_host::{Links, Netns};
 use serde_json::Value;
 
@@ -31,6 +31,14 @@ impl Switch for Panicking {
 
     fn ledger(&self) -> Result<Ledger, SwitchError> {
         unreachable!("ports are asked for first")
+    }
+
+    fn apply_policy(&self, _: &str) -> Result<PolicyApplied, SwitchError> {
+        Err(SwitchError::Ask("not that either".into()))
+    }
+
+    fn why(&self, _: &WhyQuery) -> Result<Why, SwitchError> {
+        unreachable!("nothing was applied")
     }
 
     fn stop(self: Box<Self>) -> Result<(), SwitchError> {
@@ -78,6 +86,7 @@ fn child() {
         kind if kind.contains("second") => status(&options, panicking_at_the_second),
         kind if kind.contains("panicking") => status(&options, panicking),
         kind if kind.contains("unrouted") => status(&options, without_ipv6_routes),
+        kind if kind.contains("lawless") => status(&options, KernelBridge::lawless),
         kind if kind.contains("refusing") => status(&options, refusing),
         _ => status(&options, KernelBridge::start),
     };
@@ -172,6 +181,11 @@ fn every_step_passes_over_a_switch_that_carries_and_two_demos_do_not_meet() {
         assert!(0.0 < rtt[0] && rtt[0] <= rtt[1] && rtt[1] <= rtt[2], "{rtt:?}");
         let steps = report["steps"].as_array().unwrap();
         assert_eq!((steps.len(), report["ports"].as_array().unwrap().len()), (16, 3));
+        let policy = &report["policy"];
+        assert_eq!([&policy["ok"], &policy["allowed"]["goes_on"], &policy["denied"]["goes_on"]], [true, true, false]);
+        assert!(policy["allowed"]["opened_ms"].as_f64().unwrap() < 500.0);
+        assert_eq!(policy["denied"]["opened_ms"], Value::Null);
+        assert_eq!(policy["denied"]["why"]["allowed"], false);
     }
     assert_eq!(links_here(), links_before);
 }
@@ -197,6 +211,21 @@ fn a_failing_step_is_told_with_its_reason_and_the_rest_go_on() {
     let last = failures[3].as_str().unwrap();
     assert!(last.starts_with("udp blue to green over IPv6: none of "), "{last}");
     assert!(report["tcp_gbps"].as_f64().unwrap() > 0.0, "what worked is still measured");
+}
+
+#[test]
+fn a_switch_that_does_not_hold_to_the_policy_is_told_and_the_pair_that_is_allowed_is_not() {
+    if skipped("a_switch_that_does_not_hold_to_the_policy_is_told_and_the_pair_that_is_allowed_is_not") {
+        return;
+    }
+    let (stdout, stderr, status) = Demo::start("json lawless").end();
+    let report = object(&stdout);
+    assert_eq!((status.code(), &report["policy"]["ok"]), (Some(1), &Value::Bool(false)), "{stderr}");
+    assert_eq!([&report["policy"]["allowed"]["ok"], &report["policy"]["denied"]["ok"]], [true, false]);
+    let failures = report["failures"].as_array().unwrap();
+    let told = failures[0].as_str().unwrap();
+    assert_eq!(failures.len(), 1);
+    assert!(told.starts_with("policy, tcp/8080 blue to red over IPv4: the connection from before"), "{told}");
 }
 
 #[test]

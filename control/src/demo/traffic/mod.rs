@@ -5,6 +5,7 @@
 //! is bounded, a run ends soon after its time, and sooner when the demo is told to stop. Rates are what
 //! the receiver saw, never what the sender believes.
 
+mod conversation;
 mod echo;
 mod lifeline;
 mod pattern;
@@ -26,6 +27,7 @@ use core_affinity::CoreId;
 use podlane_host::{HostError, Netns, NetnsError};
 use thiserror::Error;
 
+pub(crate) use conversation::{Callee, Conversation};
 pub(crate) use echo::{Echo, EchoMeasured};
 pub(crate) use lifeline::{Answers, Lifeline};
 pub(crate) use tcp::{Tcp, TcpMeasured};
