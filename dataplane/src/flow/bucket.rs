@@ -1,4 +1,4 @@
-//! A bucket of the flow table: one cache line that says which entries a hash may mean.
+//! A bucket of an index: one cache line that says which entries a hash may mean.
 //!
 //! Eight lanes of a 16-bit tag and an entry number. Tags are compared four at a time in a word. A lane is claimed by
 //! compare-and-swap of its tag word, so any worker may insert; it is cleared by the owner of the entry alone.

@@ -117,7 +117,7 @@ impl Index {
 
     #[inline]
     fn second_bucket(&self, hash: u64) -> usize {
-        // The bits below the tag move the bucket, as in partial-key cuckoo hashing; never to the same one.
+        // The tag (the top 16 bits) and the bits below it move the bucket, as in partial-key cuckoo hashing; never to the same one.
         let step = (hash >> 40) as usize | 1;
         (hash as usize ^ step) & (self.buckets.len() - 1)
     }
