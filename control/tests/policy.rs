@@ -10,6 +10,8 @@ fn podlane(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_podlane"));
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/policy"));
     command.arg("policy").args(arguments.split_whitespace());
+    // Without a cluster it is a daemon that is asked, and here there is none.
+    command.env("PODLANE_SOCKET", "/nowhere/podlane.sock");
     command
 }
 
@@ -100,7 +102,7 @@ fn what_cannot_be_asked_is_refused_with_a_remedy() {
         "why red/web blue/web tcp/1 --cluster cluster.yaml",
         "why blue/web red/weeb tcp/1 --cluster cluster.yaml",
         "why red/late blue/web tcp/1 --cluster cluster.yaml",
-        "why web blue/web tcp/1 --cluster cluster.yaml",
+        "why wbe blue/web tcp/1 --cluster cluster.yaml",
         "why blue/web blue/shop tcp/0 --cluster cluster.yaml",
         "why 192.0.2.9 fd00:1::2 tcp/1 --cluster cluster.yaml",
         "why node 192.0.2.9 tcp/1 --cluster cluster.yaml",
@@ -125,6 +127,9 @@ fn the_exit_status_is_the_answer() {
         ("why blue/shop blue/web udp/8443 --cluster cluster.yaml", 1),
         ("why blue/shop blue/web udp/8443 --cluster cluster.yaml --json", 1),
         ("why blue/web blue/web udp/1 --cluster cluster.yaml", 0),
+        ("why shop web tcp/https --cluster cluster.yaml", 0),
+        ("why shop web udp/https --cluster cluster.yaml", 2),
+        ("why probe web tcp/https --cluster cluster.yaml", 1),
         ("why blue/shop blue/web tcp/8443", 2),
         ("why blue/shop blue/web https --cluster cluster.yaml", 2),
         ("test same.yaml --cluster cluster.yaml", 0),
@@ -170,7 +175,8 @@ fn a_reader_that_has_enough_gets_the_status_still() {
 }
 
 #[test]
-fn help_says_that_nothing_is_enforced() {
+fn help_says_where_an_answer_comes_from() {
     let help = run("--help");
-    assert!(String::from_utf8_lossy(&help.stdout).contains("does not enforce policies yet"));
+    let words = "With --cluster why and test answer from files, and no daemon is asked.";
+    assert!(String::from_utf8_lossy(&help.stdout).contains(words));
 }

@@ -1,6 +1,7 @@
 //! What operators ask a switch that is running: each answer is held to what the kernels of the pods then see.
 
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -210,21 +211,29 @@ fn a_test_says_what_would_change_and_changes_nothing() {
     cluster.end();
 }
 
+/// A candidate beside the live policies, once it is there.
+fn shadow(cluster: &Cluster, more: &str) -> Child {
+    let file = cluster.node.path("candidate.yaml");
+    std::fs::write(&file, SHUT).unwrap();
+    let mut shadow = command(cluster, &format!("policy shadow {} --json {more}", file.display()));
+    let mut shadow = shadow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let began = BufReader::new(shadow.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(began > 0 && said.starts_with("podlane: judging beside the live policies"), "{said}");
+    shadow
+}
+
 #[test]
 fn a_shadow_counts_what_it_would_deny_and_denies_nothing() {
     let Some(cluster) = Cluster::start("shadow", &Plan::new(&MEMBERS, WEB)) else { return };
-    let file = cluster.node.path("candidate.yaml");
-    std::fs::write(&file, SHUT).unwrap();
     // Established before the shadow begins, and seen by it all the same.
     let till = cluster.member("till").address(V4);
     let before = TcpFlow::start(cluster.pod("web"), cluster.pod("till"), (till, 81));
     before.flows();
-    let begin = |more: &str| command(&cluster, &format!("policy shadow {} --json {more}", file.display()));
-    let shadow = begin("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    eventually("a second one is refused", || {
-        let second = begin("--seconds 1").output().unwrap();
-        String::from_utf8_lossy(&second.stderr).contains("another candidate is being judged already")
-    });
+    let shadow = shadow(&cluster, "");
+    let second = ask(&cluster, &format!("policy shadow {}", cluster.node.path("candidate.yaml").display()));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("another candidate is being judged already") && second.status.code() == Some(2), "{said}");
     assert_eq!(cluster.attempt(("probe", "till"), Udp(53), V4), Through);
     assert_eq!(cluster.attempt(("probe", "web"), Udp(53), V4), Denied);
     before.flows();
@@ -239,6 +248,7 @@ fn a_shadow_counts_what_it_would_deny_and_denies_nothing() {
     assert_eq!(candidate, "NetworkPolicy shop/shut: isolated for ingress, no rule matches");
     assert!(differences[0]["count"].as_u64().unwrap() >= 2, "the one that was there, and the one that came: {seen:#}");
     assert_eq!(differences[0]["last"]["to_pod"], "shop/till");
+    before.flows();
     drop(before);
     cluster.end();
 }
@@ -246,14 +256,11 @@ fn a_shadow_counts_what_it_would_deny_and_denies_nothing() {
 #[test]
 fn a_shadow_whose_client_is_killed_ends_by_itself() {
     let Some(cluster) = Cluster::start("shadow_lease", &Plan::new(&MEMBERS, WEB)) else { return };
+    let mut left = shadow(&cluster, "");
+    left.kill().unwrap();
+    left.wait().unwrap();
     let file = cluster.node.path("candidate.yaml");
-    std::fs::write(&file, SHUT).unwrap();
-    let begin = |more: &str| command(&cluster, &format!("policy shadow {} --json {more}", file.display()));
-    let mut shadow = begin("").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let second = || begin("--seconds 1").output().unwrap().status.code();
-    eventually("it runs", || second() == Some(2));
-    shadow.kill().unwrap();
-    shadow.wait().unwrap();
-    eventually("there is room for another", || second() == Some(0));
+    let another = || ask(&cluster, &format!("policy shadow {} --seconds 1", file.display())).status.code();
+    eventually("there is room for another", || another() == Some(0));
     cluster.end();
 }
