@@ -1,8 +1,8 @@
 //! `podlane-perf policy`: what 1,000 rules and connection tracking cost over AF_XDP veths; in turns with no policy at all, and with others'
 //! rules and trackers.
 //!
-//! Everybody has the same rules in the same order and gets the same packets: UDP, because 64 bytes of it are a packet that every
-//! tracker takes for one of an established connection once both sides have spoken, which they have before anything is measured.
+//! Everybody has the same rules in the same order and gets the same packets, of connections in which both sides have spoken. They are
+//! UDP without a checksum, so that a flow's port can be written into them: a tracker looks at the checksums there are.
 
 use crate::{
     load::traffic::Traffic,
@@ -39,6 +39,8 @@ const TRACKED: Row = Row::new("bridge + nft, ct first, 1,000 rules", TRAFFIC, &N
 
 const NOTES: &[&str] = &[
     "1,000 flows, each answered once beforehand. Of the rules the last one allows them.",
+    "OVS and the kernel's tracker look up the connection of every packet; Podlane has it in the flow, and keeps it alive from its upkeep. \
+     Of TCP it reads every segment too, which UDP does not show: `cargo bench -p podlane-benches --bench policy` has what that costs.",
     "The kernel's bridge has no connection tracking of its own; the linear rules are all evaluated for each packet. \
      With ct first, packets take the way through br_netfilter, and only those that open a connection meet the rules.",
     "The bare cross-connect looks at no byte: over OVS it shows about how far ahead an AF_XDP switch can be on these links.",
