@@ -132,3 +132,105 @@ fn a_label_counts_for_the_first_packet_after_the_answer_which_comes_within_20_ms
     assert!(took[took.len() / 2] < BOUND, "{took:?}");
     cluster.end();
 }
+
+/// The web is reached from namespaces of the team, on the port that it calls http.
+const TEAM: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: team, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress:
+  - from: [{namespaceSelector: {matchLabels: {team: sales}}}]
+    ports: [{port: http}]
+";
+
+fn namespace(labels: &str) -> String {
+    format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: lab, labels: {{{labels}}}}}\n")
+}
+
+#[test]
+fn a_namespaces_labels_and_the_names_of_ports_count_as_they_are_now() {
+    let http = |ports| Member { ports, ..Member::new("shop/web", 2, "app: web") };
+    let members = [http("{name: http, containerPort: 80}"), Member::new("lab/probe", 3, "app: probe")];
+    let Some(cluster) = Cluster::start("relabelled", &Plan::new(&members, TEAM)) else { return };
+    let probe = |port, outcome| cluster.assert(&[("probe", "web", Tcp(port), outcome)]);
+    probe(80, Denied);
+    cluster.policy("apply", &namespace("team: sales"));
+    probe(80, Through);
+    probe(8080, Denied);
+    cluster.policy("apply", &http("{name: http, containerPort: 8080}").yaml());
+    probe(80, Denied);
+    probe(8080, Through);
+    cluster.policy("apply", &namespace("team: lab"));
+    probe(8080, Denied);
+    cluster.end();
+}
+
+#[test]
+fn a_pod_that_is_deleted_is_closed_in_both_directions() {
+    let Some(cluster) = Cluster::start("deleted_pod", &Plan::new(&MEMBERS, "")) else { return };
+    let [client, web] = ["client", "web"].map(|name| *cluster.member(name));
+    let flow = TcpFlow::start(cluster.pod("client"), cluster.pod("web"), (web.address(V4), 80));
+    flow.flows();
+    cluster.policy("delete", &client.yaml());
+    cluster.assert(&[("client", "web", Tcp(81), Denied), ("web", "client", Tcp(81), Denied)]);
+    let before = (cluster.denied("client"), flow.heard());
+    eventually("the flow is denied", || cluster.denied("client") > before.0);
+    assert_eq!(flow.heard(), before.1);
+    cluster.policy("apply", &client.yaml());
+    flow.flows();
+    drop(flow);
+    cluster.end();
+}
+
+/// Of three tiers: the first passes port 80 on, the last denies what nobody spoke of.
+const TIERS: &str = r"
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: first}
+spec:
+  tier: Admin
+  priority: 5
+  subject: {namespaces: {}}
+  ingress:
+  - action: Pass
+    from: [{namespaces: {}}]
+    protocols: [{tcp: {destinationPort: {number: 80}}}]
+  - action: Accept
+    from: [{namespaces: {}}]
+    protocols: [{tcp: {destinationPort: {number: 81}}}]
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: last}
+spec:
+  tier: Baseline
+  priority: 5
+  subject: {namespaces: {}}
+  ingress:
+  - action: Deny
+    from: [{namespaces: {}}]
+";
+
+#[test]
+fn tiers_are_asked_in_their_order() {
+    let Some(cluster) = Cluster::start("tiers", &Plan::new(&MEMBERS, TIERS)) else { return };
+    let facts = |passed, other| {
+        cluster.assert(&[
+            ("client", "web", Tcp(80), passed),
+            ("client", "web", Tcp(81), Through),
+            ("client", "web", Tcp(82), other),
+        ]);
+    };
+    facts(Denied, Denied);
+    // A policy of the namespace's own has a say where the first tier passes on or says nothing.
+    let own = |port: u16| CLOSED.to_owned() + &format!("  ingress: [{{ports: [{{port: {port}}}]}}]\n");
+    cluster.policy("apply", &own(80));
+    facts(Through, Denied);
+    cluster.policy("apply", &own(82));
+    facts(Denied, Through);
+    cluster.policy("delete", CLOSED);
+    facts(Denied, Denied);
+    cluster.end();
+}
