@@ -234,7 +234,7 @@ impl Entry {
         }
         let key = ConnectionKey::from_words(words);
         let (owner, opened) = (self.owner.load(Ordering::Relaxed), self.opened.load(Ordering::Relaxed));
-        let glance = self.glance(&key)?;
+        let glance = self.glance(&key).filter(|glance| !glance.state.is_gone())?;
         Some(ConnectionRecord {
             key,
             opener: glance.state.opener(),

@@ -302,7 +302,7 @@ impl Connections {
         }
     }
 
-    /// Up to `limit` connections that `wanted` accepts, some of which may be over. For the control side: it reads while workers write.
+    /// Up to `limit` connections that `wanted` accepts, some of which may be silent too long already. For the control side: it reads while workers write.
     pub fn records(&self, limit: usize, mut wanted: impl FnMut(&ConnectionKey) -> bool) -> Vec<ConnectionRecord> {
         self.entries[..self.index.high_water().min(self.entries.len())]
             .iter()

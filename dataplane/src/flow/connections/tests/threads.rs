@@ -129,7 +129,7 @@ fn what_is_said_of_a_connection_never_reaches_its_successor_in_the_entry() {
         for _ in 0..2 {
             let (table, stop, keys, last) = (&table, &stop, &keys, &last);
             scope.spawn(move || {
-                for number in (0..KEYS).cycle().take(600_000) {
+                for number in (0..KEYS).cycle().take(300_000) {
                     let (key, id) =
                         (&keys[number as usize], ConnectionId(last[number as usize].load(Ordering::Relaxed)));
                     let opener = if number % 4 < 2 { Side::Low } else { Side::High };
