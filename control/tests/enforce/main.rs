@@ -20,6 +20,8 @@ mod hostile;
 mod icmp;
 mod ingress;
 mod place;
+mod protocols;
+mod silence;
 mod stream;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest")]
