@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use podlane_api::PortState;
 use podlane_host::Links;
 
 use crate::cluster::{Cluster, Member, Plan};
 use crate::ground::{V4, V6};
-use crate::support::{Stream, eventually};
+use crate::support::{Stream, eventually, spec};
 
 const MEMBERS: [Member; 3] = [
     Member::new("shop/eager", 2, "app: eager"),
@@ -72,7 +73,7 @@ fn a_pod_of_which_nothing_is_known_is_closed_until_it_is() {
     let Some(mut cluster) = Cluster::closed("unknown_pod", &Plan { tables: &table, ..Plan::new(&members, "") }) else {
         return;
     };
-    let pod = cluster.node.lab.pod(&crate::support::spec("stranger", 1, 5)).unwrap();
+    let pod = cluster.node.lab.pod(&spec("stranger", 1, 5)).unwrap();
     cluster.switch_on();
     let stream = Stream::start(&pod.netns, cluster.pod("web"), cluster.member("web").address(V4));
     goes_on_being_denied(&cluster, "stranger");
@@ -80,5 +81,31 @@ fn a_pod_of_which_nothing_is_known_is_closed_until_it_is() {
     cluster.policy("apply", &stranger.yaml());
     stream.flows();
     drop(stream);
+    cluster.end();
+}
+
+#[test]
+fn a_pod_that_comes_after_the_daemon_is_born_closed_each_time() {
+    let late = Member::new("shop/late", 6, "app: late");
+    let (table, yaml) = (late.port(), late.yaml() + DENY);
+    let members = [MEMBERS[2]];
+    let Some(mut cluster) = Cluster::closed("late_pod", &Plan { tables: &table, ..Plan::new(&members, &yaml) }) else {
+        return;
+    };
+    cluster.start_daemon();
+    let probe = *cluster.member("probe");
+    for _ in 0..3 {
+        let pod = cluster.node.lab.pod(&spec("late", late.subnet, late.host)).unwrap();
+        Links::open_in(&pod.netns).unwrap().add_neighbour("eth0", probe.address(V4), [2, 0, 0, 0, 1, 4]).unwrap();
+        let out = Stream::start(&pod.netns, cluster.pod("probe"), probe.address(V4));
+        let into = Stream::start(cluster.pod("probe"), &pod.netns, late.address(V4));
+        cluster.daemon().wait_for("late", PortState::Up);
+        goes_on_being_denied(&cluster, "late");
+        goes_on_being_denied(&cluster, "probe");
+        assert_eq!((out.heard(), into.heard()), (0, 0), "{}", cluster.daemon().log());
+        drop((out, into));
+        pod.remove().unwrap();
+        cluster.daemon().wait_for("late", PortState::Gone);
+    }
     cluster.end();
 }

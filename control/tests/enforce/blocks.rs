@@ -20,9 +20,22 @@ spec:
     - ipBlock: {cidr: 10.1.0.200/32}
     - ipBlock: {cidr: "fd00:1::80/121", except: ["fd00:1::c0/122"]}
     ports: [{port: 80}, {protocol: UDP, port: 53}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: till, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: till}}
+  policyTypes: [Egress]
+  egress:
+  - to:
+    - podSelector: {}
+    - ipBlock: {cidr: 10.1.0.128/25, except: [10.1.0.192/26]}
+    - ipBlock: {cidr: 10.1.0.200/32}
+    - ipBlock: {cidr: "fd00:1::80/121", except: ["fd00:1::c0/122"]}
 "#;
 
-/// The addresses of a host that is no pod, and what comes of them.
+/// The addresses of a host that is no pod, and what comes of attempts from them, and to them.
 const SOURCES: [(&str, Outcome); 7] = [
     ("10.1.0.100", Denied),
     ("10.1.0.130", Through),
@@ -59,5 +72,12 @@ fn a_block_is_allowed_less_its_exceptions() {
     }
     // A pod whose address is in no block.
     cluster.assert(&[("till", "web", Tcp(80), Denied)]);
+    // The other way, where they are what may be opened to.
+    for (source, expected) in SOURCES {
+        let address: IpAddr = source.parse().unwrap();
+        let attempt =
+            Attempt { from: cluster.pod("till"), source: None, to: &outside.netns, address, service: Tcp(80) };
+        assert_eq!(attempt.outcome(&|| cluster.denied("till")), expected, "to {source}");
+    }
     cluster.end();
 }

@@ -125,9 +125,13 @@ impl Cluster {
 
     /// Starts the daemon, and waits until its ports are up.
     pub(crate) fn switch_on(&mut self) {
-        let daemon = self.node.start();
-        daemon.wait_all_up(SOON);
-        self.daemon = Some(daemon);
+        self.start_daemon();
+        self.daemon().wait_all_up(SOON);
+    }
+
+    /// Starts the daemon, not all of whose ports need be there.
+    pub(crate) fn start_daemon(&mut self) {
+        self.daemon = Some(self.node.start());
     }
 
     /// Takes the daemon away, to be ended.
