@@ -169,12 +169,11 @@ impl Track {
             return;
         }
         let (from, to) = (segment.from, segment.from.other());
-        // Nobody acknowledges what the other has not begun: that is a stray of a former connection.
-        if !self.state.is_picked_up() && !self.state.has(SYN, to) && !self.state.has(SYN_ACKED, to) {
-            return;
-        }
         let said = Acknowledged { ack: segment.ack, window: segment.window };
-        self.heard[from.index()] = Acknowledged::further(Some(said), self.heard[from.index()]);
+        let before = self.heard[from.index()];
+        // Until it has acknowledged the other's SYN, its latest word counts: those before may be about a former connection.
+        let goes_on = self.state.is_picked_up() || self.state.has(SYN_ACKED, to);
+        self.heard[from.index()] = if goes_on { Acknowledged::further(Some(said), before) } else { Some(said) };
         if self.acknowledges(segment) {
             self.state.set(SYN_ACKED, to);
         }

@@ -3,6 +3,7 @@
 mod flood;
 mod model;
 mod oracle;
+mod recycled;
 mod speed;
 mod tcp;
 mod threads;

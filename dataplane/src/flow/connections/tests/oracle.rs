@@ -403,7 +403,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn the_table_stands_where_the_ends_stand(low: u32, high: u32, caches: bool, steps in prop::collection::vec(step(), 1..150)) {
