@@ -44,8 +44,7 @@ fn not_one_packet_passes_before_the_policy_does_at_birth_and_after_a_kill() {
     }
     // From the first moment: one who may not send, and one whom the receiver may not hear, over both families.
     let senders = [("eager", V4), ("eager", V6), ("probe", V4), ("probe", V6)];
-    let streams =
-        senders.map(|(pod, family)| Stream::start(cluster.pod(pod), cluster.pod("web"), web.address(family)));
+    let streams = senders.map(|(pod, family)| Stream::start(cluster.pod(pod), cluster.pod("web"), web.address(family)));
     let heard = |streams: &[Stream; 4]| streams.each_ref().map(Stream::heard);
     for _ in 0..3 {
         cluster.switch_on();

@@ -51,7 +51,10 @@ fn a_policy_stops_what_is_established_and_its_deletion_lets_it_go_on() {
 }
 
 const BAD: [(&str, &str); 4] = [
-    ("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed, namespace: shop}\nspec: {podSelector: {\n", "change.yaml:"),
+    (
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed, namespace: shop}\nspec: {podSelector: {\n",
+        "change.yaml:",
+    ),
     (
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed, namespace: shop}\n\
          spec: {podSelector: {}, ingres: []}\n",
@@ -65,7 +68,10 @@ const BAD: [(&str, &str); 4] = [
          spec: {podSelector: {}, ingress: [{ports: [{port: 90, endPort: 80}]}]}\n",
         "NetworkPolicy shop/closed",
     ),
-    ("apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nstatus: {podIPs: [{ip: 10.1.0.99}]}\n", "Pod shop/web"),
+    (
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nstatus: {podIPs: [{ip: 10.1.0.99}]}\n",
+        "Pod shop/web",
+    ),
 ];
 
 #[test]
@@ -127,7 +133,8 @@ fn a_label_counts_for_the_first_packet_after_the_answer_which_comes_within_20_ms
         eventually("the next one is denied", || cluster.denied("client") == before + 1);
     }
     took.sort_unstable();
-    let _ = writeln!(std::io::stderr(), "relabelled within {:?}, median {:?}", took[took.len() - 1], took[took.len() / 2]);
+    let _ =
+        writeln!(std::io::stderr(), "relabelled within {:?}, median {:?}", took[took.len() - 1], took[took.len() / 2]);
     // The median: the test's own threads have to be scheduled, too.
     assert!(took[took.len() / 2] < BOUND, "{took:?}");
     cluster.end();

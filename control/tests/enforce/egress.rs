@@ -146,6 +146,10 @@ fn a_connection_needs_the_leave_of_both_ends() {
             ("client", to, Tcp(83), Denied),
         ]);
     }
-    cluster.assert(&[("web", "client", Tcp(80), Through), ("far", "web", Tcp(82), Through), ("web", "far", Tcp(80), Denied)]);
+    cluster.assert(&[
+        ("web", "client", Tcp(80), Through),
+        ("far", "web", Tcp(82), Through),
+        ("web", "far", Tcp(80), Denied),
+    ]);
     cluster.end();
 }

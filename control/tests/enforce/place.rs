@@ -23,7 +23,9 @@ spec:
 fn the_node_reaches_its_isolated_pods_and_they_do_not_reach_it() {
     let members = [Member::new("shop/web", 2, "app: web"), Member::new("lab/probe", 3, "app: probe")];
     let tables = "[[port]]\nname = \"host\"\ndevice = \"host\"\nnetwork = \"net1\"\nnode = true\n";
-    let Some(mut cluster) = Cluster::closed("own_node", &Plan { tables, ..Plan::new(&members, NOTHING) }) else { return };
+    let Some(mut cluster) = Cluster::closed("own_node", &Plan { tables, ..Plan::new(&members, NOTHING) }) else {
+        return;
+    };
     // As the node's own addresses are of the pods' network here, nothing but the port tells it from a pod.
     let host = cluster.node.lab.pod(&spec("host", 1, 250)).unwrap();
     cluster.switch_on();

@@ -91,7 +91,8 @@ fn the_other_layers_addresses_are_no_way_round() {
         ("under an address that is open, by the MAC address of who is not", desk, web_mac),
         ("under an address that nobody has", [10, 1, 0, 77].into(), web_mac),
     ] {
-        let neighbour = |pod: &str| Links::open_in(cluster.pod(pod)).unwrap().add_neighbour("eth0", address, mac).unwrap();
+        let neighbour =
+            |pod: &str| Links::open_in(cluster.pod(pod)).unwrap().add_neighbour("eth0", address, mac).unwrap();
         neighbour("guest");
         ground.is_lost("guest", trick, &ground.socket("guest", "0.0.0.0:0"), (address, 53));
         if mac == everybody {

@@ -12,7 +12,7 @@ const WEB: Member = Member::new("shop/web", 3, "app: web");
 const GUEST: Member = Member::new("lab/guest", 4, "app: client");
 
 /// The client may open port 80 and 81.
-const OUT: &str = r"
+pub(crate) const OUT: &str = r"
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: out, namespace: shop}
@@ -26,7 +26,7 @@ spec:
 ";
 
 /// The web is reached on port 81 and 82.
-const IN: &str = r"
+pub(crate) const IN: &str = r"
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: in, namespace: shop}
@@ -39,11 +39,11 @@ spec:
 ";
 
 /// The nodes of the client and the guest, and of the web.
-struct Two([Cluster; 2]);
+pub(crate) struct Two(pub(crate) [Cluster; 2]);
 
 impl Two {
     /// With what each node's daemon is told of policies; both know all pods.
-    fn start(test: &str, policies: [&str; 2], (underlying, mtu): (Family, u32)) -> Option<Self> {
+    pub(crate) fn start(test: &str, policies: [&str; 2], (underlying, mtu): (Family, u32)) -> Option<Self> {
         let near = Node::new(test)?;
         let far = near.beside(&format!("{test}-far"));
         cable(End(near.lab.switch(), "up0"), End(far.lab.switch(), "up0"), underlying, mtu);
@@ -72,16 +72,15 @@ impl Two {
     }
 
     /// What came of an attempt from one node to the other, and which of them denied packets of it.
-    fn attempt(&self, from: &str, service: Service, family: Family) -> (Outcome, [bool; 2]) {
+    pub(crate) fn attempt(&self, from: &str, service: Service, family: Family) -> (Outcome, [bool; 2]) {
         let (before, address) = (self.denied(), WEB.address(family));
-        let attempt =
-            Attempt { from: self.0[0].pod(from), source: None, to: self.0[1].pod("web"), address, service };
+        let attempt = Attempt { from: self.0[0].pod(from), source: None, to: self.0[1].pod("web"), address, service };
         let outcome = attempt.outcome(&|| self.denied().iter().sum());
         let after = self.denied();
         (outcome, [after[0] > before[0], after[1] > before[1]])
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         self.0.into_iter().for_each(Cluster::end);
     }
 }
