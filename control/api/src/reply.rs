@@ -182,13 +182,7 @@ pub enum Refusal {
         /// Why, and what to ask instead.
         detail: String,
     },
-    /// The candidate's policies are not good.
-    #[error("{findings}\nthe candidate is not used (correct it: every mistake is named)")]
-    BadCandidate {
-        /// All mistakes, one a line.
-        findings: String,
-    },
-    /// What was to be applied or deleted is wrong, or does not fit what there is. Nothing was changed.
+    /// What was to be applied, deleted or tried is wrong, or does not fit what there is. Nothing was changed.
     #[error("{}\nnothing is changed (correct it: every mistake is named)", lines(findings))]
     BadPolicy {
         /// All mistakes, in the order of the files.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Candidate, ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, Manifests, NeighbourQuery,
+    ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, Manifest, Manifests, NeighbourQuery,
     ShadowQuery, WhyQuery,
 };
 
@@ -41,9 +41,9 @@ pub enum Request {
     /// Why a connection would come through or not.
     Why(WhyQuery),
     /// What candidate policies would change for the pods there are. Nothing is applied.
-    TestPolicy(Candidate),
+    TestPolicy(Manifest),
     /// Has candidate policies judged beside the live ones, which alone decide.
-    StartShadow(Candidate),
+    StartShadow(Manifest),
     /// What that has seen so far. Asking keeps it going.
     Shadow(ShadowQuery),
     /// Ends it; the answer is the last.

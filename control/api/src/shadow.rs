@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Opening;
+use crate::{Opening, PolicyFinding};
 
 /// Which shadow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -34,9 +34,9 @@ pub struct Shadow {
     pub unlisted: u64,
     /// The differences, the most frequent first.
     pub differences: Vec<ShadowDifference>,
-    /// What the candidate probably does not mean, one sentence each.
+    /// What the candidate probably does not mean.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<PolicyFinding>,
 }
 
 /// Verdicts that one rule gave, and another rule of the candidate would have given otherwise.

@@ -1,17 +1,8 @@
-//! A candidate set of policies, tried against pods without being applied.
+//! What a candidate set of policies would change; it is tried against pods without being applied.
 
 use serde::{Deserialize, Serialize};
 
-/// Kubernetes YAML, and what to call it in messages.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Candidate {
-    /// The YAML. Its policies are added, or put in place of those of the same kind and name.
-    pub yaml: String,
-    /// The file it is from.
-    #[serde(default)]
-    pub from: String,
-}
+use crate::PolicyFinding;
 
 /// What candidate policies would change.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -27,9 +18,9 @@ pub struct PolicyChange {
     /// How many more differences there are than are listed.
     #[serde(default, skip_serializing_if = "is_none")]
     pub left_out: u64,
-    /// What the candidate probably does not mean, one sentence each; from files it is told apart.
+    /// What the candidate probably does not mean; from files it is told apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<PolicyFinding>,
 }
 
 /// Connections to one end that the same rules decide.

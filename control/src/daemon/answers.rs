@@ -10,6 +10,7 @@ use podlane_dataplane::counters::{Counters as Numbers, PortCounters, SWITCH};
 use podlane_dataplane::port::{PortFacts, PortMode, PortStatistics};
 use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::{NetworkId, PortId};
+use podlane_policy::model::PodName;
 
 use super::Answer;
 use super::trials::Shadows;
@@ -66,8 +67,19 @@ impl Answers {
             },
             connection_table: engine.enforcer().map(|_| self.connection_table()),
             networks: networks.values().map(|network| self.network(network, &facts)).collect(),
-            warnings: warnings(&facts, &reports, table.used(), table.capacity()),
+            warnings: [warnings(&facts, &reports, table.used(), table.capacity()), self.closed()].concat(),
         })
+    }
+
+    /// The pods behind ports that nobody has described.
+    fn closed(&self) -> Vec<String> {
+        let said = |pod: &PodName| {
+            format!(
+                "nothing is known of pod {pod}, which is behind a port, so that it is closed; give the port its `labels`, or apply the Pod"
+            )
+        };
+        let judge = self.engine.enforcer().map(|enforcer| enforcer.in_force());
+        judge.map(|judge| judge.unknown().map(said).collect()).unwrap_or_default()
     }
 
     /// The ports.

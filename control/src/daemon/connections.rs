@@ -64,7 +64,7 @@ impl Answers {
     }
 
     fn addresses_of(&self, text: &str, judge: &Judge) -> Result<Vec<IpAddr>, Refusal> {
-        let party: Party = text.parse().map_err(super::why::unanswerable)?;
+        let party: Party = text.parse().map_err(|untold| super::why::unanswerable(&untold))?;
         let pods: Vec<&Pod> = judge.compiled().pods().collect();
         Ok(self.party(&party, &pods)?.addresses)
     }

@@ -67,7 +67,8 @@ fn entry(live: &Live, policy: &Policy, pods: usize) -> PolicyEntry {
     }
 }
 
-fn refusal(error: EnforceError) -> Refusal {
+/// Why a change or a trial is refused.
+pub(super) fn refusal(error: EnforceError) -> Refusal {
     match error {
         EnforceError::Refused(Refused(findings)) => {
             let finding = |Finding { file, line, object, wrong }| found((file, line), object, &wrong);
@@ -86,7 +87,8 @@ fn refusal(error: EnforceError) -> Refusal {
     }
 }
 
-fn doubtful(doubt: Doubt) -> PolicyFinding {
+/// What is probably not meant, as it is answered.
+pub(super) fn doubtful(doubt: Doubt) -> PolicyFinding {
     match doubt {
         Doubt::Object(Warning { file, line, object, doubt }) => found((file, line), object, &doubt),
         doubt => found((String::new(), 0), String::new(), &doubt),

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 use podlane_api::{
-    Candidate, Opening, PolicyChange, Refusal, Shadow as Told, ShadowDifference, ShadowQuery, ShadowVerdict,
+    Manifest, Opening, PolicyChange, PolicyFinding, Refusal, Shadow as Told, ShadowDifference, ShadowQuery,
+    ShadowVerdict,
 };
 use podlane_policy::yaml::{self, Documents, unmatched_among};
 use podlane_policy::{Cluster, Compiler};
 
 use super::answers::Answers;
 use super::flows::{has_ports, protocol};
-use crate::enforce::{Enforcer, Live};
+use super::policies::{doubtful, refusal};
+use crate::enforce::{Doubt, Enforcer, Live};
 use crate::shadow::tally::Sample;
 use crate::shadow::{Named, Seen, Shadow};
 use crate::told::change::{Room, Trial, texts};
@@ -35,7 +37,7 @@ const PULSE: Duration = Duration::from_millis(500);
 struct Running {
     number: u64,
     shadow: Arc<Shadow>,
-    warnings: Vec<String>,
+    warnings: Vec<PolicyFinding>,
     began: Instant,
     asked: Instant,
 }
@@ -105,7 +107,7 @@ fn leave(enforcer: &Enforcer) {
 
 impl Answers {
     /// What a candidate would change.
-    pub(super) fn test_policy(&self, candidate: &Candidate) -> Result<PolicyChange, Refusal> {
+    pub(super) fn test_policy(&self, candidate: &Manifest) -> Result<PolicyChange, Refusal> {
         let enforcer = self.enforcer()?;
         let documents = read(candidate)?;
         let (judge, cluster) = (enforcer.in_force(), enforcer.look(|live| live.compiler().cluster()));
@@ -117,7 +119,7 @@ impl Answers {
     }
 
     /// Has a candidate judged beside the live policy.
-    pub(super) fn start_shadow(&self, candidate: &Candidate) -> Result<Told, Refusal> {
+    pub(super) fn start_shadow(&self, candidate: &Manifest) -> Result<Told, Refusal> {
         let enforcer = self.enforcer()?;
         let documents = read(candidate)?;
         let busy = |running: &Running| Refusal::ShadowBusy { age_ms: running.began.elapsed().as_millis() as u64 };
@@ -176,9 +178,9 @@ impl Answers {
     }
 }
 
-fn read(candidate: &Candidate) -> Result<Documents, Refusal> {
+fn read(candidate: &Manifest) -> Result<Documents, Refusal> {
     let documents = yaml::read([(candidate.from.as_str(), candidate.yaml.as_str())]);
-    let documents = documents.map_err(|refused| Refusal::BadCandidate { findings: refused.to_string() })?;
+    let documents = documents.map_err(|refused| refusal(refused.into()))?;
     if documents.cluster.policies.is_empty() {
         let detail = format!("{}: has no policies (send those to be tried)", candidate.from);
         return Err(Refusal::Unanswerable { detail });
@@ -187,9 +189,9 @@ fn read(candidate: &Candidate) -> Result<Documents, Refusal> {
 }
 
 /// What the candidate probably does not mean, among the pods there are.
-fn doubts(compiler: &Compiler, documents: &Documents) -> Vec<String> {
+fn doubts(compiler: &Compiler, documents: &Documents) -> Vec<PolicyFinding> {
     let Documents { cluster: Cluster { policies, .. }, sources, .. } = documents;
-    unmatched_among(compiler, policies, sources).iter().map(ToString::to_string).collect()
+    unmatched_among(compiler, policies, sources).into_iter().map(|warning| doubtful(Doubt::Object(warning))).collect()
 }
 
 /// What is told of a shadow before anything it has seen.

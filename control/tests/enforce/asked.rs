@@ -1,6 +1,7 @@
 //! What operators ask a switch that is running: each answer is held to what the kernels of the pods then see.
 
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -11,7 +12,8 @@ use crate::attempt::{Denied, Ping, Service, Tcp, Through, Udp};
 use crate::cluster::{Cluster, Member, Plan};
 use crate::ground::V4;
 use crate::stream::TcpFlow;
-use crate::support::{eventually, podlane};
+use crate::support::{BLUE, Node, SOON, eventually, ping, podlane, port};
+use crate::tunnel::{IN, OUT, Two};
 
 const MEMBERS: [Member; 4] = [
     Member { ports: "{name: http, containerPort: 80}", ..Member::new("shop/web", 2, "app: web") },
@@ -209,6 +211,47 @@ fn a_test_says_what_would_change_and_changes_nothing() {
     std::fs::write(&file, WEB).unwrap();
     assert_eq!(ask(&cluster, &format!("policy test {}", file.display())).status.code(), Some(0), "it is so already");
     cluster.end();
+}
+
+#[test]
+fn both_nodes_of_a_tunnel_tell_the_way_from_their_side_and_the_verdict_of_their_own_pod() {
+    let Some(two) = Two::start("why_tunnel", [OUT, IN], (V4, 1600)) else { return };
+    // By who denied it: the client's node, the web's, or none.
+    for service in [Tcp(80), Tcp(81), Tcp(82), Ping] {
+        let (_, denied) = two.attempt("client", service, V4);
+        let question = format!("why 10.1.0.2 10.1.0.3 {}", spelt(service));
+        let [near, far] = [&two.0[0], &two.0[1]].map(|cluster| json(cluster, &question).0["answers"][0].take());
+        assert_eq!(near["allowed"], !denied[0], "{near:#}");
+        assert!(near["way"]["action"].as_str().unwrap().starts_with("encapsulate"), "{near:#}");
+        assert_eq!((&near["way"]["to"]["peer"], &near["way"]["from"]["port"]), (&"other".into(), &"client".into()));
+        // The web's node is asked about what the client's let through.
+        if !denied[0] {
+            assert_eq!(far["allowed"], !denied[1], "{far:#}");
+        }
+        assert_eq!(far["way"]["action"], "bridge", "{far:#}");
+        assert_eq!((&far["way"]["from"]["peer"], &far["way"]["to"]["port"]), (&"other".into(), &"web".into()));
+        for (answer, direction) in [(near, "egress"), (far, "ingress")] {
+            let ends = answer["ends"].as_array().unwrap();
+            assert!(ends.len() == 1 && ends[0]["direction"] == direction, "{answer:#}");
+        }
+    }
+    two.end();
+}
+
+#[test]
+fn without_policy_why_tells_the_way_and_the_other_questions_what_is_missing() {
+    let Some(mut node) = Node::new("why_open") else { return };
+    let pods = ["red", "blue"].map(|name| node.pod(name, if name == "red" { 2 } else { 3 }));
+    node.configure(&(BLUE.to_owned() + &port("red") + &port("blue")));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    assert!(ping(&pods[0].netns, Ipv4Addr::new(10, 1, 0, 3), SOON));
+    let said = node.cli(&["why", "10.1.0.2", "10.1.0.3", "tcp/80"]);
+    assert!(said.contains("allowed: no end is under policy") && said.contains("bridged out of port blue"), "{said}");
+    let output = podlane().args(["policy", "denied", "--socket"]).arg(node.socket()).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("enforces no policy") && output.status.code() == Some(2), "{words}");
+    daemon.terminate();
 }
 
 /// A candidate beside the live policies, once it is there.

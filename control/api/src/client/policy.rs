@@ -1,7 +1,7 @@
 //! The questions about policies and connections.
 
 use crate::{
-    Candidate, Client, ClientError, ConnectionQuery, Connections, Denied, DeniedQuery, PolicyChange, Reply, Request,
+    Client, ClientError, ConnectionQuery, Connections, Denied, DeniedQuery, Manifest, PolicyChange, Reply, Request,
     Shadow, ShadowQuery, Why, WhyQuery,
 };
 
@@ -21,7 +21,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]; mistakes in the candidate are [`ClientError::Refused`].
-    pub fn test_policy(&mut self, candidate: Candidate) -> Result<PolicyChange, ClientError> {
+    pub fn test_policy(&mut self, candidate: Manifest) -> Result<PolicyChange, ClientError> {
         match self.ask(Request::TestPolicy(candidate))? {
             Reply::TestPolicy(change) => Ok(change),
             other => Err(self.other_reply("test_policy", &other)),
@@ -32,7 +32,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]; mistakes in the candidate, and that there is another, are [`ClientError::Refused`].
-    pub fn start_shadow(&mut self, candidate: Candidate) -> Result<Shadow, ClientError> {
+    pub fn start_shadow(&mut self, candidate: Manifest) -> Result<Shadow, ClientError> {
         self.ask_for_shadow(Request::StartShadow(candidate))
     }
 

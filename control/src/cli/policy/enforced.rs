@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use podlane_api::{Manifest, Manifests, PolicyApplied, PolicyFinding};
+use podlane_api::{Manifest, Manifests, PolicyApplied};
 
-use super::{PolicyError, files, say, tell};
+use super::{PolicyError, files, tell, warn_of};
 use crate::cli::args::Ask;
 use crate::cli::connect;
 use crate::cli::show::policies::Done;
@@ -35,9 +35,7 @@ fn manifests(paths: &[PathBuf], wait: bool) -> Result<Manifests, PolicyError> {
 }
 
 fn told(applied: &PolicyApplied, done: Done, ask: &Ask) -> Result<ExitCode, PolicyError> {
-    for PolicyFinding { file, line, object, what } in &applied.warnings {
-        say(&format!("{file}:{line}: warning: {object}: {what}"));
-    }
+    warn_of(&applied.warnings);
     tell(&done.of(applied), ask.json)?;
     Ok(ExitCode::SUCCESS)
 }

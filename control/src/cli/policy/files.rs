@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use podlane_api::Candidate;
+use podlane_api::Manifest;
 use podlane_policy::yaml::{self, Documents};
 
 use super::{PolicyError, say};
@@ -21,7 +21,7 @@ pub(super) struct Tried {
     /// What the file says.
     pub(super) documents: Documents,
     /// As a daemon takes it.
-    pub(super) text: Candidate,
+    pub(super) manifest: Manifest,
 }
 
 /// Reads all of them as one set.
@@ -42,7 +42,7 @@ pub(super) fn candidate(path: &Path) -> Result<Tried, PolicyError> {
     if !(documents.cluster.pods.is_empty() && documents.cluster.namespaces.is_empty()) {
         say(&format!("{from}: warning: its pods and namespaces are left out (--cluster states them)"));
     }
-    Ok(Tried { documents, text: Candidate { yaml, from } })
+    Ok(Tried { documents, manifest: Manifest { from, yaml } })
 }
 
 /// Refuses standard input where it is named a second time.

@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use podlane_api::{ClientError, DeniedQuery, WhyQuery};
+use podlane_api::{ClientError, DeniedQuery, PolicyFinding, WhyQuery};
 use podlane_policy::yaml::{Documents, Refused, Warning, unmatched};
 use podlane_policy::{Cluster, Compiler};
 use serde::Serialize;
@@ -141,10 +141,10 @@ fn test(candidate: &Path, files: &[PathBuf], json: bool) -> Result<ExitCode, Pol
 
 /// Tries a candidate against the pods of the daemon.
 fn test_live(candidate: &Path, ask: &Ask) -> Result<ExitCode, PolicyError> {
-    let files::Tried { documents, text } = files::candidate(candidate)?;
+    let files::Tried { documents, manifest } = files::candidate(candidate)?;
     warn(&documents.warnings);
-    let change = connect(ask)?.test_policy(text)?;
-    change.warnings.iter().for_each(|warning| say(warning));
+    let change = connect(ask)?.test_policy(manifest)?;
+    warn_of(&change.warnings);
     tell(&change, ask.json)?;
     Ok(status(Some(!change.changed)))
 }
@@ -163,6 +163,13 @@ fn warn_of_namespaces(cluster: &Cluster) {
 fn warn(warnings: &[Warning]) {
     for Warning { file, line, object, doubt } in warnings {
         say(&format!("{file}:{line}: warning: {object}: {doubt}"));
+    }
+}
+
+/// Warns of what the daemon found.
+fn warn_of(findings: &[PolicyFinding]) {
+    for PolicyFinding { file, line, object, what } in findings {
+        say(&format!("{file}:{line}: warning: {object}: {what}"));
     }
 }
 

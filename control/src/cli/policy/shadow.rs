@@ -14,7 +14,7 @@ use podlane_api::ShadowQuery;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::files::{self, Tried};
-use super::{PolicyError, say, status, tell, warn};
+use super::{PolicyError, say, status, tell, warn, warn_of};
 use crate::cli::args::Ask;
 use crate::cli::connect;
 
@@ -26,16 +26,16 @@ const GLANCE: Duration = Duration::from_millis(50);
 
 /// Has a candidate judged until the time is over or somebody interrupts.
 pub(super) fn judge(candidate: &Path, seconds: Option<u32>, ask: &Ask) -> Result<ExitCode, PolicyError> {
-    let Tried { documents, text } = files::candidate(candidate)?;
+    let Tried { documents, manifest } = files::candidate(candidate)?;
     warn(&documents.warnings);
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(PolicyError::Signals)?;
     }
     let mut client = connect(ask)?;
-    let begun = client.start_shadow(text)?;
+    let begun = client.start_shadow(manifest)?;
     let query = ShadowQuery { shadow: begun.shadow };
-    begun.warnings.iter().for_each(|warning| say(warning));
+    warn_of(&begun.warnings);
     let until =
         seconds.map_or_else(|| "until Ctrl-C".to_owned(), |seconds| format!("for {seconds} s, or until Ctrl-C"));
     say(&format!("podlane: judging beside the live policies, which alone decide, {until}"));

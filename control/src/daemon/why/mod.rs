@@ -65,9 +65,9 @@ struct Asked<'a> {
 
 impl Answers {
     pub(super) fn why(&self, query: &WhyQuery) -> Result<Why, Refusal> {
-        let from: Opener = query.from.parse().map_err(unanswerable)?;
-        let to: Party = query.to.parse().map_err(unanswerable)?;
-        let service: Service = query.service.parse().map_err(unanswerable)?;
+        let from: Opener = query.from.parse().map_err(|untold| unanswerable(&untold))?;
+        let to: Party = query.to.parse().map_err(|untold| unanswerable(&untold))?;
+        let service: Service = query.service.parse().map_err(|untold| unanswerable(&untold))?;
         let judge = self.engine().enforcer().map(|enforcer| enforcer.in_force());
         let pods: Vec<&Pod> = judge.iter().flat_map(|judge| judge.compiled().pods()).collect();
         let (from, to) = (self.opener(&from, &pods)?, self.party(&to, &pods)?);
@@ -162,6 +162,7 @@ fn together(answers: &[WhyAnswer]) -> Option<bool> {
     answers.iter().all(|answer| answer.allowed == Some(true)).then_some(true)
 }
 
-pub(super) fn unanswerable(untold: Untold) -> Refusal {
+/// What was typed cannot be asked.
+pub(super) fn unanswerable(untold: &Untold) -> Refusal {
     Refusal::Unanswerable { detail: untold.to_string() }
 }
