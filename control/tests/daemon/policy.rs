@@ -150,6 +150,31 @@ fn what_is_refused_is_told_whole_and_changes_nothing() {
 }
 
 #[test]
+fn a_pod_that_nobody_describes_is_closed_and_the_status_says_so() {
+    let Some(mut node) = Node::new("a_pod_nobody_describes") else { return };
+    let late = node.pod("late", 4);
+    let port = "[[port]]\nname = \"late\"\ndevice = \"late\"\nnetwork = \"blue\"\naddresses = [\"10.1.0.4\"]\npod = \"blue/late\"\n\
+        [[port]]\nname = \"green\"\ndevice = \"green\"\nnetwork = \"blue\"\n";
+    let _green = node.pod("green", 3);
+    node.configure(&format!("[policy]\n{BLUE}{port}"));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    assert!(!ping(&late.netns, GREEN, DENIED));
+    assert!(matches!(daemon.warnings().as_slice(), [one] if one.starts_with("nothing is known of pod blue/late")));
+    assert_eq!(client(&node).policies().unwrap().unknown_pods, ["blue/late"]);
+    assert!(daemon.logged(&["nothing is known of pod blue/late"]));
+
+    // An address that is not its port's is refused, and one that is left out is the port's.
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: late, namespace: blue}\n";
+    let stray = apply(&node, &format!("{pod}status: {{podIP: 10.1.0.9}}\n"));
+    assert!(matches!(stray, Err(ClientError::Refused(Refusal::BadPolicy { .. }))), "{stray:?}");
+    apply(&node, pod).unwrap();
+    assert!(ping(&late.netns, GREEN, SOON));
+    assert_eq!(daemon.warnings(), [""; 0]);
+    daemon.terminate();
+}
+
+#[test]
 fn a_daemon_without_policy_says_so_and_its_ports_are_open() {
     let Some(mut node) = Node::new("a_daemon_without_policy") else { return };
     let [red, _green] = policed(&mut node, "");
