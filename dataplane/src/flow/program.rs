@@ -178,6 +178,9 @@ impl Program {
         self.watch_bits() != 0
     }
 
+    /// The [`Self::watch_bits`] of [`Watch::Acknowledged`].
+    pub(crate) const ACKNOWLEDGED: u64 = (Watch::Acknowledged as u64) << WATCH_AT;
+
     /// Not zero if somebody does: to be added up over many programs.
     #[inline]
     pub(crate) const fn watch_bits(&self) -> u64 {

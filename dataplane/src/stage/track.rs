@@ -9,7 +9,7 @@ use podlane_rings::Frame;
 
 use crate::{
     burst::{BURST, Line},
-    flow::{FlowTable, Watch, connections::Acknowledged},
+    flow::{FlowTable, Program, connections::Acknowledged},
 };
 
 /// FIN, SYN and RST among the bytes 8 to 16 of a TCP header, as they stand there.
@@ -21,17 +21,20 @@ pub(crate) const ACKNOWLEDGEMENT: usize = 8;
 /// Remembers what the watched hits of a burst acknowledge. Returns the rows that deserve a closer look.
 #[inline(never)] // registers of its own, as in classify
 pub fn track(line: &Line, frames: &[Frame], table: &FlowTable) -> u64 {
-    let Line { programs, layouts, entries, missing, .. } = line;
-    let (unknown, view) = (*missing, table.view());
+    let rows = frames.len().min(BURST);
+    // Slices of one length and an index: as zipped iterators this was 66 instructions a packet, and is 39 (callgrind).
+    let (frames, programs) = (&frames[..rows], &line.programs[..rows]);
+    let (layouts, entries) = (&line.layouts[..rows], &line.entries[..rows]);
+    let (unknown, view) = (line.missing, table.view());
     let mut closer = 0;
-    let columns = programs.iter().zip(layouts).zip(entries);
-    for (row, (frame, ((program, layout), entry))) in frames.iter().take(BURST).zip(columns).enumerate() {
-        if !program.is_watched() || unknown >> row & 1 != 0 {
+    for row in 0..rows {
+        let watch = programs[row].watch_bits();
+        if watch == 0 || unknown >> row & 1 != 0 {
             continue;
         }
-        let word = acknowledgement(frame.bytes(), usize::from(layout.l4));
-        if word & TURNS == 0 && program.watch() == Watch::Acknowledged {
-            view.acknowledge(*entry, word);
+        let word = acknowledgement(frames[row].bytes(), layouts[row].l4);
+        if word & TURNS == 0 && watch == Program::ACKNOWLEDGED {
+            view.acknowledge(entries[row], word);
         } else {
             closer |= 1 << row;
         }
@@ -41,8 +44,9 @@ pub fn track(line: &Line, frames: &[Frame], table: &FlowTable) -> u64 {
 
 /// Acknowledgement number, flags and window of a TCP header at `l4`. What is not there is as if it turned everything.
 #[inline]
-pub(crate) fn acknowledgement(bytes: &[u8], l4: usize) -> u64 {
-    let header = bytes.get(l4 + ACKNOWLEDGEMENT..).and_then(|rest| rest.first_chunk::<8>());
+pub(crate) fn acknowledgement(bytes: &[u8], l4: u16) -> u64 {
+    let at = usize::from(l4) + ACKNOWLEDGEMENT;
+    let header = bytes.get(at..at + 8).and_then(|header| header.first_chunk());
     header.map_or(TURNS, |bytes| u64::from_le_bytes(*bytes))
 }
 

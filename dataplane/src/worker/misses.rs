@@ -132,7 +132,7 @@ impl Worker {
             return;
         }
         let bytes = self.burst.frames().get(row).map_or(&[][..], |frame| frame.bytes());
-        flows.view().acknowledge(entry, acknowledgement(bytes, self.line.layouts[row].l4.into()));
+        flows.view().acknowledge(entry, acknowledgement(bytes, self.line.layouts[row].l4));
         self.flows.watch(entry, bond.watch);
         // Once one side ends it, what the other says counts again.
         let other = connections.linked(bond.id, &bond.key, bond.side.other());
