@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use podlane_host::Netns;
@@ -171,5 +172,54 @@ fn the_directions_of_a_connection_may_be_two_workers() {
     }
     all();
     drop((ahead, back));
+    cluster.end();
+}
+
+/// Opens and ends connections, each with a word each way.
+fn churn(from: &Netns, to: &Netns, at: SocketAddr, times: usize) {
+    let listener = to.run(|| TcpListener::bind(at)).unwrap().unwrap();
+    for _ in 0..times {
+        let mut asks = from.run(|| TcpStream::connect_timeout(&at, SOON)).unwrap().unwrap();
+        asks.set_read_timeout(Some(SOON)).unwrap();
+        let mut answers = accept(&listener);
+        asks.write_all(b"?").unwrap();
+        answers.read_exact(&mut [0]).unwrap();
+        answers.write_all(b"!").unwrap();
+        drop(answers);
+        assert_eq!(asks.read_to_end(&mut Vec::new()).unwrap(), 1);
+    }
+}
+
+#[test]
+fn a_thousand_connections_come_and_go_while_labels_change_and_leave_nothing() {
+    let members = [MEMBERS[0], MEMBERS[1], Member::new("lab/other", 4, "version: v0")];
+    let keys = "[policy.timeouts]\ntcp_closed = \"1s\"\n";
+    let plan = Plan { keys, shared: core_affinity::get_core_ids().unwrap().len() > 1, ..Plan::new(&members, ONE_WAY) };
+    let Some(cluster) = Cluster::start("churn", &plan) else { return };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let relabelling = scope.spawn(|| {
+            for number in 0.. {
+                cluster.policy("apply", &members[2].yaml().replace("v0", &format!("v{number}")));
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let churning: Vec<_> = [(V4, 80), (V6, 80), (V4, 81), (V6, 81)]
+            .map(|(family, port)| {
+                let (cluster, at) = (&cluster, (cluster.member("web").address(family), port).into());
+                scope.spawn(move || churn(cluster.pod("client"), cluster.pod("web"), at, 250))
+            })
+            .into();
+        let failed = churning.into_iter().filter_map(|thread| thread.join().err()).count();
+        done.store(true, Ordering::Relaxed);
+        relabelling.join().unwrap();
+        assert_eq!(failed, 0, "{}", cluster.daemon().log());
+    });
+    assert_eq!(cluster.denied("web") + cluster.denied("client"), 0);
+    let table = || cluster.daemon().status().connection_table.unwrap();
+    eventually("all connections are over", || table().used == 0);
+    assert_eq!(table().opening, 0);
     cluster.end();
 }

@@ -75,10 +75,10 @@ fn a_reset_ends_a_connection_only_where_its_number_is_the_next() {
 /// How many connections the table holds: the fewest that may be configured.
 const CAPACITY: u16 = 1_024;
 
-#[test]
-fn ten_times_the_table_in_syns_leave_what_is_established_flowing() {
+/// A connection from the client to the web that flows all the while, and ten times the table in SYNs from the flooder to the web.
+fn flooded(test: &str, yaml: &str) -> Option<(Cluster, TcpFlow)> {
     let keys = format!("connections = {CAPACITY}\n");
-    let Some(cluster) = Cluster::start("syn_flood", &Plan { keys: &keys, ..Plan::new(&MEMBERS, OPEN) }) else { return };
+    let cluster = Cluster::start(test, &Plan { keys: &keys, ..Plan::new(&MEMBERS, yaml) })?;
     let [web, flooder] = ["web", "flooder"].map(|name| cluster.member(name).address(V4));
     let flow = TcpFlow::start(cluster.pod("client"), cluster.pod("web"), (web, 80));
     flow.flows();
@@ -96,8 +96,28 @@ fn ten_times_the_table_in_syns_leave_what_is_established_flowing() {
         }
         flow.flows();
     }
+    Some((cluster, flow))
+}
+
+#[test]
+fn a_flood_that_policy_denies_takes_no_room_at_all() {
+    let policy = OPEN.replace("[{}]", "[{from: [{podSelector: {}}]}]");
+    let Some((cluster, flow)) = flooded("denied_flood", &policy) else { return };
+    assert!(cluster.denied("flooder") >= 10 * u64::from(CAPACITY));
+    let table = cluster.daemon().status().connection_table.unwrap();
+    assert_eq!((table.used, table.opening), (1, 0), "{table:?}");
+    cluster.assert(&[("client", "web", Tcp(82), Through)]);
+    drop(flow);
+    cluster.end();
+}
+
+#[test]
+fn ten_times_the_table_in_syns_leave_what_is_established_flowing() {
+    let Some((cluster, flow)) = flooded("syn_flood", OPEN) else { return };
     let full = cluster.dropped("flooder", "connections_full");
     assert!(full > 0, "{}", cluster.daemon().log());
+    let table = cluster.daemon().status().connection_table.unwrap();
+    assert!(table.used <= table.capacity && table.opening > table.capacity / 2, "{table:?}");
     assert_eq!(cluster.dropped("client", "connections_full") + cluster.denied("client"), 0);
     flow.flows();
     // What is half open goes early where there is no room: soon there is some again.
