@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::process::Output;
 
 use podlane_host::Netns;
-use podlane_host::lab::Pod;
+use podlane_host::lab::{Pod, PodSpec};
 
 use crate::attempt::{Attempt, Outcome, Service};
 use crate::ground::{Family, V4};
@@ -79,13 +79,15 @@ pub(crate) struct Plan<'a> {
     pub(crate) network: &'a str,
     /// More tables of the configuration.
     pub(crate) tables: &'a str,
+    /// The MTU of the pods' links.
+    pub(crate) mtu: u32,
     /// Whether there are two workers, on the cores 0 and 1, and not one.
     pub(crate) shared: bool,
 }
 
 impl<'a> Plan<'a> {
     pub(crate) const fn new(members: &'a [Member], yaml: &'a str) -> Self {
-        Self { members, yaml, keys: "", network: "", tables: "", shared: false }
+        Self { members, yaml, keys: "", network: "", tables: "", mtu: 1500, shared: false }
     }
 }
 
@@ -111,7 +113,10 @@ impl Cluster {
 
     /// On a node that is there, before there is a daemon.
     pub(crate) fn on(mut node: Node, plan: &Plan<'_>) -> Self {
-        let pod = |member: &Member| (*member, node.lab.pod(&spec(member.short(), member.subnet, member.host)).unwrap());
+        let pod = |member: &Member| {
+            let spec = PodSpec { mtu: plan.mtu, ..spec(member.short(), member.subnet, member.host) };
+            (*member, node.lab.pod(&spec).unwrap())
+        };
         let members = plan.members.iter().map(pod).collect();
         let directory = node.path("policy.d");
         fs::create_dir_all(&directory).unwrap();

@@ -1,4 +1,4 @@
-//! ICMP that is allowed by no rule, and belongs to what is: errors about a flow, and the later fragments of a datagram.
+//! ICMP that no rule allows, and that belongs to what one does: errors about a flow.
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, U
 use podlane_host::{Links, Netns, sysctl};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::attempt::{Attempt, Denied, LongUdp, Ping, Through};
+use crate::attempt::{Attempt, Denied, Ping};
 use crate::cluster::{Cluster, Member, Plan};
 use crate::ground::{End, Family, V4, V6, cable, counted};
 use crate::support::{SOON, eventually, spec};
@@ -141,26 +141,4 @@ fn send(from: &Netns, to: &Netns, family: Family) {
 /// Packets that came to a router too long for its next link.
 fn too_long(router: &Netns, family: Family) -> u64 {
     counted(router, if family == V4 { "FragFails" } else { "Ip6InTooBigErrors" })
-}
-
-#[test]
-fn a_datagram_in_fragments_arrives_where_it_may_and_nothing_of_it_where_not() {
-    let members = [Member::new("shop/web", 2, "app: web"), Member::new("lab/probe", 3, "app: probe")];
-    let yaml = r"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: dns, namespace: shop}
-spec:
-  podSelector: {}
-  ingress:
-  - ports: [{protocol: UDP, port: 53}]
-";
-    let Some(cluster) = Cluster::start("fragments", &Plan::new(&members, yaml)) else { return };
-    cluster.assert(&[
-        ("probe", "web", LongUdp(54), Denied),
-        ("probe", "web", LongUdp(53), Through),
-        ("probe", "web", LongUdp(54), Denied),
-        ("web", "probe", LongUdp(54), Through),
-    ]);
-    cluster.end();
 }

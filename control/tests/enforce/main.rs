@@ -21,6 +21,7 @@ mod icmp;
 mod ingress;
 mod place;
 mod protocols;
+mod shapes;
 mod silence;
 mod stream;
 #[path = "../support/mod.rs"]
