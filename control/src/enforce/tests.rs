@@ -101,6 +101,10 @@ fn tcp(judge: &Judge, from: (&str, PortId), to: (&str, PortId), port: u16) -> (b
     (allow, judge.compiled().rule(rule).unwrap().to_string())
 }
 
+fn allows(judge: &Judge, from: (&str, PortId), to: (&str, PortId), port: u16) -> bool {
+    tcp(judge, from, to, port).0
+}
+
 const WEB_AT: (&str, PortId) = ("10.1.0.2", WEB);
 const SHOP_AT: (&str, PortId) = ("10.1.0.3", SHOP);
 
@@ -130,14 +134,14 @@ fn a_pod_is_known_by_its_port_and_speaks_as_no_other() {
     // What `shop` may do, `late` or anybody behind the port of `web` may not by writing its address.
     assert_eq!(tcp(&judge, ("10.1.0.3", WEB), ("10.1.0.2", SHOP), 8443), (false, "not in the tables".to_owned()));
     // With an address of the link it is itself, and with no pod's it is whoever that is, and `shop` still to its own policy.
-    assert_eq!(tcp(&judge, ("fe80::3", SHOP), ("fe80::2", WEB), 8443).0, true);
-    assert_eq!(tcp(&judge, ("fe80::9", PLAIN), ("fe80::2", WEB), 8443).0, false);
+    assert!(allows(&judge, ("fe80::3", SHOP), ("fe80::2", WEB), 8443));
+    assert!(!allows(&judge, ("fe80::9", PLAIN), ("fe80::2", WEB), 8443));
     let denied = (false, "NetworkPolicy blue/shop: isolated for egress, no rule matches".to_owned());
     assert_eq!(tcp(&judge, ("fe80::3", SHOP), ("ff02::5", PLAIN), 80), denied);
     // A pod that comes by a port without one, or out of a tunnel, is known by its address.
     for port in [PLAIN, PathId(3).port()] {
-        assert_eq!(tcp(&judge, ("10.1.0.3", port), WEB_AT, 8443).0, true);
-        assert_eq!(tcp(&judge, ("10.1.0.9", port), WEB_AT, 8443).0, false);
+        assert!(allows(&judge, ("10.1.0.3", port), WEB_AT, 8443));
+        assert!(!allows(&judge, ("10.1.0.9", port), WEB_AT, 8443));
     }
 }
 
@@ -147,8 +151,8 @@ fn a_pod_to_itself_and_the_node_to_its_pods_are_beyond_policy() {
     assert_eq!(tcp(&judge, WEB_AT, ("fd00:1::2", WEB), 1), (true, "a pod to itself".to_owned()));
     assert_eq!(tcp(&judge, ("10.1.0.1", NODE), WEB_AT, 1), (true, "from the pod's own node".to_owned()));
     // Known by the port, never by the address; and what a pod opens to its node is judged.
-    assert_eq!(tcp(&judge, ("10.1.0.1", PLAIN), WEB_AT, 1).0, false);
-    assert_eq!(tcp(&judge, SHOP_AT, ("10.1.0.1", NODE), 1).0, false);
+    assert!(!allows(&judge, ("10.1.0.1", PLAIN), WEB_AT, 1));
+    assert!(!allows(&judge, SHOP_AT, ("10.1.0.1", NODE), 1));
 }
 
 #[test]
@@ -239,9 +243,9 @@ fn labels_that_are_applied_later_count_until_they_are_deleted() {
     let mut live = live("later");
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: shop, namespace: blue, labels: {app: probe}}\n";
     live.apply(documents(pod)).unwrap();
-    assert_eq!(tcp(&live.judge(), SHOP_AT, WEB_AT, 8443).0, false);
+    assert!(!allows(&live.judge(), SHOP_AT, WEB_AT, 8443));
     live.delete(documents(pod)).unwrap();
-    assert_eq!(tcp(&live.judge(), SHOP_AT, WEB_AT, 8443).0, true);
+    assert!(allows(&live.judge(), SHOP_AT, WEB_AT, 8443));
     let misfits = live.delete(documents(pod)).unwrap_err();
     assert!(matches!(misfits[0].misfit, Misfit::OfThePort { .. }), "{misfits:?}");
 }
