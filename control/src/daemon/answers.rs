@@ -17,6 +17,9 @@ use super::trials::Shadows;
 use crate::desired::{self, Attachment, Desired, Name};
 use crate::reconcile::{Engine, Facts};
 
+/// How often workers are asked for reports that fit together. Under traffic one way about every second look does not.
+const LOOKS: u32 = 64;
+
 /// The answers to every question, from a running switch.
 pub struct Answers {
     /// Before what they look on, so that nobody looks on any more when that ends.
@@ -99,8 +102,7 @@ impl Answers {
     /// # Errors
     /// A worker does not answer.
     pub fn counters(&self) -> Result<Counters, Refusal> {
-        let reports = self.reports()?;
-        let numbers = merged(&reports);
+        let (reports, numbers) = self.fitting_reports()?;
         let mut dropped = Dropped::new();
         for (reason, count) in numbers.ports.iter().flat_map(PortCounters::reasons) {
             *dropped.entry(reason.name().to_owned()).or_default() += count;
@@ -125,6 +127,20 @@ impl Answers {
         };
         let ports = self.engine.desired().ports.keys().map(port).collect();
         Ok(Counters { balanced: total.balances(), total, ports })
+    }
+
+    /// Reports that fit together, and their sum. Workers report one after the other, so that one may have taken over frames which another
+    /// had not handed to it when it reported: a ledger that does not balance. Then they are asked again.
+    fn fitting_reports(&self) -> Result<(Vec<Report>, Numbers), Refusal> {
+        let mut looks = LOOKS;
+        loop {
+            let reports = self.reports()?;
+            let numbers = merged(&reports);
+            looks -= 1;
+            if numbers.handed >= numbers.taken || looks == 0 {
+                return Ok((reports, numbers));
+            }
+        }
     }
 
     pub(super) fn reports(&self) -> Result<Vec<Report>, Refusal> {
