@@ -1,7 +1,7 @@
 //! What operators ask a switch that is running: each answer is held to what the kernels of the pods then see.
 
 use std::io::{BufRead, BufReader};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -194,6 +194,23 @@ fn connections_are_listed_with_who_opened_them_and_by_which_rule() {
     let status = cluster.node.cli(&["status"]);
     assert!(status.contains("connection table: "), "{status}");
     drop(stream);
+    cluster.end();
+}
+
+#[test]
+fn a_table_of_connections_that_fills_up_is_told_before_it_is_full() {
+    let plan = Plan { keys: "connections = 1_024\n", ..Plan::new(&MEMBERS, WEB) };
+    let Some(cluster) = Cluster::start("fill", &plan) else { return };
+    let warnings = || json(&cluster, "status").0["warnings"].to_string();
+    assert!(!warnings().contains("connection table"), "{}", warnings());
+    let till = cluster.member("till").address(V4);
+    let open = || (0..800).try_for_each(|_| UdpSocket::bind("0.0.0.0:0")?.send_to(b"?", (till, 9)).map(drop));
+    cluster.pod("probe").run(open).unwrap().unwrap();
+    eventually("it is told", || warnings().contains("raise `connections` under [policy]"));
+    let table = json(&cluster, "status").0["connection_table"].take();
+    assert!(table["capacity"] == 1_024 && table["used"].as_u64() > Some(768), "{table}");
+    assert_eq!(table["opening"], table["used"], "nobody has answered");
+    assert!(cluster.daemon().log().contains("the connection table holds"), "{}", cluster.daemon().log());
     cluster.end();
 }
 

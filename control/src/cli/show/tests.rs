@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use podlane_api::{
-    AttachMode, Bandwidth, Counters, Flow, FlowTable, FlowTunnel, Flows, Frames, KernelDrops, Ledger, MacAddr, Network,
-    Poll, Port, PortKind, PortLedger, PortState, Ports, Rates, Status, Traffic, Worker, XdpMode,
+    AttachMode, Bandwidth, ConnectionTable, Counters, Flow, FlowTable, FlowTunnel, Flows, Frames, KernelDrops, Ledger,
+    MacAddr, Network, Poll, Port, PortKind, PortLedger, PortState, Ports, Rates, Status, Traffic, Worker, XdpMode,
 };
 
 use super::*;
@@ -74,7 +74,7 @@ fn status_shows_workers_tables_networks_and_warnings() {
         generation: 7,
         workers: vec![worker],
         flow_table: FlowTable { capacity: 1 << 20, used: 1_500, uncached: 0 },
-        connection_table: None,
+        connection_table: Some(ConnectionTable { capacity: 1 << 18, used: 1_200, opening: 3 }),
         networks: vec![blue, wire, overlay],
         warnings: vec!["worker on core 1 shares its core".to_owned()],
     };
