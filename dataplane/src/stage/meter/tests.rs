@@ -59,7 +59,7 @@ proptest! {
             bucket.earn(now);
             let cost = u128::from(bytes) * 8000;
             let roundings = (1 << 16) + 8 * (check as u128 + 1);
-            let near = (roundings * u128::from(rate) >> FRACTION) + 1;
+            let near = ((roundings * u128::from(rate)) >> FRACTION) + 1;
             let passes = meters.sends(PORT, &limit, bytes, now);
             if passes {
                 prop_assert!(bucket.credit + near >= cost, "passed {cost} with {} at hand", bucket.credit);
