@@ -19,8 +19,9 @@ use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use podlane_api::{ClientError, DeniedQuery, PolicyFinding, WhyQuery};
+use podlane_api::{Client, ClientError, DeniedQuery, PolicyFinding, WhyQuery};
 use podlane_policy::yaml::{Documents, Refused, Warning, unmatched};
 use podlane_policy::{Cluster, Compiler};
 use serde::Serialize;
@@ -38,6 +39,9 @@ const NOT_SO: u8 = 1;
 
 /// There is no answer.
 const UNTOLD: u8 = 2;
+
+/// How long the daemon may take to try a candidate: at 10,000 pods and policies that is a matter of seconds.
+const TRIAL: Duration = Duration::from_secs(60);
 
 /// Why a question about policies cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -143,10 +147,15 @@ fn test(candidate: &Path, files: &[PathBuf], json: bool) -> Result<ExitCode, Pol
 fn test_live(candidate: &Path, ask: &Ask) -> Result<ExitCode, PolicyError> {
     let files::Tried { documents, manifest } = files::candidate(candidate)?;
     warn(&documents.warnings);
-    let change = connect(ask)?.test_policy(manifest)?;
+    let change = connect_for_trial(ask)?.test_policy(manifest)?;
     warn_of(&change.warnings);
     tell(&change, ask.json)?;
     Ok(status(Some(!change.changed)))
+}
+
+/// A candidate is compiled with the whole cluster, and compared with it class by class.
+fn connect_for_trial(ask: &Ask) -> Result<Client, ClientError> {
+    Client::connect(&ask.socket, TRIAL)
 }
 
 /// Pods in a namespace that no file has: a selector of namespaces would quietly miss them.
