@@ -5,7 +5,7 @@
 //!                                    |
 //!                                    v
 //!            entry (2 x 64 bytes): [ key words 0-3 | program | version+generation ]  all a hit reads, but for IPv6
-//!                                  [ key words 4-6 | seen, epoch | packets | bytes ]  what a hit writes
+//!                                  [ key words 4-6 | seen, epoch | packets | bytes | connection, acknowledged ]  what a hit writes
 //! ```
 //!
 //! * A reader finds candidates by tag, compares the whole key, copies the program, and believes it only if the entry's

@@ -1,7 +1,7 @@
 //! A worker: one thread on one core, turning.
 //!
 //! ```text
-//!   turn:  commands? -> for each port: receive -> classify -> lookup -> resolve -> apply -> (dispatch)
+//!   turn:  commands? -> for each port: receive -> classify -> lookup -> track -> resolve, police -> apply -> (dispatch)
 //!          -> from other workers -> transmit and settle what is busy -> ageing, a little -> idle? spin, then sleep
 //! ```
 //!
