@@ -119,6 +119,9 @@ fn ten_times_the_table_in_syns_leave_what_is_established_flowing() {
     let table = cluster.daemon().status().connection_table.unwrap();
     assert!(table.used <= table.capacity && table.opening > table.capacity / 2, "{table:?}");
     assert_eq!(cluster.dropped("client", "connections_full") + cluster.denied("client"), 0);
+    let warned =
+        || cluster.daemon().logged(&["\"level\":\"WARN\"", "the connection table holds", "of 1024 connections"]);
+    eventually("who runs it is warned", warned);
     flow.flows();
     // What is half open goes early where there is no room: soon there is some again.
     cluster.assert(&[("client", "web", Tcp(82), Through)]);

@@ -33,6 +33,8 @@ const LOOSE: Member = Member::new("shop/loose", 6, "app: guest");
 struct Ground {
     cluster: Cluster,
     loose: Pod,
+    /// A host behind a port that says nothing of who is there.
+    outside: Pod,
     /// Hears whatever comes to the web, at any address of it.
     web: UdpSocket,
 }
@@ -43,18 +45,24 @@ impl Ground {
         let unstated = stated.iter().filter(|line| !line.starts_with("mac") && !line.starts_with("addresses"));
         let tables: String = unstated.map(|line| format!("{line}\n")).collect();
         let yaml = LOOSE.yaml() + TILL_ONLY;
+        let tables = tables + "[[port]]\nname = \"outside\"\ndevice = \"outside\"\nnetwork = \"net1\"\n";
         let plan = Plan { tables: &tables, ..Plan::new(&MEMBERS, &yaml) };
         let mut cluster = Cluster::closed(test, &plan)?;
-        let loose = cluster.node.lab.pod(&spec("loose", LOOSE.subnet, LOOSE.host)).unwrap();
+        let [loose, outside] = [("loose", LOOSE.host), ("outside", 9)]
+            .map(|(name, host)| cluster.node.lab.pod(&spec(name, LOOSE.subnet, host)).unwrap());
         cluster.switch_on();
         let web = cluster.pod("web").run(|| UdpSocket::bind("[::]:53")).unwrap().unwrap();
         web.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
-        Some(Self { cluster, loose, web })
+        Some(Self { cluster, loose, outside, web })
     }
 
-    /// Sends until the switch has dropped some of it, for whatever reason; nothing of it has been heard.
-    fn is_lost(&self, port: &str, trick: &str, from: &UdpSocket, to: impl ToSocketAddrs) {
-        let lost = || self.cluster.daemon().port(port).dropped.values().sum::<u64>();
+    /// Sends until the switch has dropped some of it, or copies of it, as denied or as forged; nothing of it has been heard.
+    fn is_lost(&self, trick: &str, from: &UdpSocket, to: impl ToSocketAddrs) {
+        let lost = || {
+            let dropped = self.cluster.daemon().counters().total.dropped;
+            let of = |reason: &str| dropped.get(reason).copied().unwrap_or(0);
+            of("policy_denied") + of("spoofed_address")
+        };
         let (before, to) = (lost(), to.to_socket_addrs().unwrap().next().unwrap());
         eventually(trick, || {
             let _ = from.send_to(b"guest", to);
@@ -94,7 +102,7 @@ fn the_other_layers_addresses_are_no_way_round() {
         let neighbour =
             |pod: &str| Links::open_in(cluster.pod(pod)).unwrap().add_neighbour("eth0", address, mac).unwrap();
         neighbour("guest");
-        ground.is_lost("guest", trick, &ground.socket("guest", "0.0.0.0:0"), (address, 53));
+        ground.is_lost(trick, &ground.socket("guest", "0.0.0.0:0"), (address, 53));
         if mac == everybody {
             neighbour("till");
             ground.is_heard("who is allowed is heard that way", &ground.socket("till", "0.0.0.0:0"), (address, 53));
@@ -112,9 +120,9 @@ fn link_local_addresses_are_no_way_round() {
         let index = cluster.pod(pod).run(|| nix::net::if_::if_nametoindex("eth0")).unwrap().unwrap();
         SocketAddrV6::new("fe80::ff:fe00:102".parse().unwrap(), 53, 0, index)
     };
-    ground.is_lost("guest", "from one to the other", &ground.socket("guest", "[::]:0"), to(cluster, "guest"));
+    ground.is_lost("from one to the other", &ground.socket("guest", "[::]:0"), to(cluster, "guest"));
     let own = cluster.member("guest").address(V6);
-    ground.is_lost("guest", "from its own", &ground.socket("guest", &format!("[{own}]:0")), to(cluster, "guest"));
+    ground.is_lost("from its own", &ground.socket("guest", &format!("[{own}]:0")), to(cluster, "guest"));
     ground.cluster.end();
 }
 
@@ -122,14 +130,15 @@ fn link_local_addresses_are_no_way_round() {
 fn another_pods_address_lets_nobody_through() {
     let Some(ground) = Ground::new("tricks_forged") else { return };
     let cluster = &ground.cluster;
-    for (port, netns) in [("guest", cluster.pod("guest")), ("loose", &ground.loose.netns)] {
+    let [loose, outside] = [&ground.loose.netns, &ground.outside.netns];
+    for (port, netns) in [("guest", cluster.pod("guest")), ("loose", loose), ("outside", outside)] {
         let mut links = Links::open_in(netns).unwrap();
         for family in [V4, V6] {
             let [till, web] = ["till", "web"].map(|name| cluster.member(name).address(family));
             links.add_address("eth0", till, if family == V4 { 24 } else { 64 }).unwrap();
             links.add_neighbour("eth0", web, [2, 0, 0, 0, 1, 2]).unwrap();
             let forged = netns.run(|| UdpSocket::bind((till, 0))).unwrap().unwrap();
-            ground.is_lost(port, &format!("{port} as {till}"), &forged, (web, 53));
+            ground.is_lost(&format!("{port} as {till}"), &forged, (web, 53));
         }
     }
     for family in [V4, V6] {
