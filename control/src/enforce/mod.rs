@@ -75,8 +75,8 @@ struct State {
 pub struct Enforcer {
     state: Arc<Mutex<State>>,
     /// Something changed; one that is full says so already.
-    nudge: Option<Sender<()>>,
-    publishing: Option<JoinHandle<()>>,
+    nudge: Mutex<Option<Sender<()>>>,
+    publishing: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Enforcer {
@@ -98,7 +98,7 @@ impl Enforcer {
             .name("podlane-policy".into())
             .spawn(move || publishing.run())
             .map_err(EnforceError::Thread)?;
-        Ok(Self { state, nudge: Some(nudge), publishing: Some(publishing) })
+        Ok(Self { state, nudge: Mutex::new(Some(nudge)), publishing: Mutex::new(Some(publishing)) })
     }
 
     /// Applies objects; with `wait`, returns once they decide about every packet that arrives from then on.
@@ -139,6 +139,16 @@ impl Enforcer {
         self.published(state, true)
     }
 
+    /// Publishes nothing any more. To be called before the workers end, which could not be told from workers that do not answer.
+    pub fn stop(&self) {
+        drop(lock(&self.nudge).take());
+        let publishing = lock(&self.publishing).take();
+        if publishing.is_some_and(|publishing| publishing.join().is_err()) {
+            tracing::error!("the thread that publishes policies panicked");
+        }
+        lock(&self.state).waiting.clear();
+    }
+
     fn change<T>(
         &self,
         wait: bool,
@@ -158,11 +168,10 @@ impl Enforcer {
             state.waiting.push(done);
         }
         drop(state);
-        if let Some(nudge) = &self.nudge {
-            // Full: whoever nudged before is not heard yet, and this change will be seen with theirs.
-            if let Err(TrySendError::Disconnected(())) = nudge.try_send(()) {
-                return Err(EnforceError::Late);
-            }
+        // Full: whoever nudged before is not heard yet, and this change will be seen with theirs.
+        let nudged = lock(&self.nudge).as_ref().map(|nudge| nudge.try_send(()));
+        if matches!(nudged, None | Some(Err(TrySendError::Disconnected(())))) {
+            return Err(EnforceError::Late);
         }
         if wait { in_force.recv_timeout(PATIENCE).map_err(|_| EnforceError::Late) } else { Ok(()) }
     }
@@ -170,10 +179,7 @@ impl Enforcer {
 
 impl Drop for Enforcer {
     fn drop(&mut self) {
-        drop(self.nudge.take());
-        if self.publishing.take().is_some_and(|publishing| publishing.join().is_err()) {
-            tracing::error!("the thread that publishes policies panicked");
-        }
+        self.stop();
     }
 }
 
@@ -242,8 +248,8 @@ fn pause(last: Option<Instant>, nudged: &Receiver<()>) -> bool {
     true
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
+    guarded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

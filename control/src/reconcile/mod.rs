@@ -241,6 +241,9 @@ impl Engine {
     }
 
     fn end(&mut self) {
+        if let Some(enforcer) = &self.enforcer {
+            enforcer.stop();
+        }
         drop(self.stop.take());
         if let Some(reconciler) = self.reconciler.take()
             && reconciler.join().is_err()

@@ -120,6 +120,19 @@ fn a_worker_that_does_not_answer_is_told_of_and_the_change_is_kept() {
     turning.join().unwrap();
 }
 
+#[test]
+fn what_is_changed_after_the_end_reaches_nobody_and_is_not_waited_for() {
+    let worker = StandIn::start();
+    let (enforcer, _) = enforcer("end", &worker);
+    enforcer.apply(labelled("probe"), true).unwrap();
+    // Taken, and still to be published when the end comes.
+    enforcer.apply(labelled("shop"), false).unwrap();
+    let began = Instant::now();
+    enforcer.stop();
+    assert!(matches!(enforcer.apply(labelled("other"), true), Err(EnforceError::Late)));
+    assert!(began.elapsed() < PATIENCE && worker.given() <= 3);
+}
+
 /// Counts what it sees.
 #[derive(Debug, Default)]
 struct Count(AtomicU32);
