@@ -1,5 +1,5 @@
-//! The demo of two nodes over the real switches: two daemons in namespaces of their own, a plain Linux kernel as the third, and
-//! nothing left of it in the end.
+//! The demo over the real switches: pods of one under a policy; two daemons in namespaces of their own with a plain Linux kernel as
+//! the third; and nothing left of it in the end.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -17,6 +17,32 @@ fn podlane() -> Command {
 
 /// A demo, killed if the test forgets it.
 struct Demo(Child);
+
+impl Demo {
+    /// Starts one that stays up, and comes back when it has played.
+    fn keep(options: &[&str]) -> Self {
+        let mut command = podlane();
+        command.args(["demo", "--json", "--keep"]).args(options);
+        let mut demo = Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("podlane runs"));
+        let mut told = BufReader::new(demo.0.stderr.take().expect("its messages"));
+        let mut messages = String::new();
+        while !messages.contains("press Ctrl-C") {
+            assert!(told.read_line(&mut messages).expect("its messages") > 0, "the demo ended: {messages}");
+        }
+        demo
+    }
+
+    /// Presses Ctrl-C; what a demo that went well reports.
+    fn end(mut self) -> Value {
+        kill(Pid::from_raw(self.0.id().try_into().expect("a pid")), Signal::SIGINT).expect("the demo is there");
+        let mut stdout = String::new();
+        self.0.stdout.take().expect("its answer").read_to_string(&mut stdout).expect("its answer");
+        let status = self.0.wait().expect("the demo ends");
+        let report: Value = serde_json::from_str(&stdout).expect("one object");
+        assert_eq!((status.code(), &report["ok"]), (Some(0), &Value::Bool(true)), "{}", report["failures"]);
+        report
+    }
+}
 
 impl Drop for Demo {
     fn drop(&mut self) {
@@ -60,15 +86,8 @@ fn two_nodes_and_a_plain_kernel_all_reach_all_and_leave_nothing() {
         let _ = writeln!(std::io::stderr(), "skipped: {test}: making network namespaces needs root");
         return;
     }
-    let mut command = podlane();
-    command.args(["demo", "--nodes", "2", "--seconds", "1", "--json", "--keep"]);
-    let mut demo = Demo(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("podlane runs"));
+    let demo = Demo::keep(&["--nodes", "2", "--seconds", "1"]);
     let process = demo.0.id();
-    let mut told = BufReader::new(demo.0.stderr.take().expect("its messages"));
-    let mut messages = String::new();
-    while !messages.contains("press Ctrl-C") {
-        assert!(told.read_line(&mut messages).expect("its messages") > 0, "the demo ended: {messages}");
-    }
     for name in names(process) {
         assert!(name.exists(), "{}", name.display());
     }
@@ -77,12 +96,7 @@ fn two_nodes_and_a_plain_kernel_all_reach_all_and_leave_nothing() {
     let tunnels = String::from_utf8_lossy(&tunnels.stdout).into_owned();
     assert!(tunnels.contains("192.0.2.2") && tunnels.contains("192.0.2.3"), "{tunnels}");
 
-    kill(Pid::from_raw(process.try_into().expect("a pid")), Signal::SIGINT).expect("the demo is there");
-    let mut stdout = String::new();
-    demo.0.stdout.take().expect("its answer").read_to_string(&mut stdout).expect("its answer");
-    let status = demo.0.wait().expect("the demo ends");
-    let report: Value = serde_json::from_str(&stdout).expect("one object");
-    assert_eq!((status.code(), &report["ok"]), (Some(0), &Value::Bool(true)), "{}", report["failures"]);
+    let report = demo.end();
     check(&report);
     for name in names(process) {
         assert!(!name.exists(), "{}", name.display());
@@ -105,4 +119,35 @@ fn check(report: &Value) {
         assert_eq!(of("received"), of("sent") + dropped + of("held"), "{ledger}");
         assert_eq!(ledger["dropped"]["outer_checksum"].as_u64().unwrap_or(0), 0, "{ledger}");
     }
+}
+
+/// A question to the switch of a kept demo: its answer, and the exit status.
+fn ask(socket: &str, question: &[&str]) -> (Value, Option<i32>) {
+    let output = podlane().args(question).args(["--json", "--socket", socket]).output().expect("podlane runs");
+    (serde_json::from_slice(&output.stdout).expect("one object"), output.status.code())
+}
+
+#[test]
+fn pods_are_held_to_a_policy_that_is_applied_while_they_talk_and_every_question_agrees() {
+    if !geteuid().is_root() {
+        let test = "pods_are_held_to_a_policy_that_is_applied_while_they_talk_and_every_question_agrees";
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: making network namespaces needs root");
+        return;
+    }
+    let demo = Demo::keep(&["--seconds", "0.3"]);
+    let socket = format!("/run/podlane-demo-{}/podlane.sock", demo.0.id());
+    let (allowed, status) = ask(&socket, &["why", "demo/green", "demo/red", "tcp/8080"]);
+    assert_eq!((&allowed["allowed"], status), (&Value::Bool(true), Some(0)), "{allowed}");
+    let (denied, status) = ask(&socket, &["why", "demo/blue", "demo/red", "tcp/8080"]);
+    assert_eq!((&denied["allowed"], status), (&Value::Bool(false), Some(1)), "{denied}");
+    let (denials, _) = ask(&socket, &["policy", "denied"]);
+    let rule = "NetworkPolicy demo/red-from-green: isolated for ingress, no rule matches";
+    assert_eq!(denials["denials"][0]["rule"], rule, "{denials}");
+
+    let report = demo.end();
+    let policy = &report["policy"];
+    assert_eq!([&policy["ok"], &policy["allowed"]["ok"], &policy["denied"]["ok"]], [true; 3], "{policy}");
+    assert_eq!(policy["denied"]["rule"], rule);
+    let denied = report["ledger"]["dropped"]["policy_denied"].as_u64();
+    assert_eq!((denied, denials["packets"].as_u64()), (policy["denied"]["denied"].as_u64(), denied), "{policy}");
 }

@@ -60,9 +60,9 @@ impl Switch for Daemon {
         self.counters().map(|counters| counters.total).map_err(|error| SwitchError::Ask(Box::new(error)))
     }
 
-    fn apply_policy(&self, yaml: &str) -> Result<PolicyApplied, SwitchError> {
-        let file = Manifest { from: "the demo's policy".to_owned(), yaml: yaml.to_owned() };
-        let manifests = Manifests { files: vec![file], wait: true };
+    fn apply_policy(&self, file: &str, yaml: &str) -> Result<PolicyApplied, SwitchError> {
+        let manifest = Manifest { from: file.to_owned(), yaml: yaml.to_owned() };
+        let manifests = Manifests { files: vec![manifest], wait: true };
         self.apply_policy(&manifests).map_err(|error| SwitchError::Ask(Box::new(error)))
     }
 

@@ -30,8 +30,8 @@ pub trait Switch {
     /// What became of every packet so far, all ports together.
     fn ledger(&self) -> Result<Ledger, SwitchError>;
 
-    /// Applies Kubernetes YAML, and comes back when it is in force for every packet.
-    fn apply_policy(&self, yaml: &str) -> Result<PolicyApplied, SwitchError>;
+    /// Applies Kubernetes YAML, by the name of its file, and comes back when it is in force for every packet.
+    fn apply_policy(&self, file: &str, yaml: &str) -> Result<PolicyApplied, SwitchError>;
 
     /// Why a connection would come through or not.
     fn why(&self, query: &WhyQuery) -> Result<Why, SwitchError>;

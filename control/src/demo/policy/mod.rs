@@ -22,7 +22,8 @@ use super::stage::Stage;
 use super::switch::{Switch, SwitchError};
 use super::traffic::{Callee, Conversation, MeterError};
 
-/// What is applied.
+/// What is applied, and the file it stands in.
+pub(crate) const FILE: &str = "red-from-green.yaml";
 pub(crate) const POLICY: &str = include_str!("red-from-green.yaml");
 /// The port that it speaks of.
 const PORT: u16 = 8080;
@@ -134,7 +135,7 @@ impl Scene<'_, '_> {
         let callee = Callee::listen(&self.ground.place(allowed.to, self.cores), allowed.address())?;
         let [of_allowed, of_denied] = [allowed, denied].map(|couple| self.converse(&callee, couple));
         let begun = Instant::now();
-        let applied = self.switch.apply_policy(POLICY)?;
+        let applied = self.switch.apply_policy(FILE, POLICY)?;
         let in_force = begun.elapsed();
         self.stage.view.say(&applied_in(&applied.objects, in_force));
         let allowed = self.hold(&callee, allowed, of_allowed);
@@ -168,9 +169,11 @@ impl Scene<'_, '_> {
         }
         self.stage.view.trying(couple, "does a new one open?");
         let caller = self.ground.place(couple.from, self.cores);
-        let opened = callee.called_by(&caller, couple.patience())?.map(|(_, took)| took);
+        // It stays open until the switch was asked why, so that the answer can name it.
+        let new = callee.called_by(&caller, couple.patience())?;
         let denied = denied(&self.switch.ledger()?).saturating_sub(before);
-        Ok(Found { goes_on, opened, denied, why: self.switch.why(&couple.query())? })
+        let why = self.switch.why(&couple.query())?;
+        Ok(Found { goes_on, opened: new.map(|(_, took)| took), denied, why })
     }
 }
 

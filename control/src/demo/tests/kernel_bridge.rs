@@ -13,7 +13,7 @@ use podlane_host::{HostError, Links, sysctl};
 use super::policy::why;
 use super::{APPLIED, port};
 use crate::demo::pods::{Family, Network, Pod};
-use crate::demo::policy::{COUPLES, POLICY};
+use crate::demo::policy::{COUPLES, FILE, POLICY};
 use crate::demo::{Switch, SwitchError, SwitchPlan};
 
 /// The bridges, alive as long as the namespace they are in.
@@ -82,8 +82,8 @@ impl Switch for KernelBridge {
         Ok(Ledger { received: 11 + denied, made: 1, sent: 8, held: 1, dropped })
     }
 
-    fn apply_policy(&self, yaml: &str) -> Result<PolicyApplied, SwitchError> {
-        assert_eq!(yaml, POLICY);
+    fn apply_policy(&self, file: &str, yaml: &str) -> Result<PolicyApplied, SwitchError> {
+        assert_eq!((file, yaml), (FILE, POLICY));
         if !self.lawless {
             sysctl("net/ipv4/ip_forward", 0).map_err(|error| SwitchError::Ask(error.into()))?;
         }

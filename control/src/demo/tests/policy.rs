@@ -14,7 +14,7 @@ use super::APPLIED;
 use crate::compile::Numbers;
 use crate::config::{self, Machine};
 use crate::demo::pods::{Family, configuration};
-use crate::demo::policy::{COUPLES, Couple, Found, POLICY, PairReport, PolicyError, PolicyReport, SERVICE};
+use crate::demo::policy::{COUPLES, Couple, FILE, Found, POLICY, PairReport, PolicyError, PolicyReport, SERVICE};
 use crate::demo::traffic::MeterError;
 use crate::enforce::{Live, Places};
 use crate::told::explained;
@@ -25,7 +25,7 @@ fn compiled() -> Compiled {
     let places = Places::of(&desired, &Numbers::of(&desired));
     let (mut live, doubts) = Live::open(&desired, Arc::new(places)).unwrap();
     assert_eq!(doubts, []);
-    let applied = live.apply(yaml::read([("red-from-green.yaml", POLICY)]).unwrap()).unwrap();
+    let applied = live.apply(yaml::read([(FILE, POLICY)]).unwrap()).unwrap();
     assert_eq!((applied.objects, applied.doubts), (vec![APPLIED.to_owned()], vec![]));
     live.judge().compiled().clone()
 }

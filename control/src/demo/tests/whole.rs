@@ -33,7 +33,7 @@ impl Switch for Panicking {
         unreachable!("ports are asked for first")
     }
 
-    fn apply_policy(&self, _: &str) -> Result<PolicyApplied, SwitchError> {
+    fn apply_policy(&self, _: &str, _: &str) -> Result<PolicyApplied, SwitchError> {
         Err(SwitchError::Ask("not that either".into()))
     }
 
