@@ -6,6 +6,7 @@ use podlane_host::Links;
 
 use crate::attempt::{Attempt, Denied, Outcome, Tcp, Through, Udp};
 use crate::cluster::{Cluster, Member, Plan};
+use crate::ground::{V4, V6};
 use crate::support::spec;
 
 const BLOCKS: &str = r#"
@@ -62,7 +63,7 @@ fn a_block_is_allowed_less_its_exceptions() {
     cluster.switch_on();
     for (source, expected) in SOURCES {
         let source: IpAddr = source.parse().unwrap();
-        let family = if source.is_ipv4() { crate::ground::V4 } else { crate::ground::V6 };
+        let family = if source.is_ipv4() { V4 } else { V6 };
         let address = cluster.member("web").address(family);
         for service in [Tcp(80), Udp(53)] {
             let attempt =

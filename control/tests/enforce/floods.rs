@@ -8,7 +8,7 @@ use podlane_host::Netns;
 use socket2::{InterfaceIndexOrAddress, SockRef};
 
 use crate::cluster::{Cluster, Member, Plan};
-use crate::support::SOON;
+use crate::support::{SOON, eventually};
 
 const PORT: u16 = 5007;
 
@@ -113,7 +113,7 @@ fn what_is_sent_to_all_reaches_an_isolated_pod_only_from_whom_it_hears() {
 
         // Who may open nothing says nothing to anybody.
         let (before, mute) = (cluster.denied("mute"), speaker(cluster.pod("mute"), destination));
-        crate::support::eventually("the mute is denied", || {
+        eventually("the mute is denied", || {
             mute.send_to(b"mute", (destination, PORT)).unwrap();
             cluster.denied("mute") > before
         });

@@ -7,7 +7,7 @@ use podlane_wire::checksum::sum;
 use crate::attempt::{Attempt, Denied, Outcome, Ping, Service, Tcp, Through, Udp};
 use crate::cluster::{Cluster, Member, Plan};
 use crate::ground::{Family, V4, V6};
-use crate::support::{eventually, spec};
+use crate::support::{Node, eventually, spec};
 
 /// Nobody reaches anybody.
 const NOTHING: &str = r"
@@ -72,7 +72,7 @@ const GATEWAY: [u8; 6] = [2, 0, 0, 0, 1, 1];
 fn an_isolated_pod_reaches_itself_by_way_of_its_gateway() {
     // No kernel sends a packet for itself over a wire, so this pod is a capture.
     let (web, own) = (Member::new("shop/web", 2, "app: web"), Member::new("shop/own", 5, "app: own"));
-    let Some(node) = crate::support::Node::new("hairpin") else { return };
+    let Some(node) = Node::new("hairpin") else { return };
     let [input, output] = ["in.pcap", "out.pcap"].map(|name| node.path(name));
     fs::write(&input, capture()).unwrap();
     let files = format!("kind = \"replay\"\ninput = \"{}\"\noutput = \"{}\"\n", input.display(), output.display());

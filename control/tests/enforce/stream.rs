@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use podlane_host::Netns;
 
+use crate::attempt::bound;
 use crate::support::{SOON, eventually};
 
 /// How long a read or a write waits, before it looks whether it is to end.
@@ -82,7 +83,7 @@ impl TcpFlow {
 
 /// The ends of a connection: of who opened, and of who was opened to.
 fn connected(from: &Netns, to: &Netns, (address, port): (IpAddr, u16)) -> (TcpStream, TcpStream) {
-    let server = to.run(|| TcpListener::bind((address, port))).unwrap().unwrap();
+    let server = bound(to, || TcpListener::bind((address, port)));
     let client = from.run(|| TcpStream::connect_timeout(&(address, port).into(), SOON)).unwrap().unwrap();
     let (other, _) = server.accept().unwrap();
     (client, other)
