@@ -48,8 +48,8 @@ impl Page {
             self.stage("policy", "neither end is a pod that policies are about");
         }
         if answer.way.is_some() {
-            let known =
-                answer.connection.as_ref().map_or_else(|| "none yet".to_owned(), |known| self.connection(known));
+            let known = answer.connection.as_ref();
+            let known = known.map_or_else(|| "none yet".to_owned(), |known| connection(known, answer.allowed));
             self.stage("connection", &known);
         }
         answer.ends.iter().for_each(|end| self.remedy(end));
@@ -104,12 +104,6 @@ impl Page {
         }
     }
 
-    fn connection(&self, known: &ConnectionRecord) -> String {
-        let ends = (end(known.from, known.from_port), end(known.to, known.to_port));
-        let rule = known.rule.as_deref().unwrap_or("a rule that is gone");
-        format!("{}, {} to {}, idle {}, let in by {rule}", known.state, ends.0, ends.1, milliseconds(known.idle_ms))
-    }
-
     /// Apart from the stages, so that it can be copied.
     fn remedy(&mut self, end: &WhyEnd) {
         let Some(remedy) = &end.remedy else { return };
@@ -136,6 +130,14 @@ impl Page {
         // Writing into a String cannot fail.
         let _ = writeln!(self.text, "{line}");
     }
+}
+
+/// A connection that is there. One that is not allowed any more is remembered until its time is over, and stays as it was.
+fn connection(known: &ConnectionRecord, allowed: Option<bool>) -> String {
+    let ends = (end(known.from, known.from_port), end(known.to, known.to_port));
+    let rule = known.rule.as_deref().unwrap_or("a rule that is gone");
+    let before = if allowed == Some(false) { " before it was denied" } else { "" };
+    format!("{}{before}, {} to {}, idle {}, let in by {rule}", known.state, ends.0, ends.1, milliseconds(known.idle_ms))
 }
 
 /// A verdict as a word, and how it is set.
