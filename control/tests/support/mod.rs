@@ -194,10 +194,15 @@ pub(crate) fn podlane() -> Command {
 }
 
 /// Waits until something holds.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+pub(crate) fn eventually(what: &str, holds: impl FnMut() -> bool) -> Duration {
+    within(SOON, what, holds)
+}
+
+/// Waits until something holds that may take longer than most.
+pub(crate) fn within(bound: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < SOON, "{what}: not within {SOON:?}");
+        assert!(began.elapsed() < bound, "{what}: not within {bound:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
     began.elapsed()
