@@ -81,7 +81,7 @@ pub fn compile(
         if let Some(facts) = seen.attached.get(&port.name) {
             open(&mut tables, port, *facts, numbers);
             if let Some(table) = &mut tables.ports[numbers.port(&port.name).index()] {
-                table.policed = desired.policy.is_some() && port.pod.is_some();
+                table.policed = desired.polices(port);
             }
         }
     }

@@ -89,6 +89,12 @@ pub struct FlowTable {
 }
 
 impl Desired {
+    /// Whether a port's packets are held to policies: there are some to enforce, and it is a pod's.
+    #[must_use]
+    pub const fn polices(&self, port: &Port) -> bool {
+        self.policy.is_some() && port.pod.is_some()
+    }
+
     /// The networks that route to each other in `vrf`.
     pub fn networks_of<'a>(&'a self, vrf: &'a Name) -> impl Iterator<Item = &'a Network> {
         self.networks.values().filter(move |network| network.vrf == *vrf)

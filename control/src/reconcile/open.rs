@@ -193,6 +193,7 @@ impl Opener<'_> {
             name: device.name.to_string(),
             ifindex: link.index,
             program: match device.role {
+                Role::Pod if self.desired.polices(port) => Program::PolicedPod,
                 Role::Pod => Program::Pod,
                 Role::Uplink => Program::Uplink,
             },

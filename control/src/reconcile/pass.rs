@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use podlane_api::PortState;
 use podlane_dataplane::port::PortError;
+use podlane_dataplane::port::af_xdp::Device;
 use podlane_dataplane::tables::Tables;
 use podlane_dataplane::worker::command::Event;
 use podlane_wire::MacAddr;
@@ -61,6 +62,9 @@ enum Unpublished {
     Workers(#[from] Silent),
 }
 
+/// How a device is left: for good, or to be opened again.
+type Leave = fn(Device) -> Result<(), PortError>;
+
 /// When a port that is not up is tried again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Retry {
@@ -106,8 +110,10 @@ impl Reconciler {
             self.pass();
             self.wait();
         }
-        self.take_all_away();
-        if let Some(pins) = self.pins.take() {
+        // A pod under policy stays closed over a defect, until the next daemon; over an end that somebody asked for it does not.
+        let failed = self.board.read().fatal.is_some();
+        self.take_all_away(if failed { Device::give_up } else { Device::close });
+        if let Some(pins) = self.pins.take().filter(|_| !failed) {
             pins.remove();
         }
     }
@@ -193,14 +199,14 @@ impl Reconciler {
                 Ok(found) if found.spot == open.spot => (found.link.mtu, MacAddr(found.link.mac.unwrap_or_default())),
                 // Another device has the name now: it is attached in this very pass.
                 Ok(_) => {
-                    self.take_away(&name);
+                    self.take_away(&name, Device::close);
                     changed = true;
                     continue;
                 }
                 Err(Missing::Unreadable(_)) => continue,
                 Err(missing) => {
                     tracing::warn!(port = %name, "{missing}");
-                    self.take_away(&name);
+                    self.take_away(&name, Device::close);
                     self.tell(&name, Fate::not_up(PortState::Gone, missing.to_string()));
                     changed = true;
                     continue;
@@ -253,7 +259,7 @@ impl Reconciler {
     fn take_mtu(&mut self, name: &Name, mtu: u32, reopen: bool) {
         tracing::info!(port = %name, mtu, reopen, "MTU changed");
         if reopen {
-            return self.take_away(name);
+            return self.take_away(name, Device::give_up);
         }
         if let Some(up) = self.up.get_mut(name) {
             up.attached.mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
@@ -270,8 +276,8 @@ impl Reconciler {
                     return false;
                 }
                 tracing::warn!(port = %name, %error, "port died");
-                self.take_away(&name);
                 let gone = matches!(error, PortError::Gone { .. });
+                self.take_away(&name, if gone { Device::close } else { Device::give_up });
                 let state = if gone { PortState::Gone } else { PortState::Failed };
                 self.tell(&name, Fate::not_up(state, error.to_string()));
                 let again = match error {
@@ -363,9 +369,9 @@ impl Reconciler {
         self.board.write(|facts| drop(facts.ports.insert(name.clone(), fate)));
     }
 
-    fn take_away(&mut self, name: &Name) {
+    fn take_away(&mut self, name: &Name, leave: Leave) {
         let Some(up) = self.up.remove(name) else { return };
-        dismantle(&self.workers, &self.numbers, name, up);
+        dismantle((&self.workers, &self.numbers), name, up, leave);
         // Its workers have let go of it, so all they had to say of its end has been said. It must not reach the port that comes
         // after it under the same number.
         let gone = self.numbers.port(name);
@@ -374,13 +380,13 @@ impl Reconciler {
     }
 
     /// Takes all ports away, many at once: each costs the kernel two grace periods, which pass for all of them together.
-    fn take_all_away(&mut self) {
+    fn take_all_away(&mut self, leave: Leave) {
         let left = Mutex::new(std::mem::take(&mut self.up).into_iter());
         let (workers, numbers) = (&self.workers, &*self.numbers);
         let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
             while let Some((name, up)) = next() {
-                dismantle(workers, numbers, &name, up);
+                dismantle((workers, numbers), &name, up, leave);
             }
         };
         thread::scope(|scope| {
@@ -437,7 +443,7 @@ impl Reconciler {
 }
 
 /// Takes a port from the workers, closes it and leaves its device.
-fn dismantle(workers: &Workers, numbers: &Numbers, name: &Name, up: Up) {
+fn dismantle((workers, numbers): (&Workers, &Numbers), name: &Name, up: Up, leave: Leave) {
     let closed = match up.ends.is_empty() {
         true => workers.detach(numbers.port(name)),
         false => workers.close(up.ends),
@@ -446,7 +452,7 @@ fn dismantle(workers: &Workers, numbers: &Numbers, name: &Name, up: Up) {
         tracing::error!(port = %name, %error, "port not detached cleanly");
     }
     if let Some(device) = up.device
-        && let Err(error) = device.half.close()
+        && let Err(error) = leave(device.half)
     {
         tracing::warn!(port = %name, %error, "device not left cleanly");
     }

@@ -1,7 +1,8 @@
 //! The daemon's place in the BPF file system: its XDP links and maps stay there when it dies, for the next one to take over.
 //!
 //! One daemon has an instance's pins at a time, by a lock on their directory that ends with the process. Without a BPF
-//! file system the daemon goes on unpinned and says so: XDP then ends with the process, and the kernel gets the packets.
+//! file system the daemon goes on unpinned and says so: XDP then ends with the process, and the kernel gets the packets, those of pods
+//! under policy among them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -70,8 +71,11 @@ impl Pins {
         &self.directory
     }
 
-    /// Leaves the place empty.
+    /// Leaves the place empty, of what was left of ports that failed too.
     pub(super) fn remove(self) {
+        if let Err(error) = sweep(&self.directory, &[]) {
+            tracing::warn!(%error, "pins stay");
+        }
         if let Err(error) = fs::remove_dir(&self.directory) {
             tracing::warn!(%error, directory = %self.directory.display(), "the pin directory stays");
         }

@@ -97,7 +97,7 @@ impl Attachment {
     ) -> Result<Self, AttachError> {
         let failed = |error| AttachError::map(request.name, "opening the maps", error);
         let uplink = match request.program {
-            Program::Pod => None,
+            Program::Pod | Program::PolicedPod => None,
             Program::Uplink => Some(UplinkMaps::take(&mut object).map_err(failed)?),
         };
         Ok(Self {
@@ -137,7 +137,8 @@ impl Attachment {
         })
     }
 
-    /// Sends what arrives on a receive queue to the kernel again.
+    /// Sends what arrives on a receive queue to no socket any more: to the kernel, or of a pod under
+    /// policy to nobody.
     ///
     /// # Errors
     ///

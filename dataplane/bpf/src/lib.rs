@@ -1,7 +1,7 @@
 //! The XDP programs, their committed objects, and the loader that attaches and pins them.
 //!
 //! An AF_XDP socket receives nothing until a program on the device redirects frames to it. There
-//! are two such programs: one for pod ports, which redirects everything, and one for uplinks,
+//! are three such programs: two for pod ports, which redirect everything, and one for uplinks,
 //! which claims only what is Podlane's and leaves the rest to the host. They are written in C in
 //! `xdp/`, and their objects are committed beside them, so that neither a build nor a host needs
 //! clang; `.ci/bpf-objects` proves that the two agree.
@@ -13,6 +13,8 @@
 //!   under the link, and sockets that were handed over keep their frames.
 //! - Where no socket is registered, or its process died, frames go to the kernel. A dead daemon
 //!   never makes the host unreachable.
+//! - Of a pod under policy they go nowhere then, from the attach on: the host's own stack would
+//!   answer such a pod, or forward for it, and has never heard of its policy.
 //! - An uplink claims nothing until [`Attachment::claim`] says what is ours.
 //!
 //! There is no `unsafe` here; aya's calls wrap what the kernel wants.
@@ -38,8 +40,11 @@ pub const MAX_QUEUES: u32 = 64;
 /// Which program a port gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// Redirects every frame: the host end of a pod's link.
+    /// Redirects every frame, and passes those that no socket takes: the host end of a pod's link.
     Pod,
+    /// Redirects every frame, and drops those that no socket takes: the host end of the link of a
+    /// pod under policy.
+    PolicedPod,
     /// Redirects what was claimed and passes the rest: a device shared with the host.
     Uplink,
 }

@@ -82,7 +82,7 @@ static SHAPES: [Shape; 5] = [
 /// The maps of one program.
 pub(crate) fn shapes(program: Program) -> &'static [Shape] {
     match program {
-        Program::Pod => &SHAPES[..1],
+        Program::Pod | Program::PolicedPod => &SHAPES[..1],
         Program::Uplink => &SHAPES,
     }
 }
@@ -109,7 +109,7 @@ impl Object {
             }
         }
         let bytes = match program {
-            Program::Pod => POD,
+            Program::Pod | Program::PolicedPod => POD,
             Program::Uplink => UPLINK,
         };
         let ebpf = loader.load(bytes).map_err(|error| AttachError::load(device, error))?;
@@ -123,6 +123,7 @@ impl Object {
     pub(crate) fn xdp(&mut self) -> Result<&mut Xdp, ProgramError> {
         let name = match self.program {
             Program::Pod => "podlane_pod",
+            Program::PolicedPod => "podlane_policed",
             Program::Uplink => "podlane_uplink",
         };
         self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()

@@ -5,7 +5,7 @@ mod bed;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use bed::{Bed, NEAR, Veth, attach, request, xdp_socket};
+use bed::{Bed, NEAR, Veth, attach, attach_policed, request, xdp_socket};
 use podlane_bpf::{AskMode, AttachError, AttachMode, Attachment, Holder, Program, Request};
 
 #[test]
@@ -14,7 +14,7 @@ fn a_program_runs_in_a_veths_driver_and_the_device_is_free_after_it() {
     let Some(_bed) = Bed::with_veth(test) else {
         return;
     };
-    for program in [Program::Pod, Program::Uplink] {
+    for program in [Program::Pod, Program::PolicedPod, Program::Uplink] {
         let attachment = Attachment::attach(&request(NEAR, program, None)).unwrap();
         assert_eq!((attachment.mode(), attachment.adopted()), (AttachMode::Native, false));
         attachment.detach().unwrap();
@@ -45,7 +45,7 @@ fn a_jumbo_mtu_is_no_obstacle() {
         return;
     };
     bed.add_veth(NEAR, &Veth { mtu: 9000, ..Veth::default() });
-    for program in [Program::Pod, Program::Uplink] {
+    for program in [Program::Pod, Program::PolicedPod, Program::Uplink] {
         let native = Request { mode: AskMode::Native, ..request(NEAR, program, None) };
         Attachment::attach(&native).unwrap().detach().unwrap();
     }
@@ -71,6 +71,31 @@ fn a_frame_without_a_socket_goes_to_the_kernel() {
     attachment.unregister(0).unwrap();
     attachment.unregister(0).unwrap();
     assert!(wire.carries(100), "the socket was taken out");
+}
+
+#[test]
+fn a_frame_of_a_pod_under_policy_without_a_socket_goes_nowhere() {
+    let Some(bed) = Bed::with_veth("a_frame_of_a_pod_under_policy_without_a_socket_goes_nowhere") else {
+        return;
+    };
+    let wire = bed.wire();
+    assert!(wire.carries(100), "before there is a program");
+    let mut attachment = attach_policed(NEAR, None);
+    assert!(wire.loses(100), "no socket was registered");
+    let socket = xdp_socket();
+    attachment.register(0, socket.as_fd()).unwrap();
+    assert!(wire.loses(100), "the frames are the socket's");
+    drop(socket);
+    assert!(wire.loses(100), "the socket closed, as a killed daemon's does");
+    let socket = xdp_socket();
+    attachment.register(0, socket.as_fd()).unwrap();
+    attachment.unregister(0).unwrap();
+    assert!(wire.loses(100), "the socket was taken out");
+    // A queue that is not served is no way around.
+    attachment.register(1, socket.as_fd()).unwrap();
+    assert!(wire.loses(100), "another queue has a socket");
+    attachment.detach().unwrap();
+    assert!(wire.carries(100), "the program was what dropped them");
 }
 
 #[test]

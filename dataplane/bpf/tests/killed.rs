@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use bed::{Bed, NEAR, attach, pin, request, xdp_socket};
+use bed::{Bed, NEAR, attach, attach_policed, pin, request, xdp_socket};
 use podlane_bpf::{AttachError, Attachment, Program};
 
 const ROLE: &str = "PODLANE_TEST_VICTIM";
@@ -24,8 +24,9 @@ fn victim() {
         return;
     };
     let pin = pin(NEAR);
-    let pin = (role == "pinned").then_some(&*pin);
-    match Attachment::attach(&request(NEAR, Program::Pod, pin)) {
+    let pin = (role != "unpinned").then_some(&*pin);
+    let program = if role == "policed" { Program::PolicedPod } else { Program::Pod };
+    match Attachment::attach(&request(NEAR, program, pin)) {
         Ok(mut attachment) => {
             let socket = xdp_socket();
             attachment.register(0, socket.as_fd()).unwrap();
@@ -112,6 +113,35 @@ fn a_killed_process_leaves_a_pinned_program_that_passes_and_is_adopted() {
     let adopted = attach(NEAR, Some(&pin(NEAR)));
     assert!(adopted.adopted());
     adopted.detach().unwrap();
+}
+
+#[test]
+fn a_killed_process_leaves_a_policed_pod_closed_and_its_heir_may_open_it_and_close_it_again() {
+    let test = "a_killed_process_leaves_a_policed_pod_closed_and_its_heir_may_open_it_and_close_it_again";
+    let Some(bed) = Bed::with_veth(test) else {
+        return;
+    };
+    let wire = bed.wire();
+    let mut victim = Victim::start("policed", 0).unwrap();
+    assert_eq!(victim.word, "attached");
+    assert!(wire.loses(100), "its socket has the frames");
+    victim.kill();
+    assert!(wire.loses(100), "nobody has the frames");
+    let pin = pin(NEAR);
+    let heir = attach_policed(NEAR, Some(&pin));
+    assert!(heir.adopted());
+    assert!(wire.loses(100), "it has no socket yet");
+    drop(heir);
+    assert!(wire.loses(100), "nor any more");
+    let opened = attach(NEAR, Some(&pin));
+    assert!(opened.adopted());
+    assert!(wire.carries(100), "without policy the kernel has the frames");
+    drop(opened);
+    let closed = attach_policed(NEAR, Some(&pin));
+    assert!(closed.adopted());
+    assert!(wire.loses(100), "under policy again");
+    closed.detach().unwrap();
+    assert!(wire.carries(100));
 }
 
 #[test]

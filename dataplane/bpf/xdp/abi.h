@@ -24,6 +24,7 @@ struct xdp_md {
 };
 
 enum verdict {
+	XDP_DROP = 1,
 	XDP_PASS = 2,
 	XDP_REDIRECT = 4,
 };
@@ -59,8 +60,10 @@ static long (*const redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
 /*
  * Hands the frame to the socket of its queue. Where no socket is (none was
  * registered yet, or its process died and the kernel emptied the slot) the
- * fallback in the flags decides, and the host's own stack gets the frame.
+ * fallback in the flags decides: XDP_PASS gives the frame to the host's own
+ * stack, XDP_DROP to nobody.
  */
-#define TO_SOCKET(md) redirect_map(&SOCKETS, (md)->rx_queue_index, XDP_PASS)
+#define TO_SOCKET_OR(fallback, md) redirect_map(&SOCKETS, (md)->rx_queue_index, fallback)
+#define TO_SOCKET(md) TO_SOCKET_OR(XDP_PASS, md)
 
 #endif

@@ -46,6 +46,7 @@ pub struct DeviceConfig {
 /// The control side's half of a device.
 pub struct Device {
     name: String,
+    program: Program,
     attachment: Attachment,
     promiscuous: Promiscuous,
 }
@@ -55,7 +56,7 @@ impl Device {
     /// what each worker lent for its fill rings: one ring's worth of frames a queue.
     ///
     /// # Errors
-    /// [`PortError`], naming the device; nothing is left attached or open then.
+    /// [`PortError`], naming the device; nothing is left attached or open then, but for what [`give_up`](Self::give_up) leaves.
     pub fn open(
         config: &DeviceConfig,
         pools: &mut [FramePool],
@@ -69,12 +70,12 @@ impl Device {
         };
         let promiscuous = Promiscuous::open(config.ifindex).map_err(|source| socket_error(&config.name, source))?;
         let attachment = Attachment::attach(&request).map_err(|source| attach_error(&config.name, source))?;
-        let mut device = Self { name: config.name.clone(), attachment, promiscuous };
+        let mut device = Self { name: config.name.clone(), program: config.program, attachment, promiscuous };
         match device.open_sockets(config, pools) {
             Ok(ports) => Ok((device, ports)),
             Err(error) => {
                 // The first error is the one to tell; a program that cannot be detached dies with this process.
-                let _ = device.close();
+                let _ = device.give_up();
                 Err(error)
             }
         }
@@ -116,6 +117,18 @@ impl Device {
     pub fn close(self) -> Result<(), PortError> {
         let Self { name, attachment, .. } = self;
         attachment.detach().map_err(|source| attach_error(&name, source))
+    }
+
+    /// As [`close`](Self::close), of a device that is to be opened again after a failure: the pinned program of a pod under policy stays,
+    /// so that the pod meanwhile reaches nobody, and not the host.
+    ///
+    /// # Errors
+    /// The pins cannot be removed.
+    pub fn give_up(self) -> Result<(), PortError> {
+        match self.program {
+            Program::PolicedPod => Ok(()),
+            Program::Pod | Program::Uplink => self.close(),
+        }
     }
 
     fn open_sockets(

@@ -74,6 +74,7 @@ impl XskRsDevice {
         ask: AskSteering,
         workers: usize,
     ) -> Result<(Self, Vec<(WorkerId, XskRsPort)>), PortError> {
+        // Without a socket its program passes, which is not for pods under policy.
         let suits = config.program == Program::Pod && !config.multi_buffer;
         match ask {
             AskSteering::Libxdp if !suits => {

@@ -203,6 +203,11 @@ pub(crate) fn attach(name: &str, pin: Option<&Path>) -> Attachment {
     Attachment::attach(&request(name, Program::Pod, pin)).unwrap()
 }
 
+/// Attaches the program of a pod under policy, which has to work.
+pub(crate) fn attach_policed(name: &str, pin: Option<&Path>) -> Attachment {
+    Attachment::attach(&request(name, Program::PolicedPod, pin)).unwrap()
+}
+
 /// An AF_XDP socket, bound to nothing: enough for a slot of the socket map.
 pub(crate) fn xdp_socket() -> OwnedFd {
     let domain = socket2::Domain::from(libc::AF_XDP);
