@@ -106,12 +106,7 @@ fn ends_of(key: &ConnectionKey) -> [(IpAddr, u16); 2] {
 /// it in now.
 fn rule(record: &Record, judge: &Judge) -> Option<String> {
     let number = RuleId(record.rule.0);
-    let kind = match record.key.protocol() {
-        6 => Protocol::Tcp,
-        17 => Protocol::Udp,
-        132 => Protocol::Sctp,
-        _ => Protocol::Other,
-    };
+    let kind = Protocol::of_number(record.key.protocol());
     let (from, to) = (record.key.end(record.opener), record.key.end(record.opener.other()));
     let port = if kind == Protocol::Other { 0 } else { to.1 };
     let now = judge.compiled().decide(Origin::Address(from.0), to.0, kind, port);

@@ -4,6 +4,7 @@ use podlane_api::{Flow, FlowQuery, FlowTunnel, Flows, MacAddr, Refusal};
 use podlane_dataplane::flow::{Class, FlowKey, FlowRecord, Op, Program, TagEdit};
 use podlane_dataplane::ids::PathId;
 use podlane_dataplane::tables::Tables;
+use podlane_policy::model::Protocol;
 
 use super::answers::{Answers, name, near};
 use crate::desired::{self, Name};
@@ -96,7 +97,7 @@ fn is_tunnelled(program: &Program) -> bool {
 
 /// Whether a protocol has ports: TCP, UDP and SCTP do.
 pub(super) const fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, 6 | 17 | 132)
+    Protocol::of_number(protocol).number().is_some()
 }
 
 /// A protocol as it is answered.

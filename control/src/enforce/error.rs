@@ -101,6 +101,10 @@ pub enum Misfit {
     HostNetwork { port: Name },
     #[error("its address {address} is pod {pod}'s (delete that one first)")]
     AddressTaken { address: std::net::IpAddr, pod: PodName },
+    #[error(
+        "its address {address} is stated by port \"{port}\", for pod {pod} (mend podIPs, or \"addresses\" of the port)"
+    )]
+    AddressOfPort { address: std::net::IpAddr, port: Name, pod: PodName },
     #[error("it is not there (`podlane policy list` has the policies there are)")]
     Absent,
     #[error(

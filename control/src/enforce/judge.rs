@@ -6,7 +6,8 @@
 //!
 //! A pod behind a port is known by the port: what it writes into a packet is an allegation. With an address of its own, or one of the
 //! link, which says nothing of who has it, it is itself; with another pod's it is let through to nobody; with one that is no pod's it is
-//! whoever that address is. Who comes by a port without a pod, another node's pod among them, is known by the address. Nothing here
+//! whoever that address is. Who comes by a port without a pod, another node's pod among them, is known by the address. The node's own port
+//! is beyond policy, but not for a pod's address: a node that forwards would reflect a denied pod's packets past it. Nothing here
 //! allocates, locks or waits.
 
 use std::net::IpAddr;
@@ -19,11 +20,6 @@ use podlane_policy::compile::{Identity, PodNumber, RuleId, Subject};
 use podlane_policy::model::{Direction, PodName, Protocol};
 
 use super::places::{Place, Places};
-
-/// IP protocol numbers (IANA) of the protocols whose ports policies know.
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
 
 /// What is behind a port, in the terms of one compilation.
 #[derive(Debug)]
@@ -117,7 +113,9 @@ impl Judge {
     fn party(&self, end: &End, opens: bool) -> Option<Party> {
         match self.stand(end.port) {
             Stand::Unknown => None,
-            Stand::OwnNode if opens => Some(Party { identity: Identity::OWN_NODE, subject: None }),
+            Stand::OwnNode if opens && self.compiled.owner(end.address).is_none() => {
+                Some(Party { identity: Identity::OWN_NODE, subject: None })
+            }
             Stand::OwnNode | Stand::Elsewhere => {
                 Some(Party { identity: self.compiled.identity_of_address(end.address), subject: None })
             }
@@ -144,12 +142,7 @@ impl Policy for Judge {
         if from.port == to.port && source.subject.is_some() {
             return allow(RuleId::ITSELF);
         }
-        let protocol = match *protocol {
-            TCP => Protocol::Tcp,
-            UDP => Protocol::Udp,
-            SCTP => Protocol::Sctp,
-            _ => Protocol::Other,
-        };
+        let protocol = Protocol::of_number(*protocol);
         let mut rule = RuleId::OPEN;
         if let Some(subject) = source.subject {
             let at = self.compiled.verdict(subject, Direction::Egress, destination.identity, protocol, *port);

@@ -211,6 +211,12 @@ impl Live {
             {
                 return Err(Misfit::AddressTaken { address: *address, pod: owner.name.clone() });
             }
+            // A pod that nobody describes yet has its port's addresses all the same.
+            let mut others = self.stated.iter().filter(|(name, _)| **name != pod.name);
+            if let Some((owner, stated)) = others.find(|(_, stated)| stated.addresses.contains(address)) {
+                let (port, pod) = (stated.port.clone(), owner.clone());
+                return Err(Misfit::AddressOfPort { address: *address, port, pod });
+            }
         }
         Ok(pod)
     }

@@ -117,7 +117,7 @@ impl Enforcer {
         self.change(wait, |live| live.delete(documents).map_err(EnforceError::Unfit))
     }
 
-    /// What the workers decide by.
+    /// What the workers decide by; one that does not answer, as soon as it does.
     #[must_use]
     pub fn in_force(&self) -> Arc<Judge> {
         Arc::clone(&lock(&self.state).in_force)
@@ -219,13 +219,14 @@ impl Publishing {
         drop(state);
         let outcome = self.publisher.policy(Box::new(Bench { judge: Arc::clone(&judge), onlooker }));
         let mut state = lock(&self.state);
+        // Also where a worker is silent: the others decide by it, and that one will before it looks at another packet.
+        let former = std::mem::replace(&mut state.in_force, judge);
         if let Err(error) = outcome {
             tracing::error!(%error, "policy not in force");
             state.waiting.extend(waiting);
             state.behind = true;
             return false;
         }
-        let former = std::mem::replace(&mut state.in_force, judge);
         drop(state);
         // Who does not wait any more need not be told.
         for waits in waiting {

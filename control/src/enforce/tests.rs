@@ -156,6 +156,30 @@ fn a_pod_to_itself_and_the_node_to_its_pods_are_beyond_policy() {
 }
 
 #[test]
+fn a_pods_address_is_that_pod_also_by_the_nodes_port() {
+    let judge = live("reflected").judge();
+    // A node that forwards gives back a packet of a pod's: the pod is denied as it is on the way there.
+    for denied in ["10.1.0.2", "fd00:1::2", "10.1.0.3"] {
+        let to = if denied.contains(':') { ("fd00:1::2", WEB) } else { WEB_AT };
+        assert!(!allows(&judge, (denied, NODE), to, 1), "{denied}");
+    }
+    // What policies let it open it may, by whatever way; and all else that the node forwards is the node's.
+    assert!(allows(&judge, ("10.1.0.3", NODE), WEB_AT, 8443));
+    for node in ["10.1.0.1", "192.0.2.9", "169.254.1.1", "10.1.0.9"] {
+        assert_eq!(tcp(&judge, (node, NODE), WEB_AT, 1), (true, "from the pod's own node".to_owned()), "{node}");
+    }
+}
+
+#[test]
+fn a_pod_on_the_nodes_network_is_the_node_by_the_nodes_port() {
+    let mut live = live("host_network");
+    let agent = "apiVersion: v1\nkind: Pod\nmetadata: {name: agent, namespace: red}\n\
+        spec: {hostNetwork: true}\nstatus: {podIP: 192.0.2.1}\n";
+    live.apply(documents(agent)).unwrap();
+    assert!(allows(&live.judge(), ("192.0.2.1", NODE), WEB_AT, 1));
+}
+
+#[test]
 fn a_port_whose_pod_nobody_knows_is_closed_until_it_is_described() {
     let (mut live, doubts) = opened("unknown", &[("policies.yaml", POLICIES)]).unwrap();
     let [Doubt::UnknownPod { pod, port }] = doubts.as_slice() else { panic!("{doubts:?}") };
@@ -236,6 +260,35 @@ fn a_change_is_taken_whole_or_not_at_all() {
     assert_eq!(live.compiler().cluster(), before);
     live.delete(documents(POLICIES)).unwrap();
     assert_eq!(live.compiler().policies().count(), 0);
+}
+
+#[test]
+fn the_address_of_a_port_is_its_pods_before_anybody_describes_it() {
+    let ports = PORTS.replace("device = \"late\"\n", "device = \"late\"\naddresses = [\"10.1.0.4\"]\n");
+    let desired = parse(&format!("{ports}[policy]\n"), &Machine { cores: [0].into() }).unwrap();
+    let (mut live, _) = Live::open(&desired, places(&desired)).unwrap();
+    let pod = |name: &str, address: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: blue}}\nstatus: {{podIP: {address}}}\n"
+        )
+    };
+    let told = |misfits: Vec<Unfit>| misfits.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let before = live.compiler().cluster();
+    assert_eq!(
+        told(live.apply(documents(&pod("thief", "10.1.0.4"))).unwrap_err()),
+        ["given.yaml:1: Pod blue/thief: its address 10.1.0.4 is stated by port \"c-late\", for pod blue/late \
+             (mend podIPs, or \"addresses\" of the port)"]
+    );
+    // Beside the pod itself too, which keeps the address though it does not say so.
+    for (name, address) in [("late", "10.1.0.4"), ("shop", "10.1.0.3")] {
+        let silent = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: blue}}\n");
+        let both = format!("{}---\n{silent}", pod("thief", address));
+        let [told] = &told(live.apply(documents(&both)).unwrap_err())[..] else { panic!("{both}") };
+        assert!(told.contains(&format!("Pod blue/thief: its address {address} is stated by port")), "{told}");
+    }
+    assert_eq!(live.compiler().cluster(), before);
+    live.apply(documents(&pod("late", "10.1.0.4"))).unwrap();
+    live.apply(documents(&pod("other", "10.1.0.5"))).unwrap();
 }
 
 #[test]

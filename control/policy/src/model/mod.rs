@@ -25,6 +25,11 @@ pub type Labels = BTreeMap<String, String>;
 /// The label every namespace carries with its own name, set by the API server.
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
+/// IP protocol numbers (IANA) of the protocols whose ports policies know.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SCTP: u8 = 132;
+
 /// What a packet carries, as far as a policy can tell.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
@@ -42,6 +47,28 @@ pub enum Protocol {
 impl Protocol {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Tcp, Self::Udp, Self::Sctp, Self::Other];
+
+    /// That of an IP header's protocol number, or next header.
+    #[must_use]
+    pub const fn of_number(number: u8) -> Self {
+        match number {
+            TCP => Self::Tcp,
+            UDP => Self::Udp,
+            SCTP => Self::Sctp,
+            _ => Self::Other,
+        }
+    }
+
+    /// Its number in an IP header; none of [`Self::Other`], which is many.
+    #[must_use]
+    pub const fn number(self) -> Option<u8> {
+        match self {
+            Self::Tcp => Some(TCP),
+            Self::Udp => Some(UDP),
+            Self::Sctp => Some(SCTP),
+            Self::Other => None,
+        }
+    }
 
     /// As Kubernetes writes it.
     #[must_use]

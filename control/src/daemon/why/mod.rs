@@ -27,9 +27,6 @@ use ends::Meant;
 use way::Found;
 
 /// IP protocol numbers (IANA).
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
@@ -46,12 +43,10 @@ pub(super) struct First {
 impl First {
     /// The IP protocol number.
     pub(super) const fn number(&self) -> u8 {
-        match self.protocol {
-            Protocol::Tcp => TCP,
-            Protocol::Udp => UDP,
-            Protocol::Sctp => SCTP,
-            Protocol::Other if self.to.is_ipv4() => ICMP,
-            Protocol::Other => ICMPV6,
+        match self.protocol.number() {
+            Some(number) => number,
+            None if self.to.is_ipv4() => ICMP,
+            None => ICMPV6,
         }
     }
 }
@@ -131,7 +126,7 @@ fn is_policed(tables: &Tables, opening: &Opening) -> bool {
 fn explain(judge: &Judge, opening: &Opening, first: &First) -> Vec<WhyEnd> {
     let stand = |port| judge.places().at(port);
     let origin = match stand(opening.from.port) {
-        Stand::OwnNode => Origin::OwnNode,
+        Stand::OwnNode if judge.compiled().owner(first.from).is_none() => Origin::OwnNode,
         _ => Origin::Address(first.from),
     };
     let question = explain::Question { from: origin, to: first.to, protocol: first.protocol, port: first.port };

@@ -103,16 +103,26 @@ fn a_worker_that_does_not_answer_is_told_of_and_the_change_is_kept() {
     let enforcer = Enforcer::start(live, &publisher).unwrap();
     let commands = answers.join().unwrap();
     assert!(matches!(enforcer.apply(labelled("probe"), true), Err(EnforceError::Late)));
+    // Who asks is told what all but the silent one decide by.
+    let began = Instant::now();
+    while allows(&enforcer.in_force(), SHOP_AT, WEB_AT, 8443) {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
     // It wakes: the change reaches it without being made again.
+    let given = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&given);
     let turning = std::thread::spawn(move || {
         for command in commands {
-            if let Command::Policy(_, back) = command {
+            if let Command::Policy(policy, back) = command {
+                let shop = Opening { from: end("10.1.0.3", SHOP), to: end("10.1.0.2", WEB), protocol: 6, port: 8443 };
+                count.fetch_add(u32::from(!policy.policy.verdict(&shop).allow), Ordering::Relaxed);
                 let _ = back.send(None);
             }
         }
     });
     let began = Instant::now();
-    while allows(&enforcer.in_force(), SHOP_AT, WEB_AT, 8443) {
+    while given.load(Ordering::Relaxed) == 0 {
         assert!(began.elapsed() < Duration::from_secs(10));
         std::thread::sleep(Duration::from_millis(5));
     }
