@@ -113,8 +113,10 @@ impl Reconciler {
         // A pod under policy stays closed over a defect, until the next daemon; over an end that somebody asked for it does not.
         let failed = self.board.read().fatal.is_some();
         self.take_all_away(if failed { Device::give_up } else { Device::close });
-        if let Some(pins) = self.pins.take().filter(|_| !failed) {
-            pins.remove();
+        match self.pins.take() {
+            Some(pins) if failed => pins.leave(),
+            Some(pins) => pins.remove(),
+            None => {}
         }
     }
 

@@ -5,6 +5,7 @@
 //! under policy among them.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -76,13 +77,24 @@ impl Pins {
         if let Err(error) = sweep(&self.directory, &[]) {
             tracing::warn!(%error, "pins stay");
         }
-        if let Err(error) = fs::remove_dir(&self.directory) {
+        if let Err(error) = self.vacate() {
             tracing::warn!(%error, directory = %self.directory.display(), "the pin directory stays");
         }
+    }
+
+    /// Leaves what is pinned to the next daemon.
+    pub(super) fn leave(self) {
+        // It goes only if it is empty.
+        let _ = self.vacate();
+    }
+
+    fn vacate(&self) -> io::Result<()> {
+        fs::remove_dir(&self.directory)?;
         // The parent goes with its last instance; while there is another, it does not go, and that is right.
         if let Some(parent) = self.directory.parent() {
             let _ = fs::remove_dir(parent);
         }
+        Ok(())
     }
 
     fn sweep(&self, desired: &Desired) {

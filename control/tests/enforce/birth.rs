@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use std::net::IpAddr;
+
 use podlane_api::PortState;
-use podlane_host::Links;
+use podlane_host::{Links, sysctl};
 
 use crate::cluster::{Cluster, Member, Plan};
 use crate::ground::{V4, V6};
@@ -28,6 +30,13 @@ spec:
 fn goes_on_being_denied(cluster: &Cluster, pod: &str) {
     let before = cluster.denied(pod);
     eventually("packets are denied", || cluster.denied(pod) > before + 100);
+}
+
+/// Waits until the switch received more of a pod's packets.
+fn goes_on_being_received(cluster: &Cluster, pod: &str) {
+    let received = || cluster.daemon().port(pod).received.packets;
+    let before = received();
+    eventually("packets are received", || received() > before + 100);
 }
 
 #[test]
@@ -62,6 +71,111 @@ fn not_one_packet_passes_before_the_policy_does_at_birth_and_after_a_kill() {
     });
     drop(streams);
     cluster.end();
+}
+
+/// An address of the node's own, which its kernel answers for by whatever device it is asked.
+const HOST: [u8; 4] = [10, 1, 0, 9];
+
+/// Has the node's kernel be a router that would carry what pods send: it has an address, forwards, and knows the way to `probe`. The
+/// pods give their packets for `probe` to it.
+fn lure(cluster: &Cluster, pods: &[&podlane_host::Netns]) {
+    let probe = *cluster.member("probe");
+    let to = probe.address(V4);
+    let host = cluster.node.lab.switch();
+    host.run(|| sysctl("net/ipv4/ip_forward", 1).and_then(|()| sysctl("net/ipv4/conf/all/rp_filter", 0)))
+        .unwrap()
+        .unwrap();
+    let mut links = Links::open_in(host).unwrap();
+    links.set_up("lo").unwrap();
+    links.add_address("lo", HOST.into(), 32).unwrap();
+    links.add_route(to, 32, None, "probe").unwrap();
+    links.add_neighbour("probe", to, [2, 0, 0, 0, 1, probe.host]).unwrap();
+    for (pod, device) in pods.iter().zip(["web", "plain"]) {
+        host.run(|| sysctl(&format!("net/ipv4/conf/{device}/rp_filter"), 0)).unwrap().unwrap();
+        let mac = links.by_name(device).unwrap().mac.unwrap();
+        let mut inside = Links::open_in(pod).unwrap();
+        for address in [IpAddr::from(HOST), to] {
+            inside.add_neighbour("eth0", address, mac).unwrap();
+        }
+    }
+}
+
+#[test]
+fn over_a_killed_daemon_a_pod_under_policy_reaches_neither_the_host_nor_what_it_forwards_to() {
+    let members = [MEMBERS[1], MEMBERS[2]];
+    let table = crate::ground::port("plain", "net1", 1, 5);
+    let Some(mut cluster) = Cluster::closed("dead_daemon", &Plan { tables: &table, ..Plan::new(&members, DENY) })
+    else {
+        return;
+    };
+    let plain = cluster.node.lab.pod(&spec("plain", 1, 5)).unwrap();
+    lure(&cluster, &[cluster.pod("web"), &plain.netns]);
+    cluster.switch_on();
+    let (host, probe) = (cluster.node.lab.switch(), cluster.member("probe").address(V4));
+    let streams = |pod| [Stream::start(pod, host, IpAddr::from(HOST)), Stream::start(pod, cluster.pod("probe"), probe)];
+    let (closed, open) = (streams(cluster.pod("web")), streams(&plain.netns));
+    let heard = |streams: &[Stream; 2]| streams.each_ref().map(Stream::heard);
+    goes_on_being_received(&cluster, "web");
+    assert_eq!((heard(&closed), heard(&open)), ([0; 2], [0; 2]), "the switch has them");
+    for _ in 0..2 {
+        cluster.switch().kill();
+        // Who is under no policy has the host's kernel for a switch now, so that time passes and the ground is what it seems.
+        for stream in open.iter().cycle().take(40) {
+            stream.flows();
+        }
+        assert_eq!(heard(&closed), [0; 2], "of a daemon that is dead");
+        // The next one takes the programs over, and nothing comes between.
+        cluster.switch_on();
+        goes_on_being_received(&cluster, "web");
+        assert_eq!(heard(&closed), [0; 2], "{}", cluster.daemon().log());
+    }
+    cluster.switch().kill();
+    // It was the program that dropped them, and nothing else.
+    podlane_bpf::sweep(&cluster.node.pins(), &[]).unwrap();
+    closed.iter().for_each(|stream| {
+        stream.flows();
+    });
+    cluster.switch_on();
+    drop((closed, open));
+    plain.remove().unwrap();
+    cluster.end();
+}
+
+#[test]
+fn a_port_that_cannot_be_opened_is_closed_and_left_clean() {
+    let stuck = Member::new("shop/stuck", 5, "app: stuck");
+    // A veth has no zero-copy: the program is attached, and the socket refused, again and again.
+    let table = stuck.port() + "mode = \"zero-copy\"\n";
+    let members = [MEMBERS[1], MEMBERS[2]];
+    let yaml = stuck.yaml();
+    let Some(mut cluster) = Cluster::closed("stuck", &Plan { tables: &table, ..Plan::new(&members, &yaml) }) else {
+        return;
+    };
+    let pod = cluster.node.lab.pod(&spec("stuck", 1, 5)).unwrap();
+    let host = cluster.node.lab.switch();
+    let mut links = Links::open_in(host).unwrap();
+    links.set_up("lo").unwrap();
+    links.add_address("lo", HOST.into(), 32).unwrap();
+    host.run(|| sysctl("net/ipv4/conf/all/rp_filter", 0).and_then(|()| sysctl("net/ipv4/conf/stuck/rp_filter", 0)))
+        .unwrap()
+        .unwrap();
+    let mac = links.by_name("stuck").unwrap().mac.unwrap();
+    Links::open_in(&pod.netns).unwrap().add_neighbour("eth0", IpAddr::from(HOST), mac).unwrap();
+    let stream = Stream::start(&pod.netns, host, IpAddr::from(HOST));
+    let clock = Stream::start(cluster.pod("web"), cluster.pod("probe"), cluster.member("probe").address(V4));
+    stream.flows();
+    cluster.start_daemon();
+    cluster.daemon().wait_for("stuck", PortState::Failed);
+    cluster.daemon().wait_for("web", PortState::Up);
+    // What was on its way has arrived by the second.
+    let heard = [(); 2].map(|()| {
+        goes_on_being_received(&cluster, "web");
+        stream.heard()
+    });
+    assert_eq!(heard[0], heard[1], "{}", cluster.daemon().log());
+    drop((stream, clock));
+    cluster.switch().terminate();
+    cluster.node.assert_clean(&["stuck", "web", "probe"]);
 }
 
 #[test]
