@@ -4,7 +4,7 @@
 //!   word 0   source MAC (48)                    | EtherType (16), behind the VLAN tag
 //!   word 1   destination MAC (48)               | VLAN field (16) if tagged, else whatever follows in the frame
 //!   word 2   IPv4 source and destination, or the first half of the IPv6 source
-//!   word 3   source port, destination port (32) | protocol (8), class and tagged (8), receiving port (16)
+//!   word 3   source port, destination port (32) | protocol (8), class and marks (8), receiving port (16)
 //!   word 4   second half of the IPv6 source   \
 //!   word 5   first half of the IPv6 destination > zero unless IPv6
 //!   word 6   second half of it                /
@@ -31,6 +31,8 @@ const CLASS_AT: u32 = 40;
 const PORT_AT: u32 = 48;
 /// Beside the class: word 1 ends in a VLAN field.
 const TAGGED: u8 = 0x80;
+/// Beside the class: a fragment, whose ports are in the first one alone. A packet between two ports that are 0 is another flow.
+const FRAGMENT: u8 = 0x40;
 
 /// What kind of packet a key speaks of; decides which words mean what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -177,6 +179,12 @@ impl FlowKey {
         self.words[3] |= u64::from(u32::from_le_bytes(ports));
     }
 
+    /// Marks it as a fragment's.
+    #[inline]
+    pub fn set_fragment(&mut self) {
+        self.words[3] |= u64::from(FRAGMENT) << CLASS_AT;
+    }
+
     /// The words, for hashing and comparing.
     #[inline]
     #[must_use]
@@ -234,7 +242,7 @@ impl FlowKey {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         Kind {
-            class: match (self.words[3] >> CLASS_AT) as u8 & !TAGGED {
+            class: match (self.words[3] >> CLASS_AT) as u8 & !(TAGGED | FRAGMENT) {
                 1 => Class::Arp,
                 2 => Class::Ipv4,
                 4 => Class::Ipv6,
@@ -391,6 +399,19 @@ mod tests {
             let mut words = *base.words();
             words[word] ^= 1 << 7;
             assert_ne!(seed.hash(&base), seed.hash(&FlowKey::from_words(words)), "word {word}");
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_another_flow_than_a_packet_between_ports_0_and_reads_like_one() {
+        for class in [Class::Ipv4, Class::Ipv6] {
+            let kind = Kind { class, protocol: 17, ethertype: 0x86dd };
+            let whole = FlowKey::new(PortId(1), &HEADER, VlanField::tagged(5), kind);
+            let mut fragment = whole;
+            fragment.set_fragment();
+            assert_ne!(fragment, whole);
+            assert_eq!((fragment.kind(), fragment.vlan(), fragment.ports()), (kind, whole.vlan(), (0, 0)));
+            assert_eq!(fragment.is_wide(), whole.is_wide());
         }
     }
 

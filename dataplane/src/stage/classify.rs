@@ -163,6 +163,7 @@ impl Packet<'_> {
         let l4 = l3 + header_length;
         // More fragments, or an offset: the first fragment too goes without ports, so that all of them are one flow.
         if u16::from_be_bytes([header[6], header[7]]) & FRAGMENT != 0 {
+            key.set_fragment();
             return Ok((key, Layout { l3: l3 as u16, l4: 0 }));
         }
         key.set_ports(self.ports(protocol, l4, total - header_length)?);
@@ -191,6 +192,9 @@ impl Packet<'_> {
             key.set_ipv6(addresses);
         }
         key.set_ports(ports);
+        if l4 == 0 {
+            key.set_fragment();
+        }
         Ok((key, Layout { l3: l3 as u16, l4: l4 as u16 }))
     }
 
