@@ -4,7 +4,8 @@
 //! ```text
 //!   an end under policy? --no--> as resolved
 //!     -> a policy in force? --no--> drop: born closed
-//!     -> connection known?  --yes--> judged by this generation? else again, in its opener's direction -> follow its state -> pass, remember
+//!     -> connection known?  --yes--> judged by this generation, between these ports? else again, in its opener's direction
+//!                                    -> follow its state -> pass, remember
 //!                           --no---> may this packet open one? -> the opener's rate -> verdict -> open -> pass, once
 //! ```
 //!
@@ -27,7 +28,8 @@ use crate::{
     flow::{
         Class, Op, Program, Watch,
         connections::{
-            Acknowledged, ConnectionId, ConnectionKey, ConnectionWriter, First, Known, Opened, Phase, Segment, Side,
+            Acknowledged, ConnectionId, ConnectionKey, ConnectionWriter, First, Judgement, Known, Opened, Phase,
+            Places, Segment, Side,
         },
     },
     headers::{ICMP, ICMPV6, TCP},
@@ -70,25 +72,36 @@ pub(crate) struct Police<'a> {
     pub(crate) exits: &'a mut Exits,
 }
 
+/// Where a packet would go on to.
+#[derive(Clone, Copy)]
+pub(crate) struct Onward {
+    to: PortId,
+    routed: bool,
+}
+
 /// Where a packet that came in by the port `from` would go, if a pod under policy is at either end. What the switch drops or answers needs
 /// nobody's leave; a flood asks for each copy.
 #[inline]
-pub(crate) fn concerns(tables: &Tables, from: PortId, program: &Program) -> Option<PortId> {
-    let to = match program.op() {
-        Op::Bridge | Op::Route => program.egress(),
-        Op::Encapsulate | Op::RouteEncapsulate => program.path().port(),
+pub(crate) fn concerns(tables: &Tables, from: PortId, program: &Program) -> Option<Onward> {
+    let (to, routed) = match program.op() {
+        Op::Bridge => (program.egress(), false),
+        Op::Route => (program.egress(), true),
+        Op::Encapsulate => (program.path().port(), false),
+        Op::RouteEncapsulate => (program.path().port(), true),
         Op::Drop | Op::Answer | Op::Flood => return None,
     };
-    (tables.is_policed(from) || tables.is_policed(to)).then_some(to)
+    (tables.is_policed(from) || tables.is_policed(to)).then_some(Onward { to, routed })
 }
 
 impl Police<'_> {
-    /// Whether a packet may go on to the port `to`, which [`concerns`] told.
-    pub(crate) fn ask(&mut self, miss: &Miss<'_>, to: PortId) -> Result<Passage, DropReason> {
+    /// Whether a packet may go on to where [`concerns`] told.
+    pub(crate) fn ask(&mut self, miss: &Miss<'_>, Onward { to, routed }: Onward) -> Result<Passage, DropReason> {
         let closed = self.pass.policy.is_none();
         match miss.key.kind().class {
             _ if closed => return Err(DropReason::PolicyDenied),
             Class::Ipv4 | Class::Ipv6 => {}
+            // Discovery is of one link: what a router would carry on is none (RFC 4861, 7.1).
+            Class::Nd if routed => return Err(DropReason::PolicyDenied),
             Class::Arp | Class::Nd => return Ok(Passage::Free),
             // No policy can speak of it, a second VLAN tag with IP behind it included.
             Class::Other => return Err(DropReason::PolicyDenied),
@@ -121,7 +134,7 @@ impl Police<'_> {
             return Ok(Passage::Bound(Bond { id: known.id, key, side, watch: Watch::None }));
         }
         let rule = self.admit_new(&parties.forward())?;
-        self.open(&key, side, First::Packet, rule)?;
+        self.open(&key, (side, parties.places(side)), First::Packet, rule)?;
         Ok(Passage::Once)
     }
 
@@ -139,8 +152,9 @@ impl Police<'_> {
         let anew = segment.flags.contains(TcpFlags::SYN) && !segment.flags.contains(TcpFlags::ACK);
         let connections = &self.pass.shared.connections;
         match self.known(parties, &key, side)? {
-            // The same two ports, a new connection.
-            Some(known) if known.phase == Phase::Closed && anew => connections.close(known.id, &key),
+            // The same two ports, a new connection. The former one gives way when this one is opened: one that is refused must not make it
+            // unknown, to be picked up the other way round.
+            Some(known) if known.phase == Phase::Closed && anew => {}
             Some(known) => {
                 let heard = self.heard(known.id, &key, side.other());
                 let phase = connections.segment(known.id, &key, &segment, heard, self.pass.now)?;
@@ -150,7 +164,7 @@ impl Police<'_> {
             None => {}
         }
         let (opener, rule) = self.opener(parties, side, segment.flags)?;
-        self.open(&key, opener, First::Segment(segment), rule)?;
+        self.open(&key, (opener, parties.places(side)), First::Segment(segment), rule)?;
         Ok(Passage::Once)
     }
 
@@ -187,12 +201,18 @@ impl Police<'_> {
     fn known(&mut self, parties: &Parties, key: &ConnectionKey, side: Side) -> Result<Option<Known>, DropReason> {
         let connections = &self.pass.shared.connections;
         let Some(known) = connections.find(key, self.pass.now) else { return Ok(None) };
-        if self.is_outdated(&known) {
+        if !self.holds(&known, parties, side) {
             let opening = if known.opener == side { parties.forward() } else { parties.backward() };
             let rule = self.admit(&opening)?;
-            connections.judged(known.id, key, self.pass.generation, rule);
+            let judgement = Judgement { generation: self.pass.generation, rule, places: parties.places(side) };
+            connections.judged(known.id, key, judgement);
         }
         Ok(Some(known))
+    }
+
+    /// Whether the verdict on a connection is one on these parties: it may be an older one, or one on somebody who has the same address.
+    fn holds(&self, known: &Known, parties: &Parties, side: Side) -> bool {
+        known.places == parties.places(side) && !self.is_outdated(known)
     }
 
     /// Whether a connection was judged under an older generation. Another worker may be ahead: its verdict is the newer one.
@@ -207,8 +227,15 @@ impl Police<'_> {
         shared.flows.acknowledged(entry, id.0).map(track::acknowledged)
     }
 
-    fn open(&mut self, key: &ConnectionKey, opener: Side, first: First, rule: Rule) -> Result<(), DropReason> {
-        let opened = Opened { opener, first, generation: self.pass.generation, rule, now: self.pass.now };
+    fn open(
+        &mut self,
+        key: &ConnectionKey,
+        (opener, places): (Side, Places),
+        first: First,
+        rule: Rule,
+    ) -> Result<(), DropReason> {
+        let Pass { generation, now, .. } = *self.pass;
+        let opened = Opened { opener, first, generation, rule, places, now };
         self.connections.open(key, &opened).map_err(|_| DropReason::ConnectionsFull)?;
         self.exits.counters.opened += 1;
         Ok(())

@@ -8,7 +8,7 @@ use crate::{
     stage::{
         apply::Pass,
         lookup::rows,
-        police::{Bond, Passage, Police, concerns},
+        police::{Bond, Onward, Passage, Police, concerns},
         resolve::{Miss, resolve},
         track::{acknowledgement, track},
     },
@@ -39,8 +39,8 @@ impl Worker {
             let resolution = resolve(tables, &self.shared, &miss);
             self.line.programs[row] = resolution.program;
             let basis = Basis { generation: self.generation, epoch: resolution.epoch };
-            if let Some(to) = concerns(tables, key.port(), &resolution.program) {
-                let passage = self.ask(row, to, (tables, ingress), now);
+            if let Some(onward) = concerns(tables, key.port(), &resolution.program) {
+                let passage = self.ask(row, onward, (tables, ingress), now);
                 self.settle(row, passage, resolution.cacheable.then_some(basis), now);
             } else if resolution.cacheable {
                 self.remember(row, basis, now);
@@ -61,8 +61,8 @@ impl Worker {
     #[cold]
     fn follow(&mut self, row: usize, tables: &Tables, ingress: PortId, now: u32) {
         let (entry, program) = (self.line.entries[row], &self.line.programs[row]);
-        let Some(to) = concerns(tables, self.line.keys[row].port(), program) else { return };
-        match self.ask(row, to, (tables, ingress), now) {
+        let Some(onward) = concerns(tables, self.line.keys[row].port(), program) else { return };
+        match self.ask(row, onward, (tables, ingress), now) {
             Ok(Passage::Bound(bond)) => self.bind(row, entry, &bond),
             // Opened anew by this packet: the next one finds it.
             Ok(Passage::Once) => self.flows.watch(entry, Watch::Each),
@@ -71,12 +71,12 @@ impl Worker {
         }
     }
 
-    /// Asks policy about a packet on its way to the port `to`.
+    /// Asks policy about a packet on its way.
     #[inline(never)] // most switches have no policy, and this is as much code as all else here
     fn ask(
         &mut self,
         row: usize,
-        to: PortId,
+        onward: Onward,
         (tables, ingress): (&Tables, PortId),
         now: u32,
     ) -> Result<Passage, DropReason> {
@@ -85,7 +85,7 @@ impl Worker {
         let bytes = self.burst.frames().get(row).map_or(&[][..], |frame| frame.bytes());
         let miss = Miss { key: &self.line.keys[row], bytes, layout: self.line.layouts[row], now };
         let mut police = Police { pass: &pass, connections: &mut self.connections, exits: &mut self.exits };
-        police.ask(&miss, to)
+        police.ask(&miss, onward)
     }
 
     /// Does with a packet as policy says. Its flow is remembered on this basis, if policy lets it.

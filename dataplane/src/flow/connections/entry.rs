@@ -1,8 +1,8 @@
 //! An entry of the table of connections: a key and what is known of it, in two cache lines, of which IPv4 reads one.
 //!
 //! ```text
-//!   line 0   [ version, generation | version, state | key words 0-1 | version, rule | seen, owner | edge of either side ]
-//!   line 1   [ key words 2-4 | acknowledged by either side | flow of either side | opened, doubted ]
+//!   line 0   [ version, generation | version, state | key words 0-1 | version, rule | seen, owner | place and flow of either side ]
+//!   line 1   [ key words 2-4 | acknowledged by either side | edge of either side | opened, doubted ]
 //! ```
 //!
 //! The owner writes a new connection under an odd version, as a flow's entry is written. All workers change what
@@ -16,12 +16,12 @@ use zerocopy::FromZeros;
 use crate::{
     DropReason,
     flow::connections::{
-        ConnectionRecord, is_later,
-        key::{ConnectionKey, KEY_WORDS, Side},
+        ConnectionRecord, Judgement, is_later,
+        key::{ConnectionKey, KEY_WORDS, Places, Side},
         state::State,
         tcp::{Acknowledged, Segment, Track},
     },
-    ids::{Generation, WorkerId},
+    ids::{Generation, PortId, WorkerId},
     policy::Rule,
 };
 
@@ -35,10 +35,11 @@ pub(super) struct Entry {
     rule: AtomicU64,
     seen: AtomicU32,
     owner: AtomicU32,
-    edge: [AtomicU64; 2],
+    /// See [`Link`].
+    link: [AtomicU64; 2],
     wide: [AtomicU64; KEY_WORDS - 2],
     heard: [AtomicU64; 2],
-    flow: [AtomicU64; 2],
+    edge: [AtomicU64; 2],
     opened: AtomicU32,
     doubted: AtomicU32,
 }
@@ -52,6 +53,7 @@ pub(super) struct Birth<'a> {
     pub(super) track: Track,
     pub(super) generation: Generation,
     pub(super) rule: Rule,
+    pub(super) places: Places,
     pub(super) owner: WorkerId,
     pub(super) now: u32,
 }
@@ -63,6 +65,7 @@ pub(super) struct Glance {
     pub(super) generation: Generation,
     pub(super) state: State,
     pub(super) rule: Rule,
+    pub(super) places: Places,
     pub(super) seen: u32,
 }
 
@@ -80,6 +83,7 @@ impl Entry {
             generation: Generation(stamp as u32),
             state: self.state(version)?,
             rule: Rule(self.rule.load(Ordering::Relaxed) as u32),
+            places: self.places(version)?,
             seen: self.seen.load(Ordering::Relaxed),
         };
         fence(Ordering::Acquire);
@@ -102,6 +106,13 @@ impl Entry {
     fn state(&self, version: u32) -> Option<State> {
         let state = own(self.state.load(Ordering::Acquire), version)?;
         Some(State(state)).filter(|state| state.is_live())
+    }
+
+    #[inline]
+    fn places(&self, version: u32) -> Option<Places> {
+        let [low, high] = &self.link;
+        let [low, high] = [low, high].map(|word| Link::unpack(word.load(Ordering::Relaxed), version));
+        Some(Places::of(Side::Low, low?.place, high?.place))
     }
 
     /// Marks it alive at `now`, unless it was seen later.
@@ -171,8 +182,13 @@ impl Entry {
         before == after || swap(&self.state, guarded(version, before.0), guarded(version, after.0))
     }
 
-    /// Notes by which rule and generation it may go on.
-    pub(super) fn judge(&self, seen: &Glance, generation: Generation, rule: Rule) {
+    /// Notes by which rule and generation it may go on, and between which ports. An older generation than the one known is noted too:
+    /// who has the newer policy judges the new places again.
+    pub(super) fn judge(&self, seen: &Glance, judgement: &Judgement) {
+        let Judgement { generation, rule, places } = *judgement;
+        for side in [Side::Low, Side::High] {
+            self.change_link(seen.version, side, |link| link.place = places.at(side));
+        }
         let before = self.rule.load(Ordering::Relaxed);
         if swap(&self.stamp, guarded(seen.version, seen.generation.0), guarded(seen.version, generation.0))
             && own(before, seen.version).is_some()
@@ -182,11 +198,23 @@ impl Entry {
     }
 
     pub(super) fn link(&self, version: u32, side: Side, flow: u32) {
-        self.flow[side.index()].store(guarded(version, flow.wrapping_add(1)), Ordering::Relaxed);
+        self.change_link(version, side, |link| link.flow = Some(flow));
     }
 
     pub(super) fn linked(&self, version: u32, side: Side) -> Option<u32> {
-        own(self.flow[side.index()].load(Ordering::Relaxed), version)?.checked_sub(1)
+        Link::unpack(self.link[side.index()].load(Ordering::Relaxed), version)?.flow
+    }
+
+    fn change_link(&self, version: u32, side: Side, change: impl Fn(&mut Link)) {
+        let word = &self.link[side.index()];
+        loop {
+            let before = word.load(Ordering::Relaxed);
+            let Some(mut link) = Link::unpack(before, version) else { return };
+            change(&mut link);
+            if swap(word, before, link.pack(version)) {
+                return;
+            }
+        }
     }
 
     /// Writes a connection under an odd version, so that no reader believes what it saw meanwhile. Only the owner calls it, and only
@@ -199,10 +227,11 @@ impl Entry {
         for (word, value) in self.key.iter().chain(&self.wide).zip(birth.key.words()) {
             word.store(*value, Ordering::Relaxed);
         }
-        for side in [0, 1] {
+        for end in [Side::Low, Side::High] {
+            let (side, place) = (end.index(), birth.places.at(end));
             self.edge[side].store(guarded(version, birth.track.edge[side]), Ordering::Relaxed);
             self.heard[side].store(pack(birth.track.heard[side], version), Ordering::Relaxed);
-            self.flow[side].store(guarded(version, 0), Ordering::Relaxed);
+            self.link[side].store(Link { place, flow: None }.pack(version), Ordering::Relaxed);
         }
         self.rule.store(guarded(version, birth.rule.0), Ordering::Relaxed);
         self.seen.store(birth.now, Ordering::Relaxed);
@@ -264,6 +293,32 @@ const fn guarded(version: u32, value: u32) -> u64 {
 #[inline]
 const fn own(word: u64, version: u32) -> Option<u32> {
     if (word >> 32) as u32 == version { Some(word as u32) } else { None }
+}
+
+/// Where one side is, and the cached flow that carries its packets.
+#[derive(Clone, Copy)]
+struct Link {
+    place: PortId,
+    flow: Option<u32>,
+}
+
+impl Link {
+    const PLACE_AT: u32 = 32;
+    const VERSION_AT: u32 = 48;
+
+    /// Under as much of the version as there is room for; those of connections are even.
+    fn pack(self, version: u32) -> u64 {
+        u64::from(version >> 1) << Self::VERSION_AT
+            | u64::from(self.place.0) << Self::PLACE_AT
+            | u64::from(self.flow.map_or(0, |flow| flow.wrapping_add(1)))
+    }
+
+    #[inline]
+    fn unpack(word: u64, version: u32) -> Option<Self> {
+        let current = word >> Self::VERSION_AT == u64::from(version >> 1) & 0xffff;
+        let place = PortId((word >> Self::PLACE_AT) as u16);
+        current.then_some(Self { place, flow: (word as u32).checked_sub(1) })
+    }
 }
 
 const WINDOW_AT: u32 = 32;

@@ -14,7 +14,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{
     flow::key::{HashSeed, fold},
-    ids::VrfId,
+    ids::{PortId, VrfId},
 };
 
 /// Words in a key.
@@ -52,6 +52,26 @@ impl Side {
     #[inline]
     pub(super) const fn index(self) -> usize {
         self as usize
+    }
+}
+
+/// Behind which port the low and the high end of a connection are. Addresses alone do not say who speaks: a pod may have chosen another's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Places([PortId; 2]);
+
+impl Places {
+    /// Those of a connection of which a packet came from the port `from`, the end at `side`, and goes to the port `to`.
+    #[inline]
+    #[must_use]
+    pub const fn of(side: Side, from: PortId, to: PortId) -> Self {
+        Self(if matches!(side, Side::Low) { [from, to] } else { [to, from] })
+    }
+
+    /// Behind which port one end is.
+    #[inline]
+    #[must_use]
+    pub const fn at(&self, side: Side) -> PortId {
+        self.0[side.index()]
     }
 }
 

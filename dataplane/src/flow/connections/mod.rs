@@ -44,7 +44,7 @@ use crate::{
     policy::Rule,
 };
 
-pub use key::{ConnectionKey, Side};
+pub use key::{ConnectionKey, Places, Side};
 pub use state::Phase;
 pub use tcp::{Acknowledged, Segment};
 pub use writer::{ConnectionWriter, First, Opened};
@@ -106,10 +106,23 @@ pub struct Known {
     pub generation: Generation,
     /// The rule that allowed it then.
     pub rule: Rule,
+    /// Between which ports it was then.
+    pub places: Places,
     /// How far it has come.
     pub phase: Phase,
     /// Whether the side that did not open it has spoken.
     pub answered: bool,
+}
+
+/// What came of judging a connection that may go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Judgement {
+    /// The policy it was judged by.
+    pub generation: Generation,
+    /// The rule that allows it.
+    pub rule: Rule,
+    /// Between which ports it may be.
+    pub places: Places,
 }
 
 /// One connection, as `podlane connections` sees it.
@@ -213,6 +226,7 @@ impl Connections {
                 opener: glance.state.opener(),
                 generation: glance.generation,
                 rule: glance.rule,
+                places: glance.places,
                 phase: glance.state.phase(),
                 answered: glance.state.is_answered(),
             })
@@ -220,9 +234,9 @@ impl Connections {
     }
 
     /// Notes that a connection was judged again and may go on.
-    pub fn judged(&self, id: ConnectionId, key: &ConnectionKey, generation: Generation, rule: Rule) {
+    pub fn judged(&self, id: ConnectionId, key: &ConnectionKey, judgement: Judgement) {
         if let Some((entry, glance)) = self.entry(id, key) {
-            entry.judge(&glance, generation, rule);
+            entry.judge(&glance, &judgement);
         }
     }
 
@@ -241,7 +255,7 @@ impl Connections {
     ///
     /// # Errors
     /// The segment must not pass: [`DropReason::BadReset`], [`DropReason::UnexpectedSyn`], or [`DropReason::NoConnection`] when
-    /// the connection is no longer there.
+    /// the connection is no longer there, or a reset has ended it and this is data.
     pub fn segment(
         &self,
         id: ConnectionId,

@@ -7,7 +7,7 @@ use crate::{
         connections::{
             ConnectionId, Connections, Full,
             entry::Birth,
-            key::{ConnectionKey, Side},
+            key::{ConnectionKey, Places, Side},
             state::{SPOKE, State},
             tcp::{Segment, Track},
         },
@@ -37,6 +37,8 @@ pub struct Opened {
     pub generation: Generation,
     /// The rule that allowed it.
     pub rule: Rule,
+    /// Between which ports.
+    pub places: Places,
     /// Worker-clock milliseconds.
     pub now: u32,
 }
@@ -119,8 +121,8 @@ impl ConnectionWriter {
                 Track { state, edge: [0; 2], heard: [None; 2] }
             }
         };
-        let Opened { generation, rule, now, .. } = *opened;
-        Birth { key, track, generation, rule, owner: self.worker, now }
+        let Opened { generation, rule, places, now, .. } = *opened;
+        Birth { key, track, generation, rule, places, owner: self.worker, now }
     }
 }
 

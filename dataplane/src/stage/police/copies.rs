@@ -28,7 +28,7 @@ pub(crate) fn admits_copy(packet: &Packet<'_>, to: PortId, pass: &Pass<'_>, exit
     let Some(parties) = pass.zone(key).and_then(|zone| Parties::of(key, zone, to)) else { return false };
     let (connection, side) = parties.key();
     let known = pass.shared.connections.find(&connection, pass.now);
-    let answers = known.is_some_and(|known| known.opener != side);
+    let answers = known.is_some_and(|known| known.opener != side && known.places == parties.places(side));
     let opening = if answers { parties.backward() } else { parties.forward() };
     let verdict = enforcement.policy.verdict(&opening);
     if !verdict.allow {

@@ -8,7 +8,7 @@ use podlane_wire::{IpProtocol, Ipv4, Ipv6};
 
 use crate::{
     drops::DropReason,
-    flow::connections::First,
+    flow::connections::{First, Judgement},
     headers::TCP,
     policy::Rule,
     stage::{
@@ -24,11 +24,12 @@ impl Police<'_> {
     /// Judges a fragment.
     #[cold]
     pub(super) fn fragment(&mut self, miss: &Miss<'_>, parties: &Parties) -> Result<Passage, DropReason> {
-        let Some(l4) = transport_of(miss)? else { return self.later(parties) };
+        let Some((l4, protocol)) = transport_of(miss)? else { return self.later(parties) };
         let header = miss.bytes.get(l4..).ok_or(DropReason::L4Truncated)?;
         let ports = header.first_chunk().ok_or(DropReason::L4Truncated)?;
         let [a, b, c, d] = *ports;
-        let whole = parties.with_ports((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])));
+        let whole = Parties { protocol, ..*parties };
+        let whole = whole.with_ports((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])));
         self.transport(&Subject { bytes: miss.bytes, l3: miss.layout.l3.into(), l4, parties: whole })?;
         let leader = self.pass.shared.connections.find(&whole.key().0, self.pass.now);
         self.lead(parties, leader.map_or_else(Rule::default, |known| known.rule))?;
@@ -40,11 +41,12 @@ impl Police<'_> {
         let (key, side) = parties.key_of_fragments();
         let (shared, now) = (self.pass.shared, self.pass.now);
         if let Some(known) = shared.connections.find(&key, now) {
-            shared.connections.judged(known.id, &key, self.pass.generation, rule);
+            let judgement = Judgement { generation: self.pass.generation, rule, places: parties.places(side) };
+            shared.connections.judged(known.id, &key, judgement);
             shared.connections.packet(known.id, &key, side, now);
             return Ok(());
         }
-        self.open(&key, side, First::Packet, rule)
+        self.open(&key, (side, parties.places(side)), First::Packet, rule)
     }
 
     /// A fragment other than the first.
@@ -52,14 +54,17 @@ impl Police<'_> {
         let (key, side) = parties.key_of_fragments();
         let leader = self.pass.shared.connections.find(&key, self.pass.now);
         match leader {
-            Some(known) if (known.opener == side || known.answered) && !self.is_outdated(&known) => Ok(Passage::Once),
+            Some(known) if (known.opener == side || known.answered) && self.holds(&known, parties, side) => {
+                Ok(Passage::Once)
+            }
             _ => Err(DropReason::StrayFragment),
         }
     }
 }
 
-/// Where the transport header of a fragment is; `None` if it is in another one.
-fn transport_of(miss: &Miss<'_>) -> Result<Option<usize>, DropReason> {
+/// Where the transport header of a fragment is, and of which protocol: the key knows only what the fragment header says, which may be
+/// an extension header more. `None` if it is in another fragment.
+fn transport_of(miss: &Miss<'_>) -> Result<Option<(usize, u8)>, DropReason> {
     let l3 = usize::from(miss.layout.l3);
     let packet = miss.bytes.get(l3..).unwrap_or_default();
     let (first, offset, protocol) = match packet.first().map(|byte| byte >> 4) {
@@ -77,5 +82,6 @@ fn transport_of(miss: &Miss<'_>) -> Result<Option<usize>, DropReason> {
     if protocol == IpProtocol(TCP) && offset == FLAGS_FRAGMENT {
         return Err(DropReason::StrayFragment);
     }
-    Ok((offset == 0).then_some(first))
+    let IpProtocol(protocol) = protocol;
+    Ok((offset == 0).then_some((first, protocol)))
 }

@@ -6,7 +6,7 @@
 use crate::{
     flow::{
         FlowKey,
-        connections::{ConnectionKey, Side},
+        connections::{ConnectionKey, Places, Side},
     },
     headers::{ICMP, ICMPV6, SCTP, TCP, UDP},
     ids::{PortId, VrfId},
@@ -71,6 +71,11 @@ impl Parties {
     pub(crate) fn key(&self) -> (ConnectionKey, Side) {
         let [from, to] = [(self.from.address, self.ports.0), (self.to.address, self.ports.1)];
         ConnectionKey::of(self.zone, self.protocol, from, to)
+    }
+
+    /// Behind which port either end of the connection is, as this packet has it. The sender is at `side`.
+    pub(crate) fn places(&self, side: Side) -> Places {
+        Places::of(side, self.from.port, self.to.port)
     }
 
     /// The key under which a first fragment lets later ones follow, and which of its ends the sender is.

@@ -1,8 +1,8 @@
-//! ICMP errors under policy: one that quotes a packet of a known connection belongs to it, whoever says it; any other is held to policy
-//! as what it is, ICMP.
+//! ICMP errors under policy: one that quotes a packet of a known connection belongs to it, if a router says it or whom the packet was for;
+//! any other is held to policy as what it is, ICMP.
 //!
 //! An error goes to the sender of the packet it quotes. So only what a station sent itself lets an error through to it, and a quoted packet
-//! that never was opens nothing (RFC 5927, 4).
+//! that never was opens nothing (RFC 5927, 4). A port under policy has a pod behind it and no router: a pod speaks of its own connections.
 
 use core::net::IpAddr;
 
@@ -10,7 +10,7 @@ use podlane_wire::{IpProtocol, Ipv4, Ipv6};
 
 use crate::{
     drops::DropReason,
-    flow::connections::ConnectionKey,
+    flow::connections::{ConnectionKey, Side},
     headers::{ICMP, ICMPV6},
     stage::police::{Passage, Police, Subject, parties::Parties},
 };
@@ -40,14 +40,27 @@ impl Police<'_> {
     }
 
     fn quotes_known(&self, quote: &[u8], parties: &Parties) -> bool {
-        let Some(key) = quoted(quote, parties) else { return false };
-        let known = self.pass.shared.connections.find(&key, self.pass.now);
-        known.is_some_and(|known| !self.is_outdated(&known))
+        let Some(Quoted { key, sender, to }) = quoted(quote, parties) else { return false };
+        let Some(known) = self.pass.shared.connections.find(&key, self.pass.now) else { return false };
+        let from = parties.from;
+        let may_say = !self.pass.tables.is_policed(from.port)
+            || from.address == to && known.places.at(sender.other()) == from.port;
+        may_say && !self.is_outdated(&known)
     }
 }
 
-/// The connection of a quoted packet, if it was sent by whom the error is for. Behind which ports they are is not known, and nobody asks.
-fn quoted(quote: &[u8], error: &Parties) -> Option<ConnectionKey> {
+/// A packet as an error quotes it.
+struct Quoted {
+    /// Its connection.
+    key: ConnectionKey,
+    /// Which end sent it.
+    sender: Side,
+    /// Whom it was for.
+    to: IpAddr,
+}
+
+/// What is quoted, if it was sent by whom the error is for.
+fn quoted(quote: &[u8], error: &Parties) -> Option<Quoted> {
     let (from, to, protocol, rest, first) = match error.to.address {
         IpAddr::V4(_) => {
             let (ipv4, rest) = Ipv4::parse_quoted(quote).ok()?;
@@ -68,9 +81,11 @@ fn quoted(quote: &[u8], error: &Parties) -> Option<ConnectionKey> {
     if from != error.to.address {
         return None;
     }
-    if !first {
-        return Some(parties.key_of_fragments().0);
-    }
-    let [a, b, c, d] = *rest.first_chunk()?;
-    Some(parties.with_ports((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))).key().0)
+    let (key, sender) = if first {
+        let [a, b, c, d] = *rest.first_chunk()?;
+        parties.with_ports((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))).key()
+    } else {
+        parties.key_of_fragments()
+    };
+    Some(Quoted { key, sender, to })
 }

@@ -5,10 +5,10 @@ use podlane_dataplane::{
     policy::Opening,
     testbed::{TestBed, dropped, received, sent},
 };
-use podlane_wire::{IpProtocol, Ipv4Header, Ipv6Header, ipv6::Ipv6Fragment};
+use podlane_wire::{Icmpv4Type, IpProtocol, Ipv4Header, Ipv6Header, ipv6::Ipv6Fragment};
 
 use crate::{
-    packets::{BLUE, Field, Host, RED, datagram, header4, header6, ipv4, ipv6},
+    packets::{BLUE, Field, Host, RED, datagram, echo4, header4, header6, ipv4, ipv6, udp4, udp6},
     policy::bed::{A, Asked, B, a_to_b, pass, three},
 };
 
@@ -144,4 +144,69 @@ fn a_fragment_that_hides_its_ports_or_writes_over_flags_does_not_pass() {
         bed.moved(),
         [received(RED, 2), dropped(DropReason::L4Truncated, 1), dropped(DropReason::StrayFragment, 1)]
     );
+}
+
+/// A datagram to port 53 or 54 with nothing but its first fragment, behind destination options that the fragment header leads to.
+fn behind_options(from: Host, to: Host, port: u8) -> Vec<u8> {
+    let fragment = Ipv6Fragment { next_header: IpProtocol(60), offset: 0, more: false, identification: 7 };
+    let mut body = vec![0; 8];
+    fragment.emit(&mut body).expect("room for a fragment header");
+    body.extend([IpProtocol::UDP.0, 0, 1, 4, 0, 0, 0, 0]);
+    body.extend(datagram((from.v6.into(), to.v6.into()), &[9; 24], Field::Finished));
+    body[19] = port;
+    ipv6(from.mac, to.mac, Ipv6Header { ..header6(from, to, IpProtocol::FRAGMENT) }, &body)
+}
+
+#[test]
+fn options_behind_a_fragment_header_hide_no_protocol() {
+    let mut bed = to_port_53();
+    pass(&mut bed, RED, &behind_options(A, B, 53));
+    assert_eq!(bed.moved(), [received(RED, 1), sent(BLUE, 1)]);
+    pass(&mut bed, RED, &behind_options(A, B, 54));
+    assert_eq!(bed.moved(), [received(RED, 1), dropped(DropReason::PolicyDenied, 1)]);
+    // All but UDP: that is what it is.
+    bed.enforce(3, Asked(|opening: &Opening| opening.protocol != IpProtocol::UDP.0));
+    pass(&mut bed, RED, &behind_options(A, B, 53));
+    assert_eq!(bed.moved(), [received(RED, 1), dropped(DropReason::PolicyDenied, 1)]);
+}
+
+#[test]
+fn a_flow_between_two_ports_0_is_no_leave_for_fragments() {
+    let mut bed = TestBed::new(three());
+    bed.enforce(2, Asked(|opening: &Opening| opening.port != 53));
+    for v6 in [false, true] {
+        let l4 = if v6 { 54 } else { 34 };
+        let mut zero = if v6 { udp6(A, B) } else { udp4(A, B) };
+        zero[l4..l4 + 4].fill(0);
+        // No checksum in IPv4; the switch verifies none.
+        zero[l4 + 6..l4 + 8].fill(0);
+        for _ in 0..3 {
+            pass(&mut bed, RED, &zero);
+        }
+        assert_eq!(bed.moved(), [received(RED, 3), sent(BLUE, 3)]);
+        for piece in pieces(A, B, v6) {
+            pass(&mut bed, RED, &piece);
+        }
+        let [refused, strays] = [(DropReason::PolicyDenied, 1), (DropReason::StrayFragment, 2)];
+        assert_eq!(bed.moved(), [received(RED, 3), dropped(refused.0, refused.1), dropped(strays.0, strays.1)]);
+    }
+}
+
+#[test]
+fn an_answered_ping_is_no_leave_for_a_fragmented_one() {
+    let mut bed = TestBed::new(three());
+    bed.enforce(2, Asked(a_to_b));
+    for _ in 0..3 {
+        pass(&mut bed, RED, &echo4(A, B, Icmpv4Type::ECHO_REQUEST));
+        pass(&mut bed, BLUE, &echo4(B, A, Icmpv4Type::ECHO_REPLY));
+    }
+    bed.moved();
+    let mut question = [0; 16];
+    question[0] = Icmpv4Type::ECHO_REQUEST.0;
+    pass(&mut bed, BLUE, &fragment4((B, A), IpProtocol::ICMPV4.0, (0, true), &question));
+    assert_eq!(bed.moved(), [received(BLUE, 1), dropped(DropReason::PolicyDenied, 1)]);
+    // The answers are hits still.
+    let before = bed.counters().misses;
+    pass(&mut bed, BLUE, &echo4(B, A, Icmpv4Type::ECHO_REPLY));
+    assert_eq!(bed.counters().misses, before);
 }

@@ -7,6 +7,7 @@ mod fragments;
 mod icmp;
 mod noise;
 mod opening;
+mod places;
 mod pressure;
 mod tcp;
 mod tunnel;

@@ -13,12 +13,13 @@ use std::{net::IpAddr, sync::Arc};
 use podlane_wire::TcpFlags;
 
 use super::*;
-use crate::ids::VrfId;
+use crate::ids::{PortId, VrfId};
 
 const UDP: u8 = 17;
 const TCP: u8 = 6;
 const RULE: Rule = Rule(7);
 const FIRST: Generation = Generation(1);
+const PLACES: Places = Places::of(Side::Low, PortId(4), PortId(0x8001));
 
 /// A table and its one writer.
 fn bed() -> (Arc<Connections>, ConnectionWriter) {
@@ -40,7 +41,12 @@ fn key(protocol: u8, number: u32) -> ConnectionKey {
 }
 
 fn datagram(opener: Side, now: u32) -> Opened {
-    Opened { opener, first: First::Packet, generation: FIRST, rule: RULE, now }
+    Opened { opener, first: First::Packet, generation: FIRST, rule: RULE, places: PLACES, now }
+}
+
+/// A verdict on both ends somewhere else.
+fn judgement(generation: Generation, rule: Rule) -> Judgement {
+    Judgement { generation, rule, places: Places::of(Side::High, PortId(5), PortId(6)) }
 }
 
 fn segment(from: Side, flags: TcpFlags, seq: u32, ack: u32) -> Segment {
@@ -48,7 +54,7 @@ fn segment(from: Side, flags: TcpFlags, seq: u32, ack: u32) -> Segment {
 }
 
 fn opened_by(first: Segment, now: u32) -> Opened {
-    Opened { opener: first.from, first: First::Segment(first), generation: FIRST, rule: RULE, now }
+    Opened { opener: first.from, first: First::Segment(first), generation: FIRST, rule: RULE, places: PLACES, now }
 }
 
 #[test]
@@ -98,14 +104,23 @@ fn a_question_opens_and_its_answer_establishes() {
     let key = key(UDP, 4);
     assert_eq!(table.find(&key, 5), None);
     let id = writer.open(&key, &datagram(Side::High, 5)).unwrap();
-    let opened =
-        Known { id, opener: Side::High, generation: FIRST, rule: RULE, phase: Phase::Opening, answered: false };
+    let opened = Known {
+        id,
+        opener: Side::High,
+        generation: FIRST,
+        rule: RULE,
+        places: PLACES,
+        phase: Phase::Opening,
+        answered: false,
+    };
     assert_eq!(table.find(&key, 5), Some(opened));
     assert_eq!(table.packet(id, &key, Side::High, 6), Some(Phase::Opening));
     assert_eq!(table.fill(), Fill { used: 1, opening: 1, capacity: 1024 });
     assert_eq!(table.packet(id, &key, Side::Low, 7), Some(Phase::Established));
-    table.judged(id, &key, Generation(2), Rule(9));
-    let now = Known { generation: Generation(2), rule: Rule(9), phase: Phase::Established, answered: true, ..opened };
+    let judgement = judgement(Generation(2), Rule(9));
+    table.judged(id, &key, judgement);
+    let Judgement { generation, rule, places } = judgement;
+    let now = Known { generation, rule, places, phase: Phase::Established, answered: true, ..opened };
     assert_eq!(table.find(&key, 7), Some(now));
     assert_eq!(table.fill(), Fill { used: 1, opening: 0, capacity: 1024 });
     let [record] = table.records(9, |_| true)[..] else { panic!("one record") };
@@ -123,7 +138,7 @@ fn an_id_whose_connection_is_another_by_now_does_nothing() {
     assert_eq!((table.find(&former, 0), writer.sweep(0, 9)), (None, 1));
     assert_eq!(writer.open(&latter, &datagram(Side::Low, 0)), Ok(id), "entries are used again");
     let before = table.records(9, |_| true);
-    table.judged(id, &former, Generation(2), Rule(9));
+    table.judged(id, &former, judgement(Generation(2), Rule(9)));
     table.close(id, &former);
     table.link(id, &former, Side::Low, 77);
     assert_eq!(table.packet(id, &former, Side::High, 9), None);
@@ -140,6 +155,9 @@ fn a_link_is_of_one_side_and_one_connection() {
     let id = writer.open(&key, &opened_by(segment(Side::Low, TcpFlags::SYN, 1, 0), 0)).unwrap();
     table.link(id, &key, Side::High, 0);
     assert_eq!((table.linked(id, &key, Side::Low), table.linked(id, &key, Side::High)), (None, Some(0)));
+    assert_eq!(table.find(&key, 0).map(|known| known.places), Some(PLACES), "a link says nothing of places");
+    table.judged(id, &key, judgement(FIRST, RULE));
+    assert_eq!(table.linked(id, &key, Side::High), Some(0), "nor a place of links");
     table.close(id, &key);
     let again = writer.open(&key, &opened_by(segment(Side::High, TcpFlags::SYN, 1, 0), 0)).unwrap();
     assert_eq!((again, table.linked(again, &key, Side::High)), (id, None));

@@ -111,7 +111,7 @@ impl Model {
             }
             Step::Judge { number, by } => {
                 let Some(known) = self.find(number) else { return };
-                self.table.judged(known.id, &key(UDP, number), Generation(by), Rule(!by));
+                self.table.judged(known.id, &key(UDP, number), judgement(Generation(by), Rule(!by)));
                 self.map.get_mut(&number).unwrap().judged = by;
             }
             Step::Confirm { number, ago } => {

@@ -12,7 +12,7 @@ fn replaced() -> (Entry, ConnectionKey, Glance) {
     let entry = Entry::new_zeroed();
     let key = key(TCP, 2);
     let track = Track::open(State::new(&key, Side::Low), &segment(Side::Low, TcpFlags::SYN, 1000, 0));
-    let birth = Birth { key: &key, track, generation: FIRST, rule: RULE, owner: WorkerId(0), now: 5 };
+    let birth = Birth { key: &key, track, generation: FIRST, rule: RULE, places: PLACES, owner: WorkerId(0), now: 5 };
     entry.write(&birth);
     let former = entry.glance(&key).unwrap();
     assert!(entry.empty(former.state));
@@ -25,7 +25,7 @@ fn replaced() -> (Entry, ConnectionKey, Glance) {
 fn a_late_word_on_a_former_connection_is_not_heard() {
     let (entry, key, former) = replaced();
     let before = entry.record();
-    entry.judge(&former, Generation(9), Rule(9));
+    entry.judge(&former, &judgement(Generation(9), Rule(9)));
     assert_eq!(entry.change(former.version, State::close), None);
     let answer = segment(Side::High, TcpFlags::SYN.with(ACK), 9000, 1001);
     assert_eq!(entry.follow(former.version, &answer, None), Err(DropReason::NoConnection));
@@ -34,6 +34,7 @@ fn a_late_word_on_a_former_connection_is_not_heard() {
     entry.link(former.version, Side::Low, 77);
     let now = entry.glance(&key).unwrap();
     assert_ne!(now.version, former.version);
+    assert_eq!(now.places, PLACES);
     assert_eq!((entry.linked(now.version, Side::Low), entry.linked(former.version, Side::High)), (None, None));
 }
 
@@ -41,12 +42,13 @@ fn a_late_word_on_a_former_connection_is_not_heard() {
 fn the_same_words_on_the_present_one_are() {
     let (entry, key, _) = replaced();
     let now = entry.glance(&key).unwrap();
-    entry.judge(&now, Generation(9), Rule(9));
+    entry.judge(&now, &judgement(Generation(9), Rule(9)));
     entry.link(now.version, Side::Low, 77);
     assert_eq!(entry.linked(now.version, Side::Low), Some(77));
     let answer = segment(Side::High, TcpFlags::SYN.with(ACK), 9000, 1001);
     entry.follow(now.version, &answer, None).unwrap();
     let known = entry.glance(&key).unwrap();
     assert_eq!((known.generation, known.rule, known.state.phase()), (Generation(9), Rule(9), Phase::Answered));
+    assert_eq!(known.places, judgement(FIRST, RULE).places);
     assert!(!entry.empty(now.state), "whoever moves it on keeps it");
 }

@@ -134,7 +134,7 @@ fn what_is_said_of_a_connection_never_reaches_its_successor_in_the_entry() {
                         (&keys[number as usize], ConnectionId(last[number as usize].load(Ordering::Relaxed)));
                     let opener = if number % 4 < 2 { Side::Low } else { Side::High };
                     match number % 5 {
-                        0 => table.judged(id, key, Generation(number), Rule(number)),
+                        0 => table.judged(id, key, judgement(Generation(number), Rule(number))),
                         1 => table.link(id, key, Side::High, number),
                         2 => drop(table.packet(id, key, opener, 0)),
                         3 => table.close(id, key),
