@@ -16,7 +16,8 @@ pub enum Phase {
     Established,
     /// TCP: one side has sent its FIN.
     Closing,
-    /// TCP: both have, or a valid reset was seen. Late segments still belong to it; a SYN opens it anew, to be judged anew.
+    /// TCP: both have, or a valid reset was seen. Late segments still belong to it, data after
+    /// a reset excepted; a SYN opens it anew, to be judged anew.
     Closed,
 }
 
@@ -135,6 +136,11 @@ impl State {
         self.0 |= RESET;
     }
 
+    #[inline]
+    pub(super) const fn is_reset(self) -> bool {
+        self.0 & RESET != 0
+    }
+
     pub(super) const fn close(&mut self) {
         self.0 |= GONE;
     }
@@ -207,7 +213,7 @@ impl State {
         if !self.is_tcp() {
             return if self.is_answered() { Phase::Established } else { Phase::Opening };
         }
-        if self.0 & RESET != 0 || self.both(FIN) {
+        if self.is_reset() || self.both(FIN) {
             Phase::Closed
         } else if self.either(FIN) {
             Phase::Closing
@@ -244,7 +250,7 @@ impl State {
         let settled = self.is_settled();
         let whole = match self.kind() {
             Kind::Tcp if settled => settings.tcp_established,
-            Kind::Tcp if self.0 & RESET != 0 || self.both(FIN_ACKED) => settings.closed,
+            Kind::Tcp if self.is_reset() || self.both(FIN_ACKED) => settings.closed,
             Kind::Tcp if self.either(FIN) || self.is_doubted() => settings.tcp_closing,
             Kind::Tcp => settings.tcp_opening,
             Kind::Udp if settled => settings.udp,

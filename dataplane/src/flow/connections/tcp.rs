@@ -1,8 +1,8 @@
 //! TCP as somebody between the two ends sees it (RFC 9293): what each segment says about the connection, and whether it may pass.
 //!
-//! It is no receiver: it does not put streams together, and a segment it cannot place passes without moving the state. It refuses two
-//! things only: a reset that the other end would refuse too (RFC 5961, 3.2), and a SYN that would turn the
-//! connection's direction round behind the policy's back.
+//! It is no receiver: it does not put streams together, and a segment it cannot place passes without moving the state. It refuses
+//! three things only: a reset that the other end would refuse too (RFC 5961, 3.2), a SYN that would turn the connection's direction
+//! round behind the policy's back, and data of a connection that a reset has ended.
 
 use podlane_wire::tcp::TcpFlags;
 
@@ -91,11 +91,16 @@ impl Track {
     /// Follows the next segment. `acknowledged` is what the other side's latest packet said, where the caller knows.
     ///
     /// # Errors
-    /// [`DropReason::BadReset`], [`DropReason::UnexpectedSyn`]: the segment must not pass, and nothing is changed.
+    /// [`DropReason::BadReset`], [`DropReason::UnexpectedSyn`], [`DropReason::NoConnection`]: the segment must not pass, and nothing is
+    /// changed.
     pub(super) fn follow(&mut self, segment: &Segment, acknowledged: Option<Acknowledged>) -> Result<(), DropReason> {
         let receiver = Acknowledged::further(self.heard[segment.from.other().index()], acknowledged);
         if segment.flags.contains(TcpFlags::RST) {
             return self.take_reset(segment, receiver);
+        }
+        // Neither end takes it any more; nor is it a way to go on under a verdict that nobody asks for again.
+        if self.state.is_reset() && segment.payload > 0 {
+            return Err(DropReason::NoConnection);
         }
         match (segment.flags.contains(TcpFlags::SYN), segment.flags.contains(TcpFlags::ACK)) {
             (true, false) => self.follow_syn(segment)?,
@@ -114,7 +119,8 @@ impl Track {
         let repeated = self.state.has(SYN, from) && segment.seq.wrapping_add(1) == self.edge[from.index()];
         let expected = match phase {
             Phase::Opening => true,
-            Phase::Answered => from == self.state.opener() || repeated,
+            // Picked up at the answer to a SYN, nobody has seen the opener's: the answer is no SYN of a simultaneous open.
+            Phase::Answered => from == self.state.opener() || repeated && self.state.has(SYN, self.state.opener()),
             Phase::Established | Phase::Closing => from == self.state.opener(),
             Phase::Closed => false,
         };

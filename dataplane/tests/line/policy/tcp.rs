@@ -195,6 +195,51 @@ fn a_syn_of_the_other_end_does_not_turn_a_connection_round() {
 }
 
 #[test]
+fn an_answer_that_was_picked_up_is_no_leave_for_a_syn() {
+    for talk in [Talk::new(), Talk::new().over_ipv6()] {
+        for numbers_agree in [false, true] {
+            let (mut bed, talk) = (a_may_open_to_b(), talk);
+            pass(&mut bed, BLUE, &talk.answers(SYN_ACK, 0));
+            pass(&mut bed, BLUE, &talk.answers(SYN, u32::from(!numbers_agree)));
+            assert_eq!(bed.moved(), [received(BLUE, 2), sent(RED, 1), dropped(DropReason::UnexpectedSyn, 1)]);
+        }
+    }
+}
+
+#[test]
+fn after_a_reset_the_other_end_sends_no_more_data() {
+    for talk in [Talk::new(), Talk::new().over_ipv6()] {
+        let (mut bed, mut talk) = (strict(), talk);
+        talk.establish(&mut bed);
+        for _ in 0..3 {
+            pass(&mut bed, BLUE, &talk.answers(ACK, 0));
+        }
+        pass(&mut bed, RED, &talk.asks(RST, 0));
+        bed.moved();
+        for _ in 0..30 {
+            pass(&mut bed, BLUE, &talk.answers(ACK, 0));
+            pass(&mut bed, RED, &talk.asks(ACK, 0));
+            bed.pass(1000);
+        }
+        assert_eq!(bed.moved(), [received(RED, 30), received(BLUE, 30), dropped(DropReason::NoConnection, 60)]);
+    }
+}
+
+#[test]
+fn a_syn_that_is_refused_leaves_the_former_connection_known() {
+    let (mut bed, mut talk) = (a_may_open_to_b(), Talk::new());
+    talk.establish(&mut bed);
+    pass(&mut bed, RED, &talk.asks(RST, 0));
+    bed.moved();
+    pass(&mut bed, BLUE, &talk.answers(SYN, 5000));
+    assert_eq!(bed.moved(), [received(BLUE, 1), dropped(DropReason::PolicyDenied, 1)]);
+    assert_eq!(phase(&bed), Phase::Closed);
+    // Were it forgotten, this would be picked up as an answer to A.
+    pass(&mut bed, BLUE, &talk.answers(ACK, 5000));
+    assert_eq!(bed.moved(), [received(BLUE, 1), dropped(DropReason::NoConnection, 1)]);
+}
+
+#[test]
 fn a_connection_lives_as_long_as_its_flows_and_not_for_ever() {
     let settings = Settings { pick_up: false, tcp_established: 20_000, ..Settings::default() };
     let (mut bed, mut talk) = (enforced(TestBed::following(three(), 1, settings)), Talk::new());
