@@ -91,7 +91,7 @@ drop_reasons! {
     NoListener, "no_listener", "A multicast packet whose group nobody else in the network listens to, or a report that no querier waits for.";
     VtepAddress, "vtep_address", "A pod sends from the address of a VTEP.";
     PolicyDenied, "policy_denied", "No policy lets the connection be opened, or one forbids it; `podlane policy denied` names the rule.";
-    NoConnection, "no_connection", "A TCP segment that belongs to no known connection and opens none.";
+    NoConnection, "no_connection", "A TCP segment that belongs to no known connection and opens none, or data after a reset.";
     UnexpectedSyn, "unexpected_syn", "A SYN within a connection from the side that did not open it.";
     BadReset, "bad_reset", "A TCP reset outside of its connection's window (RFC 5961, 3.2).";
     ConnectionsFull, "connections_full", "The table of connections has no room for a new one; those that are in it go on.";
