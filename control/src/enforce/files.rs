@@ -39,7 +39,8 @@ fn within(directory: &Path) -> io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         let is_yaml = path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
-        if !hidden && is_yaml && path.is_file() {
+        // A link that leads nowhere is no file, and is told: the policy that was to close a pod may be behind it.
+        if !hidden && is_yaml && !path.is_dir() {
             paths.push(path);
         }
     }
@@ -49,6 +50,15 @@ fn within(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn text(path: PathBuf) -> Result<String, EnforceError> {
     let mut text = String::new();
+    // A pipe that nobody writes to would hold the daemon up for ever.
+    match fs::metadata(&path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+            return Err(EnforceError::Unreadable { path, source });
+        }
+        Err(source) => return Err(EnforceError::Unreadable { path, source }),
+    }
     let read = File::open(&path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text));
     match read {
         Ok(read) if read as u64 > MOST_BYTES => Err(EnforceError::TooLong { path }),

@@ -260,10 +260,14 @@ impl Drop for Engine {
     }
 }
 
+/// The longest time that a connection can be silent, milliseconds.
+const MOST: u32 = i32::MAX as u32 - 60_000;
+
 /// The table of connections that the policy asks for; without one there are none to follow.
 fn connections(policy: Option<&Policy>) -> std::io::Result<Connections> {
     let Some(policy) = policy else { return Connections::new(0, Settings::default(), HashSeed::random()) };
-    let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    // Ages are told up to half the clock, 24 days: longer is as long as that.
+    let milliseconds = |time: Duration| u32::try_from(time.as_millis()).map_or(MOST, |time| time.min(MOST));
     let timeouts = policy.timeouts;
     let settings = Settings {
         pick_up: policy.pick_up,

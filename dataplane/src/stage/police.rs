@@ -174,7 +174,8 @@ impl Police<'_> {
         if syn && !ack {
             return Ok((side, self.admit_new(&parties.forward())?));
         }
-        if flags.contains(TcpFlags::RST) || !self.pass.shared.connections.settings().pick_up {
+        // All segments of a connection that was opened acknowledge something (RFC 9293, 3.10.7.4); others are a scanner's.
+        if flags.contains(TcpFlags::RST) || !ack || !self.pass.shared.connections.settings().pick_up {
             return Err(DropReason::NoConnection);
         }
         // Who sends it pays for it, whoever opened: it is the sender that could send a flood of them.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use podlane_api::{Manifest, Manifests, PolicyApplied};
 
-use super::{PolicyError, files, tell, warn_of};
+use super::{PolicyError, connect_patiently, files, tell, warn_of};
 use crate::cli::args::Ask;
 use crate::cli::connect;
 use crate::cli::show::policies::Done;
@@ -13,13 +13,13 @@ use crate::cli::show::policies::Done;
 /// Applies files, all of them as one change.
 pub(super) fn apply(paths: &[PathBuf], wait: bool, ask: &Ask) -> Result<ExitCode, PolicyError> {
     let manifests = manifests(paths, wait)?;
-    told(&connect(ask)?.apply_policy(manifests)?, Done::Applied, ask)
+    told(&connect_patiently(ask)?.apply_policy(manifests)?, Done::Applied, ask)
 }
 
 /// Deletes what files have, all of it as one change.
 pub(super) fn delete(paths: &[PathBuf], wait: bool, ask: &Ask) -> Result<ExitCode, PolicyError> {
     let manifests = manifests(paths, wait)?;
-    told(&connect(ask)?.delete_policy(manifests)?, Done::Deleted, ask)
+    told(&connect_patiently(ask)?.delete_policy(manifests)?, Done::Deleted, ask)
 }
 
 /// Lists what is in force.

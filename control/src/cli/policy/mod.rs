@@ -147,14 +147,14 @@ fn test(candidate: &Path, files: &[PathBuf], json: bool) -> Result<ExitCode, Pol
 fn test_live(candidate: &Path, ask: &Ask) -> Result<ExitCode, PolicyError> {
     let files::Tried { documents, manifest } = files::candidate(candidate)?;
     warn(&documents.warnings);
-    let change = connect_for_trial(ask)?.test_policy(manifest)?;
+    let change = connect_patiently(ask)?.test_policy(manifest)?;
     warn_of(&change.warnings);
     tell(&change, ask.json)?;
     Ok(status(Some(!change.changed)))
 }
 
-/// A candidate is compiled with the whole cluster, and compared with it class by class.
-fn connect_for_trial(ask: &Ask) -> Result<Client, ClientError> {
+/// A change or a candidate may be large: it is compiled with the whole cluster, and a candidate compared with it class by class.
+fn connect_patiently(ask: &Ask) -> Result<Client, ClientError> {
     Client::connect(&ask.socket, TRIAL)
 }
 

@@ -14,7 +14,7 @@ use podlane_api::ShadowQuery;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::files::{self, Tried};
-use super::{PolicyError, connect_for_trial, say, status, tell, warn, warn_of};
+use super::{PolicyError, connect_patiently, say, status, tell, warn, warn_of};
 use crate::cli::args::Ask;
 
 /// Between two questions: well within the lease and within a client's time to think.
@@ -31,7 +31,7 @@ pub(super) fn judge(candidate: &Path, seconds: Option<u32>, ask: &Ask) -> Result
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(PolicyError::Signals)?;
     }
-    let mut client = connect_for_trial(ask)?;
+    let mut client = connect_patiently(ask)?;
     let begun = client.start_shadow(manifest)?;
     let query = ShadowQuery { shadow: begun.shadow };
     warn_of(&begun.warnings);

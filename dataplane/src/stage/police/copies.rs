@@ -37,12 +37,15 @@ pub(crate) fn admits_copy(packet: &Packet<'_>, to: PortId, pass: &Pass<'_>, exit
     verdict.allow
 }
 
-/// Whether policy decides about a packet: it is neither ARP nor neighbour discovery nor what says who listens to which group.
+/// Whether policy decides about a packet: it is neither ARP nor neighbour discovery nor what tells a group who listens to it.
 fn is_subject(packet: &Packet<'_>) -> bool {
     let kind = packet.key.kind();
+    let to_group = || packet.key.addresses().is_some_and(|(_, to)| to.is_multicast());
     match (kind.class, IpProtocol(kind.protocol)) {
-        (Class::Ipv4, IpProtocol::IGMP) => false,
-        (Class::Ipv6, IpProtocol::ICMPV6) => !Icmpv6Type((packet.key.ports().0 >> 8) as u8).is_listener_discovery(),
+        (Class::Ipv4, IpProtocol::IGMP) => !to_group(),
+        (Class::Ipv6, IpProtocol::ICMPV6) => {
+            !Icmpv6Type((packet.key.ports().0 >> 8) as u8).is_listener_discovery() || !to_group()
+        }
         (Class::Ipv4 | Class::Ipv6 | Class::Other, _) => true,
         (Class::Nd | Class::Arp, _) => false,
     }

@@ -1,5 +1,7 @@
 //! Floods: every copy is judged for its receiver, and one that is refused is not made.
 
+use core::net::Ipv4Addr;
+
 use podlane_dataplane::{
     DropReason,
     policy::Opening,
@@ -9,7 +11,7 @@ use podlane_dataplane::{
 use podlane_wire::{IpProtocol, MacAddr};
 
 use crate::{
-    packets::{BLUE, BROADCAST, GREEN, RED, arp_request, header4, ipv4, udp4},
+    packets::{BLUE, BROADCAST, GREEN, Host, RED, arp_request, header4, ipv4, udp4},
     policy::bed::{A, Asked, B, C, pass, policed, three},
 };
 
@@ -69,7 +71,10 @@ fn what_says_who_listens_is_not_held_to_policy() {
     let mut bed = TestBed::new(three());
     bed.enforce(2, Asked(|_: &Opening| false));
     let group = MacAddr([0x01, 0, 0x5e, 0, 0, 1]);
-    let report = ipv4(A.mac, group, header4(A, B, IpProtocol::IGMP), &[0x16, 0, 0, 0, 224, 0, 0, 1]);
-    pass(&mut bed, RED, &report);
+    let report = |to| ipv4(A.mac, group, header4(A, to, IpProtocol::IGMP), &[0x16, 0, 0, 0, 224, 0, 0, 1]);
+    pass(&mut bed, RED, &report(Host { v4: Ipv4Addr::new(224, 0, 0, 1), ..B }));
     assert_eq!(bed.moved(), [made(1), received(RED, 1), sent(BLUE, 1), sent(GREEN, 1)]);
+    // Nobody tells that to a single station.
+    pass(&mut bed, RED, &report(B));
+    assert_eq!(bed.moved(), [made(1), received(RED, 1), dropped(DropReason::PolicyDenied, 2)]);
 }
