@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A pod behind a port is known by the port: what it writes into a packet is an allegation. With an address of its own, or one of the
-//! link, which says nothing of who has it, it is itself; with another pod's it is let through to nobody; with one that is no pod's it is
-//! whoever that address is. Who comes by a port without a pod, another node's pod among them, is known by the address. The node's own port
+//! link, which says nothing of who has it, it is itself; with another pod's, or one that is nobody's, it opens nothing; a packet to
+//! an address behind it is for whoever that is. Who comes by a port without a pod, another node's pod among them, is known by the address. The node's own port
 //! is beyond policy, but not for a pod's address: a node that forwards would reflect a denied pod's packets past it. Nothing here
 //! allocates, locks or waits.
 
@@ -48,6 +48,11 @@ impl Resident {
             family.or_else(|| self.identities.first()).filter(|_| is_on_link(address))
         };
         own.or_else(on_link).map(|(_, identity)| *identity)
+    }
+
+    /// Whether it has an address of its own in the family of this one.
+    fn has_own(&self, family: IpAddr) -> bool {
+        self.identities.iter().any(|(known, _)| known.is_ipv4() == family.is_ipv4())
     }
 }
 
@@ -126,6 +131,7 @@ impl Judge {
                 }
                 match self.compiled.owner(end.address) {
                     Some((owner, _)) if owner != resident.number => None,
+                    None if opens && resident.has_own(end.address) => None,
                     _ => Some(Party { identity: self.compiled.identity_of_address(end.address), subject }),
                 }
             }

@@ -133,7 +133,9 @@ fn a_pod_is_known_by_its_port_and_speaks_as_no_other() {
     let judge = live("known_by_port").judge();
     // What `shop` may do, `late` or anybody behind the port of `web` may not by writing its address.
     assert_eq!(tcp(&judge, ("10.1.0.3", WEB), ("10.1.0.2", SHOP), 8443), (false, "not in the tables".to_owned()));
-    // With an address of the link it is itself, and with no pod's it is whoever that is, and `shop` still to its own policy.
+    // Nor does an address that is nobody's make it somebody else, an `ipBlock` perhaps.
+    assert_eq!(tcp(&judge, ("10.1.0.130", SHOP), WEB_AT, 8443), (false, "not in the tables".to_owned()));
+    // With an address of the link it is itself, and a group it sends to is whoever that is, and `shop` still to its own policy.
     assert!(allows(&judge, ("fe80::3", SHOP), ("fe80::2", WEB), 8443));
     assert!(!allows(&judge, ("fe80::9", PLAIN), ("fe80::2", WEB), 8443));
     let denied = (false, "NetworkPolicy blue/shop: isolated for egress, no rule matches".to_owned());
