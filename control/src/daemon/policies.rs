@@ -24,16 +24,17 @@ impl Answers {
     }
 
     pub(super) fn apply_policy(&self, manifests: &Manifests) -> Result<PolicyApplied, Refusal> {
-        self.change(manifests, Enforcer::apply)
+        self.change(manifests, "applied", Enforcer::apply)
     }
 
     pub(super) fn delete_policy(&self, manifests: &Manifests) -> Result<PolicyApplied, Refusal> {
-        self.change(manifests, Enforcer::delete)
+        self.change(manifests, "deleted", Enforcer::delete)
     }
 
     fn change(
         &self,
         Manifests { files, wait }: &Manifests,
+        done: &str,
         change: impl FnOnce(&Enforcer, Documents, bool) -> Result<Changed, EnforceError>,
     ) -> Result<PolicyApplied, Refusal> {
         let enforcer = self.enforcer()?;
@@ -42,7 +43,11 @@ impl Answers {
         let changed = changed.and_then(|documents| change(enforcer, documents, *wait));
         let Changed { objects, doubts } = changed.map_err(refusal)?;
         doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
-        tracing::debug!(objects = objects.len(), "policy changed");
+        // Pods are relabelled all the time; who changes a policy is looked for afterwards.
+        let policies: Vec<&str> = objects.iter().map(String::as_str).filter(|object| !is_of_pods(object)).collect();
+        if !policies.is_empty() {
+            tracing::info!(policies = policies.join(", "), done, "policies changed");
+        }
         Ok(PolicyApplied { objects, warnings: doubts.into_iter().map(doubtful).collect(), in_force: *wait })
     }
 
@@ -50,6 +55,11 @@ impl Answers {
     pub(super) fn enforcer(&self) -> Result<&Arc<Enforcer>, Refusal> {
         self.engine().enforcer().ok_or(Refusal::NoPolicy)
     }
+}
+
+/// Whether an object, as `Kind namespace/name`, says something of pods and is no policy.
+fn is_of_pods(object: &str) -> bool {
+    object.starts_with("Pod ") || object.starts_with("Namespace ")
 }
 
 fn entry(live: &Live, policy: &Policy, pods: usize) -> PolicyEntry {

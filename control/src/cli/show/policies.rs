@@ -67,8 +67,11 @@ impl Show for Policies {
                 Cell::or_dash((!file.is_empty()).then(|| format!("{file}:{line}"))),
             ]);
         }
-        let mut text =
-            if policies.is_empty() { "no policies: every pod is open\n".to_owned() } else { table.to_string() };
+        let mut text = if policies.is_empty() {
+            "no policies: every pod that is known is open\n".to_owned()
+        } else {
+            table.to_string()
+        };
         let [pods, namespaces, classes, identities] = [pods, namespaces, classes, identities].map(|n| units::count(*n));
         let _ = writeln!(
             text,

@@ -1,4 +1,4 @@
-//! Its connection tracking, in front of [`RULES`]: what opens a connection is held to them, and what belongs to one passes.
+//! Its connection tracking, in front of [`RULES`](super::super::rules::RULES): what opens a connection is held to them, and what belongs to one passes.
 //!
 //! As its manual has it ("OVS Conntrack Tutorial"): the first table sends all that is IP through the tracker, the second decides.
 
