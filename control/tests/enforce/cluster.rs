@@ -13,6 +13,27 @@ use crate::attempt::{Attempt, Outcome, Service};
 use crate::ground::{Family, V4};
 use crate::support::{Daemon, Node, SOON, podlane, spec};
 
+/// A client and a web: the least there can be policy between.
+pub(crate) const PAIR: [Member; 2] =
+    [Member::new("shop/client", 2, "app: client"), Member::new("shop/web", 3, "app: web")];
+
+/// The client is reached by nobody, and the web opens nothing.
+pub(crate) const ONE_WAY: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: client}}
+  policyTypes: [Ingress]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: silent, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Egress]
+";
+
 /// A pod of this node.
 #[derive(Clone, Copy)]
 pub(crate) struct Member {

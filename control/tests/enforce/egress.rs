@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 
 use crate::attempt::{Denied, Ping, Tcp, Through, Udp};
-use crate::cluster::{Cluster, Member, Plan};
+use crate::cluster::{Cluster, Member, ONE_WAY, Plan};
 use crate::ground::{V4, V6};
 use crate::support::{SOON, eventually};
 
@@ -54,22 +54,6 @@ fn where_egress_is_denied_but_for_dns_names_are_resolved_and_nothing_else_is_ope
     ]);
     cluster.end();
 }
-
-const ONE_WAY: &str = r"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: closed, namespace: shop}
-spec:
-  podSelector: {matchLabels: {app: client}}
-  policyTypes: [Ingress]
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: silent, namespace: shop}
-spec:
-  podSelector: {matchLabels: {app: web}}
-  policyTypes: [Egress]
-";
 
 #[test]
 fn answers_come_back_and_new_connections_the_other_way_do_not() {

@@ -10,29 +10,10 @@ use podlane_host::Netns;
 use socket2::{Domain, Socket, Type};
 
 use crate::attempt::{Denied, LongUdp, Tcp, Through, Udp};
-use crate::cluster::{Cluster, Member, Plan};
+use crate::cluster::{Cluster, Member, ONE_WAY, PAIR, Plan};
 use crate::ground::{V4, V6};
 use crate::stream::TcpFlow;
 use crate::support::{SOON, eventually, within};
-
-const MEMBERS: [Member; 2] = [Member::new("shop/client", 2, "app: client"), Member::new("shop/web", 3, "app: web")];
-
-/// The client is reached by nobody, and the web opens nothing.
-const ONE_WAY: &str = r"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: closed, namespace: shop}
-spec:
-  podSelector: {matchLabels: {app: client}}
-  policyTypes: [Ingress]
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: silent, namespace: shop}
-spec:
-  podSelector: {matchLabels: {app: web}}
-  policyTypes: [Egress]
-";
 
 /// A connection from a port that may have been used before, as soon as the kernel lets it be used again.
 fn connect(from: &Netns, source: SocketAddr, target: SocketAddr) -> TcpStream {
@@ -61,7 +42,7 @@ fn accept(listener: &TcpListener) -> TcpStream {
 
 #[test]
 fn a_connection_closed_by_one_side_goes_on_the_other_way() {
-    let Some(cluster) = Cluster::start("half_closed", &Plan::new(&MEMBERS, ONE_WAY)) else { return };
+    let Some(cluster) = Cluster::start("half_closed", &Plan::new(&PAIR, ONE_WAY)) else { return };
     for family in [V4, V6] {
         let [client, web] = ["client", "web"].map(|name| cluster.member(name).address(family));
         let listener = cluster.pod("web").run(|| TcpListener::bind((web, 80))).unwrap().unwrap();
@@ -83,7 +64,7 @@ fn a_connection_closed_by_one_side_goes_on_the_other_way() {
 
 #[test]
 fn the_same_ports_are_used_again_as_soon_as_kernels_do() {
-    let Some(cluster) = Cluster::start("again", &Plan::new(&MEMBERS, ONE_WAY)) else { return };
+    let Some(cluster) = Cluster::start("again", &Plan::new(&PAIR, ONE_WAY)) else { return };
     let [client, web] = ["client", "web"].map(|name| cluster.member(name).address(V4));
     let listener = cluster.pod("web").run(|| TcpListener::bind((web, 80))).unwrap().unwrap();
     for round in 0..20 {
@@ -111,7 +92,7 @@ fn the_same_ports_are_used_again_as_soon_as_kernels_do() {
 
 #[test]
 fn a_connection_outlives_the_daemon_and_is_followed_by_the_next_in_its_direction() {
-    let Some(mut cluster) = Cluster::start("outlives", &Plan::new(&MEMBERS, ONE_WAY)) else { return };
+    let Some(mut cluster) = Cluster::start("outlives", &Plan::new(&PAIR, ONE_WAY)) else { return };
     let web: [IpAddr; 2] = [V4, V6].map(|family| cluster.member("web").address(family));
     // Data flows from the client in one, and to it in the other.
     let ahead = web.map(|web| TcpFlow::start(cluster.pod("client"), cluster.pod("web"), (web, 80)));
@@ -131,7 +112,7 @@ fn a_connection_outlives_the_daemon_and_is_followed_by_the_next_in_its_direction
 
 #[test]
 fn without_pick_up_a_connection_older_than_the_daemon_is_over() {
-    let plan = Plan { keys: "pick_up = false\n", ..Plan::new(&MEMBERS, ONE_WAY) };
+    let plan = Plan { keys: "pick_up = false\n", ..Plan::new(&PAIR, ONE_WAY) };
     let Some(mut cluster) = Cluster::start("no_pick_up", &plan) else { return };
     let web = cluster.member("web").address(V4);
     let flow = TcpFlow::start(cluster.pod("client"), cluster.pod("web"), (web, 80));
@@ -153,7 +134,7 @@ fn the_directions_of_a_connection_may_be_two_workers() {
         let _ = writeln!(std::io::stderr(), "skipped: the_directions_of_a_connection_may_be_two_workers: one core");
         return;
     }
-    let plan = Plan { shared: true, ..Plan::new(&MEMBERS, ONE_WAY) };
+    let plan = Plan { shared: true, ..Plan::new(&PAIR, ONE_WAY) };
     let Some(cluster) = Cluster::start("two_workers", &plan) else { return };
     let web = [V4, V6].map(|family| cluster.member("web").address(family));
     let (client, server) = (cluster.pod("client"), cluster.pod("web"));
@@ -194,7 +175,7 @@ fn churn(from: &Netns, to: &Netns, at: SocketAddr, times: usize) {
 
 #[test]
 fn a_thousand_connections_come_and_go_while_labels_change_and_leave_nothing() {
-    let members = [MEMBERS[0], MEMBERS[1], Member::new("lab/other", 4, "version: v0")];
+    let members = [PAIR[0], PAIR[1], Member::new("lab/other", 4, "version: v0")];
     let keys = "[policy.timeouts]\ntcp_closed = \"1s\"\n";
     // As few flows as may be configured, so that their places are used again and again.
     let tables = "[flows]\ncapacity = 1_024\nidle = \"1s\"\n";

@@ -4,28 +4,9 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use crate::cluster::{Cluster, Member, Plan};
+use crate::cluster::{Cluster, ONE_WAY, PAIR, Plan};
 use crate::ground::{V4, V6};
 use crate::support::{SOON, eventually};
-
-const MEMBERS: [Member; 2] = [Member::new("shop/client", 2, "app: client"), Member::new("shop/web", 3, "app: web")];
-
-/// The client is reached by nobody, and the web opens nothing.
-const ONE_WAY: &str = r"
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: closed, namespace: shop}
-spec:
-  podSelector: {matchLabels: {app: client}}
-  policyTypes: [Ingress]
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: silent, namespace: shop}
-spec:
-  podSelector: {matchLabels: {app: web}}
-  policyTypes: [Egress]
-";
 
 /// Two sockets of which the first has asked the second.
 fn asked(cluster: &Cluster, web: IpAddr, port: u16) -> (UdpSocket, UdpSocket, SocketAddr) {
@@ -46,7 +27,7 @@ fn flows(cluster: &Cluster) -> u64 {
 
 #[test]
 fn the_side_that_was_asked_speaks_first_after_the_flows_are_forgotten() {
-    let plan = Plan { tables: "[flows]\nidle = \"1s\"\n", ..Plan::new(&MEMBERS, ONE_WAY) };
+    let plan = Plan { tables: "[flows]\nidle = \"1s\"\n", ..Plan::new(&PAIR, ONE_WAY) };
     let Some(cluster) = Cluster::start("idle_flows", &plan) else { return };
     let webs = [V4, V6].map(|family| cluster.member("web").address(family));
     let streams = webs.map(|web| {
@@ -86,7 +67,7 @@ fn the_side_that_was_asked_speaks_first_after_the_flows_are_forgotten() {
 #[test]
 fn an_answer_that_comes_too_late_is_none() {
     let keys = "[policy.timeouts]\nudp_opening = \"1s\"\n";
-    let Some(cluster) = Cluster::start("too_late", &Plan { keys, ..Plan::new(&MEMBERS, ONE_WAY) }) else { return };
+    let Some(cluster) = Cluster::start("too_late", &Plan { keys, ..Plan::new(&PAIR, ONE_WAY) }) else { return };
     let web = cluster.member("web").address(V4);
     let (asks, answers, asker) = asked(&cluster, web, 53);
     std::thread::sleep(Duration::from_millis(1_500));

@@ -44,9 +44,7 @@ impl Page {
             self.stage("way", &format!("{style}{word}{style:#}{}", way.sentence));
         }
         answer.ends.iter().for_each(|end| self.end(end));
-        if answer.ends.is_empty() && answer.way.as_ref().is_none_or(|way| way.open == Some(true)) {
-            self.stage("policy", "neither end is a pod that policies are about");
-        }
+        self.no_say(answer);
         if answer.way.is_some() {
             let known = answer.connection.as_ref();
             let known = known.map_or_else(|| "none yet".to_owned(), |known| connection(known, answer.allowed));
@@ -86,9 +84,19 @@ impl Page {
         self.stage(name, &text);
     }
 
+    /// What stands in the place of policy where no pod has a say.
+    fn no_say(&mut self, answer: &WhyAnswer) {
+        if !answer.ends.is_empty() || answer.way.as_ref().is_some_and(|way| way.open != Some(true)) {
+            return;
+        }
+        let is_policed = answer.way.as_ref().is_some_and(|way| way.from.policed || way.to.policed);
+        let because = answer.because.as_deref().filter(|_| is_policed);
+        self.stage("policy", because.unwrap_or("neither end is a pod that policies are about"));
+    }
+
     fn end(&mut self, end: &WhyEnd) {
         let (word, style) = verdict(Some(end.allowed), self.paint);
-        self.stage(&end.direction, &format!("of {}: {style}{word}{style:#} by {}", end.pod, end.rule));
+        self.stage(&end.direction, &format!("of {}: {style}{word}{style:#}{}", end.pod, by(&end.rule)));
         end.stages.iter().for_each(|stage| self.tier(stage, &end.direction));
     }
 
@@ -136,8 +144,16 @@ impl Page {
 fn connection(known: &ConnectionRecord, allowed: Option<bool>) -> String {
     let ends = (end(known.from, known.from_port), end(known.to, known.to_port));
     let rule = known.rule.as_deref().unwrap_or("a rule that is gone");
-    let before = if allowed == Some(false) { " before it was denied" } else { "" };
+    let before = if allowed == Some(false) { ", opened before it was denied" } else { "" };
     format!("{}{before}, {} to {}, idle {}, let in by {rule}", known.state, ends.0, ends.1, milliseconds(known.idle_ms))
+}
+
+/// What decided, after the verdict. A rule is named after its policy, which begins with its kind; what else decides says so itself.
+fn by(rule: &str) -> String {
+    match rule.starts_with(char::is_uppercase) {
+        true => format!(" by {rule}"),
+        false => format!(": {rule}"),
+    }
 }
 
 /// A verdict as a word, and how it is set.

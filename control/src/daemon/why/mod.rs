@@ -1,29 +1,26 @@
 //! Why a connection would come through or not, from what the workers decide by at this moment.
 //!
 //! ```text
-//! two names -> ends.rs: pods, addresses, ports -> way.rs: where a first packet would go -> the judge in force -> a connection that is there
+//! two names -> ends.rs: pods, addresses, ports -> way.rs: where a first packet would go -> judged.rs: the judge in force -> a connection that is there
 //! ```
 //!
 //! Nothing is decided here: the way is what the packet path's own resolve says of such a packet, and the verdict is the judge's.
 
 mod ends;
+mod judged;
 mod way;
 
 use std::net::IpAddr;
 
-use podlane_api::{Refusal, Way, Why, WhyAnswer, WhyEnd, WhyQuery};
-use podlane_dataplane::policy::{End, Opening, Policy, Verdict};
-use podlane_dataplane::tables::Tables;
-use podlane_policy::compile::{Origin, RuleId};
-use podlane_policy::explain;
-use podlane_policy::model::{Direction, Pod, Protocol};
+use podlane_api::{Refusal, Way, Why, WhyAnswer, WhyQuery};
+use podlane_policy::model::{Pod, Protocol};
 
 use super::answers::Answers;
-use crate::enforce::{Judge, Place as Stand};
+use crate::enforce::Judge;
 use crate::reconcile::Facts;
-use crate::told::explained;
 use crate::told::question::{Opener, Party, Service, Untold, service};
 use ends::Meant;
+use judged::Judged;
 use way::Found;
 
 /// IP protocol numbers (IANA).
@@ -82,60 +79,35 @@ impl Answers {
 
 impl Asked<'_> {
     fn answer(&self, first: &First, from: &Meant<'_>, to: &Meant<'_>) -> WhyAnswer {
-        let Found { way, ends } = self.answers.way(first, from, to, self.facts);
-        let opening = ends.map(|(source, destination)| Opening {
-            from: End { address: first.from, port: source },
-            to: End { address: first.to, port: destination },
-            protocol: first.number(),
-            port: first.port,
-        });
-        let policed = opening.filter(|opening| is_policed(&self.facts.tables, opening));
-        let (verdict, ends) = match (way.open, self.judge.zip(policed)) {
-            (Some(true), Some((judge, opening))) => (Some(judge.verdict(&opening)), explain(judge, &opening, first)),
-            _ => (None, Vec::new()),
-        };
+        let Found { way, placed, beyond } = self.answers.way(first, from, to, self.facts);
+        let judge = self.judge.filter(|_| beyond.is_none());
+        let judged = judge.and_then(|judge| Judged::of(judge, placed, first, self.answers.engine().numbers()));
+        let policy = judged.as_ref().map(|judged| judged.allow);
         WhyAnswer {
             from: first.from.to_string(),
             to: first.to,
             service: service(first.protocol, first.port),
-            allowed: way.open.map(|open| open && verdict.is_none_or(|verdict| verdict.allow)),
-            because: Some(self.because(&way, verdict)),
+            allowed: match way.open {
+                Some(open) => Some(open && policy != Some(false)),
+                None => policy,
+            },
+            because: Some(because(&way, judged.as_ref(), beyond)),
             way: Some(way),
-            ends,
+            ends: judged.map(|judged| judged.ends).unwrap_or_default(),
             connection: self.answers.connection_of(first),
         }
     }
+}
 
-    fn because(&self, way: &Way, verdict: Option<Verdict>) -> String {
-        match (way.open, self.judge.zip(verdict)) {
-            (Some(true), None) => "no end is under policy".to_owned(),
-            (Some(true), Some((judge, verdict))) => {
-                let rule = judge.compiled().rule(RuleId(verdict.rule.0));
-                rule.map(|rule| rule.to_string()).unwrap_or_default()
-            }
-            _ => way.sentence.clone(),
-        }
+/// A packet that has no way is stopped before policy is asked; one whose way is not known yet is asked about all the same.
+fn because(way: &Way, judged: Option<&Judged>, beyond: Option<&str>) -> String {
+    match (way.open, judged) {
+        (Some(true), None) => beyond.unwrap_or("no end is under policy").to_owned(),
+        (Some(true), Some(judged)) => judged.rule.clone(),
+        (None, Some(judged)) if !judged.allow => judged.rule.clone(),
+        (None, Some(_)) => format!("by policy; the way is not known yet: {}", way.sentence),
+        (Some(false), _) | (None, None) => way.sentence.clone(),
     }
-}
-
-fn is_policed(tables: &Tables, opening: &Opening) -> bool {
-    tables.is_policed(opening.from.port) || tables.is_policed(opening.to.port)
-}
-
-/// The tiers at each end that is a pod of this node: another node asks its own.
-fn explain(judge: &Judge, opening: &Opening, first: &First) -> Vec<WhyEnd> {
-    let stand = |port| judge.places().at(port);
-    let origin = match stand(opening.from.port) {
-        Stand::OwnNode if judge.compiled().owner(first.from).is_none() => Origin::OwnNode,
-        _ => Origin::Address(first.from),
-    };
-    let question = explain::Question { from: origin, to: first.to, protocol: first.protocol, port: first.port };
-    let explanation = judge.compiled().explain(&question);
-    let here = |direction: &str| {
-        let port = if direction == Direction::Egress.to_string() { opening.from.port } else { opening.to.port };
-        matches!(stand(port), Stand::Pod(_))
-    };
-    explained::ends(&explanation).into_iter().filter(|end| here(&end.direction)).collect()
 }
 
 /// Each two addresses of one family.

@@ -16,6 +16,7 @@ use podlane_dataplane::{DropReason, NetworkId, PathId, PortId};
 use podlane_wire::MacAddr;
 
 use super::ends::Meant;
+use super::judged::Placed;
 use super::{First, ICMP, ICMPV6};
 use crate::daemon::answers::{Answers, name};
 use crate::daemon::flows::action;
@@ -28,10 +29,12 @@ const SOURCE_PORT: u16 = 49_152;
 /// The Ethernet header, and room for the others.
 const BYTES: usize = 64;
 
-/// A way, and the ports that policy is asked about: of the end that opens, and of the other.
+/// A way, and the ports that policy is asked about.
 pub(super) struct Found {
     pub(super) way: Way,
-    pub(super) ends: Option<(PortId, PortId)>,
+    pub(super) placed: Placed,
+    /// Why policy is not asked.
+    pub(super) beyond: Option<&'static str>,
 }
 
 /// Where an address is.
@@ -50,11 +53,17 @@ struct Fate {
     sentence: String,
     /// Where it leaves: a port, or a path's.
     to: Option<PortId>,
+    /// Why policy is not asked about it.
+    beyond: Option<&'static str>,
 }
 
 impl Fate {
     fn told(open: Option<bool>, sentence: impl Into<String>) -> Self {
-        Self { open, action: None, sentence: sentence.into(), to: None }
+        Self { open, action: None, sentence: sentence.into(), to: None, beyond: None }
+    }
+
+    fn beyond(open: bool, sentence: &str, beyond: &'static str) -> Self {
+        Self { beyond: Some(beyond), ..Self::told(Some(open), sentence) }
     }
 }
 
@@ -65,14 +74,20 @@ impl Answers {
         let source = self.spot(first.from, from, facts, target).or_else(|| self.router(first.from, target, facts));
         let fate = self.fate(first, (from, source), (to, target), facts);
         let at = |meant: &Meant<'_>, spot: Option<Spot>, port: Option<PortId>| self.place(meant, spot, port, facts);
+        // Whatever has been learned of an address, a pod is behind the port that states it.
+        let behind = |meant: &Meant<'_>, spot: Option<Spot>| {
+            let stated = || meant.port.map(|port| self.engine().numbers().port(&port.name));
+            spot.map(|spot| spot.port).or_else(stated)
+        };
+        let placed = Placed { from: behind(from, source), to: fate.to.or_else(|| behind(to, target)) };
         let way = Way {
-            from: at(from, source, source.map(|spot| spot.port)),
-            to: at(to, target, fate.to.or(target.map(|spot| spot.port))),
+            from: at(from, source, placed.from),
+            to: at(to, target, placed.to),
             open: fate.open,
             action: fate.action,
             sentence: fate.sentence,
         };
-        Found { way, ends: source.map(|spot| spot.port).zip(fate.to) }
+        Found { way, placed, beyond: fate.beyond }
     }
 
     fn fate(
@@ -88,13 +103,10 @@ impl Answers {
             }
         }
         if first.from == first.to {
-            return Fate::told(Some(true), "an address to itself never reaches the switch");
+            return Fate::beyond(true, "an address to itself never reaches the switch", "a pod always reaches itself");
         }
         let Some(source) = from.1 else {
-            return Fate::told(
-                None,
-                format!("nobody has heard of {} yet, so it is not known where it would come in", first.from),
-            );
+            return Fate::told(None, unheard(first.from, from.0));
         };
         match self.packet(first, source, to.1, &facts.tables) {
             Ok((key, bytes, l3)) => {
@@ -194,6 +206,7 @@ impl Answers {
             action: Some(action(program)),
             sentence,
             to: Some(to),
+            beyond: None,
         };
         let tunnel = || {
             let path = facts.tables.underlay.path(program.path());
@@ -216,7 +229,8 @@ impl Answers {
             Op::Answer => match program.reason() {
                 DropReason::ForGateway => {
                     let is_echo = matches!(first.number(), ICMP | ICMPV6);
-                    Fate::told(Some(is_echo), "the address is the switch's own, which answers echo and nothing else")
+                    let sentence = "the address is the switch's own, which answers echo and nothing else";
+                    Fate::beyond(is_echo, sentence, "the switch's own address, which policy has no say in")
                 }
                 reason @ DropReason::NeighbourUnresolved => Fate::told(None, stopped(reason)),
                 reason => Fate::told(Some(false), stopped(reason)),
@@ -278,6 +292,14 @@ impl Answers {
     /// The workers' clock, or near it.
     fn now(&self) -> u32 {
         self.engine().began().elapsed().as_millis() as u32
+    }
+}
+
+/// Why it is not known where a packet comes in, or with which MAC address.
+fn unheard(address: IpAddr, meant: &Meant<'_>) -> String {
+    match meant.port {
+        Some(port) => format!("nobody has heard from {address} yet, and port {} states no MAC address", port.name),
+        None => format!("nobody has heard of {address} yet, so it is not known where it would come in"),
     }
 }
 
