@@ -51,7 +51,7 @@ pub struct WhyAnswer {
     /// Where its packets go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way: Option<Way>,
-    /// The pods that have a say: first the one that opens. Asked only of a packet that has a way.
+    /// The pods that have a say: first the one that opens. They are asked whether or not the way is known.
     pub ends: Vec<WhyEnd>,
     /// A connection of these ends that is there already: what was judged for it holds until the tables change.
     #[serde(default, skip_serializing_if = "Option::is_none")]

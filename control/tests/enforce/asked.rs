@@ -130,10 +130,10 @@ fn the_remedies_of_a_denial_are_enough_and_its_rules_are_named() {
 #[test]
 fn what_cannot_be_told_or_asked_is_2_and_says_so() {
     let Some(cluster) = Cluster::start("why_untold", &Plan::new(&MEMBERS, WEB)) else { return };
-    let (answer, status) = json(&cluster, "why web 10.1.0.77 tcp/80");
-    assert_eq!((&answer["allowed"], status), (&Value::Null, 2));
+    let (answer, status) = json(&cluster, "why 10.1.0.78 10.1.0.77 tcp/80");
+    assert_eq!((&answer["allowed"], status), (&Value::Null, 2), "no end is a pod");
     let because = answer["answers"][0]["because"].as_str().unwrap();
-    assert!(because.starts_with("who has 10.1.0.77 is not known yet"), "{because}");
+    assert!(because.starts_with("nobody has heard of 10.1.0.78 yet"), "{because}");
     let (answer, status) = json(&cluster, "why web 10.9.0.1 tcp/80");
     assert_eq!((&answer["allowed"], status), (&false.into(), 1));
     assert!(answer["answers"][0]["because"].as_str().unwrap().starts_with("dropped as no_route"), "{answer:#}");
@@ -150,6 +150,83 @@ fn what_cannot_be_told_or_asked_is_2_and_says_so() {
             said.contains(words) && output.status.code() == Some(2) && output.stdout.is_empty(),
             "{question}: {output:?}"
         );
+    }
+    cluster.end();
+}
+
+#[test]
+fn what_policy_alone_decides_is_told_before_the_way_is_known() {
+    let Some(cluster) = Cluster::start("why_unheard", &Plan::new(&MEMBERS, WEB)) else { return };
+    let from_far = "NetworkPolicy lab/far: isolated for egress, no rule matches";
+    let to_web = "NetworkPolicy shop/web: isolated for ingress, no rule matches";
+    let allowed = "by policy; the way is not known yet: ";
+    // The pod that has a say, and what it says of an address that nobody has yet.
+    for (question, because, direction, denied) in [
+        ("why far 10.1.0.77 tcp/80", from_far, "egress", 1),
+        ("why far 10.2.0.77 tcp/80", from_far, "egress", 1),
+        ("why 10.1.0.77 web tcp/80", to_web, "ingress", 1),
+        ("why web 10.1.0.77 tcp/80", allowed, "egress", 0),
+        ("why 10.1.0.77 till tcp/80", allowed, "ingress", 0),
+    ] {
+        let (answer, status) = json(&cluster, question);
+        let one = &answer["answers"][0];
+        assert_eq!((&answer["allowed"], status), (&(denied == 0).into(), denied), "{question}: {answer:#}");
+        assert_eq!((&one["way"]["open"], &one["ends"][0]["direction"]), (&Value::Null, &direction.into()), "{one:#}");
+        assert!(one["because"].as_str().unwrap().starts_with(because), "{question}: {one:#}");
+    }
+    cluster.end();
+}
+
+#[test]
+fn a_pod_that_has_not_been_heard_is_placed_by_its_port_and_an_unknown_one_is_closed() {
+    let Some(mut node) = Node::new("why_fresh") else { return };
+    let pods =
+        [("red", 2, "labels = { app = \"red\" }\n"), ("green", 3, "labels = { app = \"green\" }\n"), ("late", 4, "")];
+    let mut text = BLUE.to_owned();
+    let mut inside = Vec::new();
+    for (name, host, labels) in pods {
+        inside.push(node.pod(name, host));
+        text += &format!("{}pod = \"shop/{name}\"\naddresses = [\"10.1.0.{host}\"]\n{labels}", port(name));
+    }
+    let file = node.path("shut.yaml");
+    std::fs::write(&file, SHUT.replace("till", "red")).unwrap();
+    node.configure(&format!("[policy]\nfiles = [\"{}\"]\n{text}", file.display()));
+    let daemon = node.start();
+    daemon.wait_all_up(SOON);
+    let ask = |question: &str| {
+        let output = podlane().args(question.split(' ')).arg("--socket").arg(node.socket()).output().unwrap();
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code())
+    };
+    let (said, status) = ask("why green red tcp/80");
+    let denied = "denied: NetworkPolicy shop/shut: isolated for ingress, no rule matches";
+    assert!(
+        said.contains(denied) && said.contains("ingress     of shop/red: denied by") && status == Some(1),
+        "{said}"
+    );
+    let (said, status) = ask("why red green tcp/80");
+    assert!(said.contains("allowed: by policy; the way is not known yet: ") && status == Some(0), "{said}");
+    let unknown =
+        "nothing is known of pod shop/late, so it is closed (give port \"late\" its labels, or apply the Pod)";
+    for (question, direction) in [("why late green tcp/80", "egress "), ("why green late tcp/80", "ingress")] {
+        let (said, status) = ask(question);
+        assert!(said.contains(&format!("denied: {unknown}\n")) && status == Some(1), "{said}");
+        assert!(said.contains(&format!("  {direction}     of shop/late: denied: {unknown}\n")), "{said}");
+        assert!(!said.contains("neither end is a pod"), "{said}");
+    }
+    daemon.terminate();
+}
+
+#[test]
+fn policy_has_no_say_in_the_gateway_or_in_what_a_pod_says_to_itself() {
+    let Some(cluster) = Cluster::start("why_beyond", &Plan::new(&MEMBERS, WEB)) else { return };
+    for (question, because) in [
+        ("why far 10.2.0.1 icmp", "the switch's own address, which policy has no say in"),
+        ("why far far tcp/80", "a pod always reaches itself"),
+    ] {
+        let output = ask(&cluster, question);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains(&format!("allowed: {because}\n")) && output.status.code() == Some(0), "{said}");
+        assert!(said.contains(&format!("  policy      {because}\n")), "{said}");
     }
     cluster.end();
 }

@@ -16,6 +16,9 @@ const GUTTER: usize = 12;
 /// How wide the tiers' names are, with the gap after them.
 const TIER: usize = 15;
 
+/// The rule where no policy has a say.
+const UNDECIDED: &str = "no policy decides: open";
+
 impl Show for Why {
     fn show(&self, paint: Paint) -> String {
         let answers: Vec<String> =
@@ -64,7 +67,7 @@ impl Page {
         let from = named(places.map(|(from, _)| from), &answer.from);
         let to = named(places.map(|(_, to)| to), &answer.to.to_string());
         let (word, style) = verdict(answer.allowed, self.paint);
-        let because = answer.because.as_ref().map(|because| format!(": {because}")).unwrap_or_default();
+        let because = answer.because.as_ref().map(|because| format!(": {}", decided(because))).unwrap_or_default();
         self.line(&format!("{from} to {to}, {}: {style}{word}{style:#}{because}", answer.service));
     }
 
@@ -143,17 +146,27 @@ impl Page {
 /// A connection that is there. One that is not allowed any more is remembered until its time is over, and stays as it was.
 fn connection(known: &ConnectionRecord, allowed: Option<bool>) -> String {
     let ends = (end(known.from, known.from_port), end(known.to, known.to_port));
-    let rule = known.rule.as_deref().unwrap_or("a rule that is gone");
+    let by = match known.rule.as_deref() {
+        None => "let in by a rule that is gone".to_owned(),
+        Some(UNDECIDED) => "let in when no policy decided".to_owned(),
+        Some(rule) => format!("let in{}", by(rule)),
+    };
     let before = if allowed == Some(false) { ", opened before it was denied" } else { "" };
-    format!("{}{before}, {} to {}, idle {}, let in by {rule}", known.state, ends.0, ends.1, milliseconds(known.idle_ms))
+    format!("{}{before}, {} to {}, idle {}, {by}", known.state, ends.0, ends.1, milliseconds(known.idle_ms))
 }
 
 /// What decided, after the verdict. A rule is named after its policy, which begins with its kind; what else decides says so itself.
-fn by(rule: &str) -> String {
-    match rule.starts_with(char::is_uppercase) {
-        true => format!(" by {rule}"),
-        false => format!(": {rule}"),
-    }
+pub(super) fn by(rule: &str) -> String {
+    if is_rule(rule) { format!(" by {rule}") } else { format!(": {}", decided(rule)) }
+}
+
+fn is_rule(rule: &str) -> bool {
+    rule.starts_with(char::is_uppercase)
+}
+
+/// What came of no policy's having a say, the verdict says already.
+fn decided(rule: &str) -> &str {
+    if rule == UNDECIDED { "no policy decides" } else { rule }
 }
 
 /// A verdict as a word, and how it is set.

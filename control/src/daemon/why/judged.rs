@@ -21,6 +21,8 @@ const NOWHERE: PortId = PortId(0);
 pub(super) struct Placed {
     pub(super) from: Option<PortId>,
     pub(super) to: Option<PortId>,
+    /// The node's own, which an opener that is nowhere known may turn out to be behind.
+    pub(super) node: Option<PortId>,
 }
 
 /// What the judge in force says.
@@ -47,15 +49,16 @@ impl Judged {
             return None;
         }
         let verdict = judge.verdict(&opening);
-        let from_node = |node: &PortId| judge.verdict(&Opening { from: End { port: *node, ..opening.from }, ..opening });
-        let node = judge.places().node_port().filter(|_| placed.from.is_none());
+        let from_node =
+            |node: &PortId| judge.verdict(&Opening { from: End { port: *node, ..opening.from }, ..opening });
+        let node = placed.node.filter(|_| placed.from.is_none());
         if node.as_ref().is_some_and(|node| from_node(node).allow != verdict.allow) {
             return None;
         }
         let mut ends = closed(judge, &opening, numbers);
         let rule = rule(judge, &opening, verdict, &ends, numbers);
         ends.extend(explain(judge, &opening, first));
-        // "egress" is before "ingress", as the end that opens is asked first.
+        // Egress first, as the end that opens is asked first.
         ends.sort_by(|one, other| one.direction.cmp(&other.direction));
         Some(Self { allow: verdict.allow, rule, ends })
     }

@@ -79,7 +79,12 @@ impl Answers {
             let stated = || meant.port.map(|port| self.engine().numbers().port(&port.name));
             spot.map(|spot| spot.port).or_else(stated)
         };
-        let placed = Placed { from: behind(from, source), to: fate.to.or_else(|| behind(to, target)) };
+        let node = self.engine().desired().ports.values().find(|port| port.node);
+        let placed = Placed {
+            from: behind(from, source),
+            to: fate.to.or_else(|| behind(to, target)),
+            node: node.map(|port| self.engine().numbers().port(&port.name)),
+        };
         let way = Way {
             from: at(from, source, placed.from),
             to: at(to, target, placed.to),

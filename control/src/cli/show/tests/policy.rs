@@ -92,7 +92,7 @@ fn why_shows_the_stages_of_a_denial_in_order_and_the_remedy_apart() {
 fn why_shows_a_connection_that_is_there_and_a_way_that_is_not() {
     let mut allowed = denied();
     allowed.allowed = Some(true);
-    allowed.because = Some("NetworkPolicy blue/web ingress[0]".to_owned());
+    allowed.because = Some("the switch's own address, which policy has no say in".to_owned());
     allowed.ends.clear();
     allowed.connection = Some(connection());
     let gone = Place {
@@ -209,5 +209,5 @@ fn connections_show_who_opened_which_and_how_full_the_table_is() {
 fn a_connection_that_is_not_allowed_any_more_is_told_as_it_was_before() {
     let answer = WhyAnswer { connection: Some(connection()), ..denied() };
     let told = shown(&Why { allowed: Some(false), generation: Some(7), answers: vec![answer] });
-    assert!(told.contains("  connection  established before it was denied, 10.2.0.2:40000 to 10.1.0.2:443"), "{told}");
+    assert!(told.contains("  connection  established, opened before it was denied, 10.2.0.2:40000 to 10.1.0.2:443"), "{told}");
 }
