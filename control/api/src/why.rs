@@ -45,7 +45,7 @@ pub struct WhyAnswer {
     pub service: String,
     /// Whether it would; none when that cannot be told.
     pub allowed: Option<bool>,
-    /// What decided, in one sentence. From files, each of [`Self::ends`] says it.
+    /// What decided, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
     /// Where its packets go.

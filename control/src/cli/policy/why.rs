@@ -10,7 +10,7 @@ use podlane_policy::{Cluster, Compiled, Compiler};
 
 use super::PolicyError;
 use crate::cli::args::Question;
-use crate::told::explained::ends;
+use crate::told::explained::{because, ends};
 use crate::told::question::{Opener, Party, Unmeant, addresses, pod_meant, service};
 
 /// Explains a connection between two ends of a cluster.
@@ -32,7 +32,7 @@ fn explained(compiled: &Compiled, question: &explain::Question) -> WhyAnswer {
         to: question.to,
         service: service(question.protocol, question.port),
         allowed: Some(explanation.decision.allow()),
-        because: None,
+        because: Some(because(&explanation)),
         way: None,
         ends: ends(&explanation),
         connection: None,

@@ -59,13 +59,15 @@ impl Page {
 
     /// The question, and the answer to it.
     fn head(&mut self, answer: &WhyAnswer) {
-        let places = answer.way.as_ref().map(|way| (&way.from, &way.to));
-        let named = |place: Option<&Place>, address: &str| match place.and_then(|place| place.pod.as_ref()) {
-            Some(pod) => format!("{pod} {address}"),
-            None => address.to_owned(),
+        let (way, ends) = (answer.way.as_ref(), &answer.ends);
+        // From files no place is known, but who has a say.
+        let party = |place: Option<&Place>, direction: &str, address: &str| {
+            let known = place.and_then(|place| place.pod.as_ref());
+            let has_say = || ends.iter().find(|end| end.direction == direction).map(|end| &end.pod);
+            known.or_else(has_say).map_or_else(|| address.to_owned(), |pod| format!("{pod} {address}"))
         };
-        let from = named(places.map(|(from, _)| from), &answer.from);
-        let to = named(places.map(|(_, to)| to), &answer.to.to_string());
+        let from = party(way.map(|way| &way.from), "egress", &answer.from);
+        let to = party(way.map(|way| &way.to), "ingress", &answer.to.to_string());
         let (word, style) = verdict(answer.allowed, self.paint);
         let because = answer.because.as_ref().map(|because| format!(": {}", decided(because))).unwrap_or_default();
         self.line(&format!("{from} to {to}, {}: {style}{word}{style:#}{because}", answer.service));

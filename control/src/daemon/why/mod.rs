@@ -18,6 +18,7 @@ use podlane_policy::model::{Pod, Protocol};
 use super::answers::Answers;
 use crate::enforce::Judge;
 use crate::reconcile::Facts;
+use crate::told::explained::NO_SAY;
 use crate::told::question::{Opener, Party, Service, Untold, service};
 use ends::Meant;
 use judged::Judged;
@@ -102,7 +103,7 @@ impl Asked<'_> {
 /// A packet that has no way is stopped before policy is asked; one whose way is not known yet is asked about all the same.
 fn because(way: &Way, judged: Option<&Judged>, beyond: Option<&str>) -> String {
     match (way.open, judged) {
-        (Some(true), None) => beyond.unwrap_or("no end is under policy").to_owned(),
+        (Some(true), None) => beyond.unwrap_or(NO_SAY).to_owned(),
         (Some(true), Some(judged)) => judged.rule.clone(),
         (None, Some(judged)) if !judged.allow => judged.rule.clone(),
         (None, Some(_)) => format!("by policy; the way is not known yet: {}", way.sentence),

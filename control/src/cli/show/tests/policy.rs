@@ -209,5 +209,8 @@ fn connections_show_who_opened_which_and_how_full_the_table_is() {
 fn a_connection_that_is_not_allowed_any_more_is_told_as_it_was_before() {
     let answer = WhyAnswer { connection: Some(connection()), ..denied() };
     let told = shown(&Why { allowed: Some(false), generation: Some(7), answers: vec![answer] });
-    assert!(told.contains("  connection  established, opened before it was denied, 10.2.0.2:40000 to 10.1.0.2:443"), "{told}");
+    assert!(
+        told.contains("  connection  established, opened before it was denied, 10.2.0.2:40000 to 10.1.0.2:443"),
+        "{told}"
+    );
 }
