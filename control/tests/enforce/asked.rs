@@ -205,6 +205,8 @@ fn a_pod_that_has_not_been_heard_is_placed_by_its_port_and_an_unknown_one_is_clo
     );
     let (said, status) = ask("why red green tcp/80");
     assert!(said.contains("allowed: by policy; the way is not known yet: ") && status == Some(0), "{said}");
+    let (said, status) = ask("why red 10.1.0.1 icmp");
+    assert!(said.contains("allowed: the switch's own address, which") && status == Some(0), "{said}");
     let unknown =
         "nothing is known of pod shop/late, so it is closed (give port \"late\" its labels, or apply the Pod)";
     for (question, direction) in [("why late green tcp/80", "egress "), ("why green late tcp/80", "ingress")] {

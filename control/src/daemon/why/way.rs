@@ -111,7 +111,8 @@ impl Answers {
             return Fate::beyond(true, "an address to itself never reaches the switch", "a pod always reaches itself");
         }
         let Some(source) = from.1 else {
-            return Fate::told(None, unheard(first.from, from.0));
+            let is_own = self.is_own(first.to, from.0, &facts.tables);
+            return if is_own { at_gateway(first) } else { Fate::told(None, unheard(first.from, from.0)) };
         };
         match self.packet(first, source, to.1, &facts.tables) {
             Ok((key, bytes, l3)) => {
@@ -122,6 +123,16 @@ impl Answers {
             }
             Err(fate) => fate,
         }
+    }
+
+    /// Whether an address is the switch's own to whoever is behind the port of an end.
+    fn is_own(&self, address: IpAddr, meant: &Meant<'_>, tables: &Tables) -> bool {
+        let home = meant.port.and_then(|port| port.membership.untagged.as_ref());
+        let Some(home) = home.and_then(|name| tables.network(self.engine().numbers().network(name))) else {
+            return false;
+        };
+        let beside = tables.networks.iter().filter(|network| network.vrf == home.vrf);
+        beside.filter_map(|network| network.gateway.as_ref()).any(|gateway| gateway.has(address))
     }
 
     /// What a port that is not up makes of everything.
@@ -232,11 +243,7 @@ impl Answers {
             Op::Flood => Fate::told(None, format!("flooded: nobody has heard of {} yet", first.to)),
             Op::Drop => Fate::told(Some(false), stopped(program.reason())),
             Op::Answer => match program.reason() {
-                DropReason::ForGateway => {
-                    let is_echo = matches!(first.number(), ICMP | ICMPV6);
-                    let sentence = "the address is the switch's own, which answers echo and nothing else";
-                    Fate::beyond(is_echo, sentence, "the switch's own address, which policy has no say in")
-                }
+                DropReason::ForGateway => at_gateway(first),
                 reason @ DropReason::NeighbourUnresolved => Fate::told(None, stopped(reason)),
                 reason => Fate::told(Some(false), stopped(reason)),
             },
@@ -298,6 +305,13 @@ impl Answers {
     fn now(&self) -> u32 {
         self.engine().began().elapsed().as_millis() as u32
     }
+}
+
+/// What becomes of a packet to the switch itself.
+fn at_gateway(first: &First) -> Fate {
+    let is_echo = matches!(first.number(), ICMP | ICMPV6);
+    let sentence = "the address is the switch's own, which answers echo and nothing else";
+    Fate::beyond(is_echo, sentence, "the switch's own address, which policy has no say in")
 }
 
 /// Why it is not known where a packet comes in, or with which MAC address.
