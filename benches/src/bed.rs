@@ -380,7 +380,10 @@ impl Bed {
         let packets = now.received() - before.received();
         assert!(packets > 0 && now.balanced(), "{case:?}: the ledger is balanced");
         let left = now.ports[EXIT.index()].sent.packets - before.ports[EXIT.index()].sent.packets;
-        assert_eq!((left, now.lost()), (packets, 0), "{case:?}: every packet leaves by the exit");
+        // Of a million connections a few find no place in their two buckets, and are refused.
+        let lost = now.lost() - before.lost();
+        assert_eq!(left + lost, packets, "{case:?}: every packet leaves by the exit");
+        assert!(lost <= packets / 100_000, "{case:?}: {lost} of {packets} packets were lost");
     }
 
     fn command(&mut self, command: Command) {
