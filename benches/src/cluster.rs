@@ -6,11 +6,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use podlane::{
-    compile::Numbers,
-    config::{Machine, parse},
-    enforce::{Judge, Places},
-};
+use podlane::enforce::{Judge, Place, Places};
 use podlane_dataplane::{Generation, policy::Enforcement};
 use podlane_policy::{
     Cluster, Compiler,
@@ -20,40 +16,16 @@ use podlane_policy::{
     },
 };
 
-use crate::packets::{Host, host};
+use crate::packets::{ENTRY, EXIT, Host, host};
 
 /// Where the pods are.
 const NAMESPACE: &str = "bench";
 
-/// What configures the two ports, in the order of their numbers.
-const PORTS: &str = r#"
-    [workers]
-    cores = [0]
-    [[network]]
-    name = "pods"
-    [policy]
-    files = []
-    [[port]]
-    name = "entry"
-    device = "veth1"
-    network = "pods"
-    pod = "bench/entry"
-    [[port]]
-    name = "exit"
-    device = "veth2"
-    network = "pods"
-    pod = "bench/exit"
-"#;
-
 /// So many policies in force for stations 1 and 2 of network 0.
-///
-/// # Panics
-/// Never: the configuration is its own.
 #[must_use]
 pub fn enforcement(policies: usize) -> Enforcement {
-    let desired = parse(PORTS, &Machine { cores: [0].into() });
-    let desired = desired.unwrap_or_else(|findings| panic!("a bench's own configuration: {}", findings[0]));
-    let places = Places::of(&desired, &Numbers::of(&desired));
+    let behind = |port, name| (port, Place::Pod(PodName::new(NAMESPACE, name)));
+    let places: Places = [behind(ENTRY, "entry"), behind(EXIT, "exit")].into_iter().collect();
     let cluster = Cluster {
         namespaces: vec![Namespace::new(NAMESPACE, Labels::default())],
         pods: vec![pod("entry", host(0, 1)), pod("exit", host(0, 2))],
@@ -106,7 +78,6 @@ mod tests {
     use podlane_dataplane::policy::{End, Opening};
 
     use super::*;
-    use crate::packets::{ENTRY, EXIT};
 
     #[test]
     fn the_packets_of_the_benches_are_allowed_and_others_are_not() {

@@ -26,12 +26,14 @@ impl Places {
     /// Those of a configuration.
     #[must_use]
     pub fn of(desired: &Desired, numbers: &Numbers) -> Self {
-        let mut places = vec![Place::Elsewhere; numbers.ports_end()];
-        for port in desired.ports.values() {
-            let pod = port.pod.as_ref().map(|pod| Place::Pod(pod.name.clone()));
-            places[numbers.port(&port.name).index()] = if port.node { Place::OwnNode } else { pod.unwrap_or_default() };
-        }
-        Self(places)
+        desired
+            .ports
+            .values()
+            .map(|port| {
+                let pod = port.pod.as_ref().map(|pod| Place::Pod(pod.name.clone()));
+                (numbers.port(&port.name), if port.node { Place::OwnNode } else { pod.unwrap_or_default() })
+            })
+            .collect()
     }
 
     /// What is behind one port, which may be a path's.
@@ -47,8 +49,22 @@ impl Places {
         u16::try_from(at).ok().map(PortId)
     }
 
-    /// All, by number.
+    /// What is behind the ports up to the last that has something behind it, by number.
     pub(super) fn all(&self) -> &[Place] {
         &self.0
+    }
+}
+
+/// What is not named is elsewhere.
+impl FromIterator<(PortId, Place)> for Places {
+    fn from_iter<T: IntoIterator<Item = (PortId, Place)>>(behind: T) -> Self {
+        let mut places = Vec::new();
+        for (port, place) in behind {
+            if places.len() <= port.index() {
+                places.resize(port.index() + 1, Place::Elsewhere);
+            }
+            places[port.index()] = place;
+        }
+        Self(places)
     }
 }

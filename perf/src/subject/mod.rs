@@ -150,9 +150,6 @@ pub enum SubjectError {
         /// What the kernel says.
         source: std::io::Error,
     },
-    /// The configuration of a subject of our own is refused.
-    #[error("podlane refuses its configuration: {}; this is a mistake in podlane-perf", list(.0))]
-    Configuration(Vec<::podlane::config::Finding>),
     /// No memory for the flow table.
     #[error("no memory for a flow table of {flows} flows: {source}; free some memory")]
     Flows {
@@ -161,10 +158,6 @@ pub enum SubjectError {
         /// What the kernel says.
         source: std::io::Error,
     },
-}
-
-fn list(findings: &[::podlane::config::Finding]) -> String {
-    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl SubjectError {

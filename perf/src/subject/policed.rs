@@ -3,11 +3,7 @@
 
 use std::sync::Arc;
 
-use podlane::{
-    compile::Numbers,
-    config::{Machine, parse},
-    enforce::{Judge, Places},
-};
+use podlane::enforce::{Judge, Place, Places};
 use podlane_dataplane::{Generation, policy::Enforcement};
 use podlane_policy::{
     Cluster, Compiler,
@@ -48,29 +44,20 @@ impl Subject for Policed {
             }
         }
         let switch = switch_pair(bed, tables)?;
-        switch.enforce(Enforcement { generation: GENERATION, policy: Box::new(judge()?) })?;
+        switch.enforce(Enforcement { generation: GENERATION, policy: Box::new(judge()) })?;
         Ok(Box::new(Switching(switch)))
     }
 }
 
-fn judge() -> Result<Judge, SubjectError> {
-    let desired = parse(&configuration(), &Machine { cores: [0].into() }).map_err(SubjectError::Configuration)?;
-    let places = Places::of(&desired, &Numbers::of(&desired));
+fn judge() -> Judge {
+    let behind = |(port, name)| (port, Place::Pod(PodName::new(NAMESPACE, name)));
+    let places: Places = PORTS.into_iter().zip(PODS).map(behind).collect();
     let cluster = Cluster {
         namespaces: vec![Namespace::new(NAMESPACE, Labels::default())],
         pods: (1..).zip(PODS).map(|(station, name)| pod(station, name)).collect(),
         policies: vec![policy()],
     };
-    Ok(Judge::new(Compiler::of(cluster).compile(), Arc::new(places)))
-}
-
-/// What says which pod is behind which port.
-fn configuration() -> String {
-    let port = |name: &str| {
-        format!("[[port]]\nname = \"{name}\"\ndevice = \"{name}\"\nnetwork = \"pods\"\npod = \"{NAMESPACE}/{name}\"\n")
-    };
-    let ports = PODS.map(port).concat();
-    format!("[workers]\ncores = [0]\n[policy]\nfiles = []\n[[network]]\nname = \"pods\"\n{ports}")
+    Judge::new(Compiler::of(cluster).compile(), Arc::new(places))
 }
 
 fn pod(station: u8, name: &str) -> Pod {
@@ -120,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_judge_allows_what_the_rules_do_and_nothing_else() {
-        let judge = judge().unwrap();
+        let judge = judge();
         let opening = |from: u8, to: u8, port| Opening {
             from: End { address: address(0, from).into(), port: PORTS[usize::from(from - 1)] },
             to: End { address: address(0, to).into(), port: PORTS[usize::from(to - 1)] },
