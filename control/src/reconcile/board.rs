@@ -91,6 +91,14 @@ impl Board {
         change(&mut self.lock());
     }
 
+    /// Has a warning stand about a subject, or none.
+    pub fn warn(&self, subject: &str, warning: Option<String>) {
+        self.write(|facts| match warning {
+            Some(warning) => drop(facts.warnings.insert(subject.to_owned(), warning)),
+            None => drop(facts.warnings.remove(subject)),
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, Facts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

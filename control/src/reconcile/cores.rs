@@ -49,11 +49,7 @@ impl Cores {
             let before = std::mem::replace(&mut self.waited[worker], now);
             let (Some(now), Some(before)) = (now, before) else { continue };
             let share = now.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64();
-            let subject = format!("core of worker {worker}");
-            board.write(|facts| match judge(worker, self.cores[worker], share) {
-                Some(warning) => drop(facts.warnings.insert(subject, warning)),
-                None => drop(facts.warnings.remove(&subject)),
-            });
+            board.warn(&format!("core of worker {worker}"), judge(worker, self.cores[worker], share));
         }
     }
 }

@@ -47,10 +47,7 @@ impl Fill {
             (true, false) => tracing::info!(used = level.used, capacity = level.capacity, "room for connections again"),
             _ => {}
         }
-        board.write(|facts| match self.is_high {
-            true => drop(facts.warnings.insert(SUBJECT.to_owned(), warning(&level))),
-            false => drop(facts.warnings.remove(SUBJECT)),
-        });
+        board.warn(SUBJECT, self.is_high.then(|| warning(&level)));
     }
 }
 

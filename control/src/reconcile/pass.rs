@@ -296,7 +296,7 @@ impl Reconciler {
                     "worker {worker} could not be pinned to core {core}; see what holds it off (cpuset, taskset)"
                 );
                 tracing::warn!("{what}");
-                self.board.write(|facts| drop(facts.warnings.insert(format!("core of worker {worker}"), what)));
+                self.board.warn(&format!("core of worker {worker}"), Some(what));
                 false
             }
             Event::WorkerEnded { worker } => {
@@ -324,7 +324,7 @@ impl Reconciler {
         };
         match opener.open(port) {
             Ok(Opened { device, ends, attached, fate, warning }) => {
-                self.warn(format!("tags of port {name}"), warning);
+                self.warn(&format!("tags of port {name}"), warning);
                 let adopted = device.as_ref().is_some_and(|device| device.half.adopted());
                 tracing::info!(port = %name, mtu = attached.mtu, adopted, "port attached");
                 self.up.insert(name.clone(), Up { device, ends, attached, fate });
@@ -339,15 +339,12 @@ impl Reconciler {
         }
     }
 
-    /// Has a warning stand about a subject, or none.
-    fn warn(&self, subject: String, warning: Option<String>) {
+    /// Has a warning stand about a subject, or none, and the log say so too.
+    fn warn(&self, subject: &str, warning: Option<String>) {
         if let Some(warning) = &warning {
             tracing::warn!("{warning}");
         }
-        self.board.write(|facts| match warning {
-            Some(warning) => drop(facts.warnings.insert(subject, warning)),
-            None => drop(facts.warnings.remove(&subject)),
-        });
+        self.board.warn(subject, warning);
     }
 
     fn note_failure(&mut self, name: &Name, error: &OpenError) {

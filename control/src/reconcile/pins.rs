@@ -46,7 +46,7 @@ impl Pins {
         let unpinned = |why: String| {
             tracing::warn!("XDP programs are not pinned: {why}");
             let warning = format!("XDP programs are not pinned and end with the daemon: {why}");
-            board.write(|facts| drop(facts.warnings.insert("pins".to_owned(), warning)));
+            board.warn("pins", Some(warning));
             Ok(None)
         };
         if let Err(error) = ensure_bpffs(Path::new("/sys/fs/bpf")) {
