@@ -112,7 +112,7 @@ fn rule(record: &Record, judge: &Judge) -> Option<String> {
     let now = judge.compiled().decide(Origin::Address(from.0), to.0, kind, port);
     let by = [now.egress, now.ingress];
     let is_so = is_of_all(number) || by.iter().flatten().any(|verdict| verdict.allow && verdict.rule == number);
-    is_so.then(|| judge.compiled().rule(number).map(|rule| rule.to_string())).flatten()
+    is_so.then(|| judge.rule_name(record.rule)).flatten()
 }
 
 /// Whether a number means the same in all tables.

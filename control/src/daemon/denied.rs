@@ -61,9 +61,7 @@ fn by_rule(lines: Vec<(Option<String>, DeniedOpening)>) -> Vec<Denial> {
 fn rule(denial: &Counted, judge: &Judge) -> Option<String> {
     let now = judge.verdict(&denial.opening);
     let is_so = !now.allow && now.rule == denial.rule;
-    let number = RuleId(denial.rule.0);
-    let name = || judge.compiled().rule(number).map(|rule| rule.to_string());
-    (is_so || is_of_all(number)).then(name).flatten()
+    (is_so || is_of_all(RuleId(denial.rule.0))).then(|| judge.rule_name(denial.rule)).flatten()
 }
 
 fn opening(opened: &Opened, live: &Live) -> Opening {

@@ -39,12 +39,11 @@ impl Answers {
     ) -> Result<PolicyApplied, Refusal> {
         let enforcer = self.enforcer()?;
         let named = files.iter().map(|file| (file.from.as_str(), file.yaml.as_str()));
-        let changed = yaml::read(named).map_err(EnforceError::from);
-        let changed = changed.and_then(|documents| change(enforcer, documents, *wait));
-        let Changed { objects, doubts } = changed.map_err(refusal)?;
+        let documents = yaml::read(named).map_err(|refused| refusal(refused.into()))?;
+        let policies: Vec<String> = documents.cluster.policies.iter().map(|policy| policy.name.to_string()).collect();
+        let Changed { objects, doubts } = change(enforcer, documents, *wait).map_err(refusal)?;
         doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
         // Pods are relabelled all the time; who changes a policy is looked for afterwards.
-        let policies: Vec<&str> = objects.iter().map(String::as_str).filter(|object| !is_of_pods(object)).collect();
         if !policies.is_empty() {
             tracing::info!(policies = policies.join(", "), done, "policies changed");
         }
@@ -55,11 +54,6 @@ impl Answers {
     pub(super) fn enforcer(&self) -> Result<&Arc<Enforcer>, Refusal> {
         self.engine().enforcer().ok_or(Refusal::NoPolicy)
     }
-}
-
-/// Whether an object, as `Kind namespace/name`, says something of pods and is no policy.
-fn is_of_pods(object: &str) -> bool {
-    object.starts_with("Pod ") || object.starts_with("Namespace ")
 }
 
 fn entry(live: &Live, policy: &Policy, pods: usize) -> PolicyEntry {

@@ -74,8 +74,12 @@ impl Answers {
 
     /// Milliseconds since a worker's clock showed this. Workers' clocks may be ahead a little.
     pub(super) fn since(&self, then: u32) -> u64 {
-        let now = self.engine().began().elapsed().as_millis() as u32;
-        u64::from((now.wrapping_sub(then) as i32).max(0) as u32)
+        u64::from((self.now().wrapping_sub(then) as i32).max(0) as u32)
+    }
+
+    /// The workers' clock, or near it.
+    pub(super) fn now(&self) -> u32 {
+        self.engine().began().elapsed().as_millis() as u32
     }
 
     /// A tunnel of these paths; what is counted on it is still to be filled in.

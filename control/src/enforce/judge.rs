@@ -93,6 +93,12 @@ impl Judge {
         &self.compiled
     }
 
+    /// What a rule of its verdicts is called; none for a number of other tables.
+    #[must_use]
+    pub fn rule_name(&self, rule: Rule) -> Option<String> {
+        self.compiled.rule(RuleId(rule.0)).map(|rule| rule.to_string())
+    }
+
     /// What is behind each port.
     #[must_use]
     pub const fn places(&self) -> &Arc<Places> {

@@ -16,8 +16,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use podlane_dataplane::policy::{Opening, Policy, Rule, Verdict};
-use podlane_policy::compile::RuleId;
+use podlane_dataplane::policy::{Opening, Policy, Verdict};
 use podlane_policy::model::{Policy as Written, PolicyName};
 
 use crate::enforce::{Judge, Live, Onlooker};
@@ -66,18 +65,15 @@ impl Seen {
         self.unlisted += unlisted;
         let pod = |address: IpAddr| live.compiler().pod_at(address).map(|pod| pod.name.to_string());
         for difference in round.tally.differences() {
-            let rules = (name(&round.live, difference.live.rule), name(&round.candidate, difference.candidate.rule));
-            let known = self.differences.entry((rules.0, rules.1, difference.live.allow)).or_default();
+            let live = round.live.rule_name(difference.live.rule).unwrap_or_default();
+            let candidate = round.candidate.rule_name(difference.candidate.rule).unwrap_or_default();
+            let known = self.differences.entry((live, candidate, difference.live.allow)).or_default();
             known.0 += difference.count;
             if let Some(sample) = difference.last {
                 known.1 = Some(Named { sample, from_pod: pod(sample.from), to_pod: pod(sample.to) });
             }
         }
     }
-}
-
-fn name(judge: &Judge, rule: Rule) -> String {
-    judge.compiled().rule(RuleId(rule.0)).map(|rule| rule.to_string()).unwrap_or_default()
 }
 
 #[derive(Debug)]

@@ -73,7 +73,8 @@ impl Shared {
     }
 
     /// Where a MAC address of a network is: as stated, else as learned.
-    pub(super) fn station(&self, number: NetworkId, network: &Network, mac: MacAddr) -> Option<PortId> {
+    #[must_use]
+    pub fn station(&self, number: NetworkId, network: &Network, mac: MacAddr) -> Option<PortId> {
         if let Some(port) = network.stations.get(&mac) {
             return Some(*port);
         }
@@ -82,7 +83,8 @@ impl Shared {
     }
 
     /// Which MAC address an IP address of a network has: as stated, else as learned.
-    pub(super) fn neighbour(&self, number: NetworkId, network: &Network, address: IpAddr) -> Option<MacAddr> {
+    #[must_use]
+    pub fn neighbour(&self, number: NetworkId, network: &Network, address: IpAddr) -> Option<MacAddr> {
         if let Some(mac) = network.neighbours.get(&address) {
             return Some(*mac);
         }

@@ -66,10 +66,9 @@ impl Judged {
 
 /// What decided, in one sentence.
 fn rule(judge: &Judge, opening: &Opening, verdict: Verdict, closed: &[WhyEnd], numbers: &Numbers) -> String {
-    let number = RuleId(verdict.rule.0);
     let unknown = || closed.first().map(|end| end.rule.clone()).or_else(|| not_its_own(judge, opening, numbers));
-    let said = if number == RuleId::UNKNOWN { unknown() } else { None };
-    said.or_else(|| judge.compiled().rule(number).map(|rule| rule.to_string())).unwrap_or_default()
+    let said = if RuleId(verdict.rule.0) == RuleId::UNKNOWN { unknown() } else { None };
+    said.or_else(|| judge.rule_name(verdict.rule)).unwrap_or_default()
 }
 
 /// The ends at which nothing passes, as nothing is known of the pod.

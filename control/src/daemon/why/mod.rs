@@ -14,6 +14,7 @@ use std::net::IpAddr;
 
 use podlane_api::{Refusal, Way, Why, WhyAnswer, WhyQuery};
 use podlane_policy::model::{Pod, Protocol};
+use podlane_wire::IpProtocol;
 
 use super::answers::Answers;
 use crate::enforce::Judge;
@@ -23,10 +24,6 @@ use crate::told::question::{Opener, Party, Service, Untold, service};
 use ends::Meant;
 use judged::Judged;
 use way::Found;
-
-/// IP protocol numbers (IANA).
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
 
 /// A packet that would open a connection.
 #[derive(Clone, Copy)]
@@ -43,8 +40,8 @@ impl First {
     pub(super) const fn number(&self) -> u8 {
         match self.protocol.number() {
             Some(number) => number,
-            None if self.to.is_ipv4() => ICMP,
-            None => ICMPV6,
+            None if self.to.is_ipv4() => IpProtocol::ICMPV4.0,
+            None => IpProtocol::ICMPV6.0,
         }
     }
 }

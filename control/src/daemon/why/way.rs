@@ -7,20 +7,18 @@ use std::net::IpAddr;
 
 use podlane_api::{Place, PortState, Way};
 use podlane_dataplane::burst::Layout;
-use podlane_dataplane::flow::key::word_mac;
 use podlane_dataplane::flow::{Class, FlowKey, Kind, Op, Program, VlanField};
 use podlane_dataplane::stage::resolve::{Miss, resolve};
-use podlane_dataplane::stage::shared::{mac_key, neighbour_key};
+use podlane_dataplane::stage::shared::mac_key;
 use podlane_dataplane::tables::{Gateway, Network, NextHop, Tables};
 use podlane_dataplane::{DropReason, NetworkId, PathId, PortId};
-use podlane_wire::MacAddr;
+use podlane_wire::{IpProtocol, MacAddr};
 
+use super::First;
 use super::ends::Meant;
 use super::judged::Placed;
-use super::{First, ICMP, ICMPV6};
 use crate::daemon::answers::{Answers, name};
 use crate::daemon::flows::action;
-use crate::daemon::tunnels::learned_place;
 use crate::reconcile::Facts;
 
 /// A port that a client might open from: the first that are nobody's (RFC 6335, 6).
@@ -176,10 +174,10 @@ impl Answers {
             }
             _ => return Err(Fate::told(Some(false), "the two addresses are not of one family")),
         }
-        let ports = match first.number() {
+        let ports = match IpProtocol(first.number()) {
             // An echo request.
-            ICMP => [8, 0, 0, 0],
-            ICMPV6 => [128, 0, 0, 0],
+            IpProtocol::ICMPV4 => [8, 0, 0, 0],
+            IpProtocol::ICMPV6 => [128, 0, 0, 0],
             _ => [(SOURCE_PORT >> 8) as u8, SOURCE_PORT as u8, (first.port >> 8) as u8, first.port as u8],
         };
         key.set_ports(ports);
@@ -255,10 +253,8 @@ impl Answers {
         let (tables, shared) = (&facts.tables, self.engine().shared());
         let numbered = (0..).map(NetworkId).zip(&tables.networks);
         let spots = numbered.filter_map(|(number, network): (NetworkId, &Network)| {
-            let learned = || shared.neighbours.lookup(&neighbour_key(number, address)).map(word_mac);
-            let mac = network.neighbours.get(&address).copied().or_else(learned)?;
-            let heard = || shared.macs.lookup(&mac_key(number, mac)).map(learned_place);
-            let port = network.stations.get(&mac).copied().or_else(heard)?;
+            let mac = shared.neighbour(number, network, address)?;
+            let port = shared.station(number, network, mac)?;
             Some(Spot { network: number, mac, port })
         });
         let spots: Vec<Spot> = spots.collect();
@@ -275,10 +271,8 @@ impl Answers {
         let Some(NextHop::Via(number, hop)) = tables.vrfs.get(vrf.index())?.route(address) else { return None };
         let network = tables.network(number)?;
         let shared = self.engine().shared();
-        let learned = || shared.neighbours.lookup(&neighbour_key(number, hop)).map(word_mac);
-        let mac = network.neighbours.get(&hop).copied().or_else(learned)?;
-        let heard = || shared.macs.lookup(&mac_key(number, mac)).map(learned_place);
-        let port = network.stations.get(&mac).copied().or_else(heard)?;
+        let mac = shared.neighbour(number, network, hop)?;
+        let port = shared.station(number, network, mac)?;
         Some(Spot { network: number, mac, port })
     }
 
@@ -300,16 +294,11 @@ impl Answers {
             policed: port.and_then(|port| facts.tables.port(port)).is_some_and(|port| port.policed),
         }
     }
-
-    /// The workers' clock, or near it.
-    fn now(&self) -> u32 {
-        self.engine().began().elapsed().as_millis() as u32
-    }
 }
 
 /// What becomes of a packet to the switch itself.
 fn at_gateway(first: &First) -> Fate {
-    let is_echo = matches!(first.number(), ICMP | ICMPV6);
+    let is_echo = matches!(IpProtocol(first.number()), IpProtocol::ICMPV4 | IpProtocol::ICMPV6);
     let sentence = "the address is the switch's own, which answers echo and nothing else";
     Fate::beyond(is_echo, sentence, "the switch's own address, which policy has no say in")
 }

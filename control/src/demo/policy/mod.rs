@@ -35,6 +35,7 @@ const DENIED: &str = "policy_denied";
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long silence lasts until it is believed, where it is expected; the ledger must agree.
 pub(crate) const SILENCE: Duration = Duration::from_millis(500);
+
 /// Two pods, and what the policy says of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Couple {
