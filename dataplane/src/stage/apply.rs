@@ -32,12 +32,6 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Whether a pod under policy is behind either port.
-    #[inline]
-    pub(super) fn is_policed(&self, from: PortId, to: PortId) -> bool {
-        self.tables.is_policed(from) || self.tables.is_policed(to)
-    }
-
     /// The routing domain of a packet: within one, addresses are unique.
     pub(crate) fn zone(&self, key: &FlowKey) -> Option<VrfId> {
         let number = self.tables.network_at(key.port(), key.vlan())?;

@@ -90,7 +90,7 @@ pub(crate) fn concerns(tables: &Tables, from: PortId, program: &Program) -> Opti
         Op::RouteEncapsulate => (program.path().port(), true),
         Op::Drop | Op::Answer | Op::Flood => return None,
     };
-    (tables.is_policed(from) || tables.is_policed(to)).then_some(Onward { to, routed })
+    tables.is_policed_between(from, to).then_some(Onward { to, routed })
 }
 
 impl Police<'_> {

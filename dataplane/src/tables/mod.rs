@@ -55,6 +55,13 @@ impl Tables {
         self.port(port).is_some_and(|port| port.policed)
     }
 
+    /// Whether a pod under policy is behind either of two ports.
+    #[inline]
+    #[must_use]
+    pub fn is_policed_between(&self, from: PortId, to: PortId) -> bool {
+        self.is_policed(from) || self.is_policed(to)
+    }
+
     /// The network of a packet that came in by `port`, which may be a path's, with this tag.
     #[must_use]
     pub fn network_at(&self, port: PortId, vlan: VlanField) -> Option<NetworkId> {

@@ -18,7 +18,7 @@ use crate::{
 /// Whether a copy of a flooded packet may go to the port `to`. A refusal is remembered.
 pub(crate) fn admits_copy(packet: &Packet<'_>, to: PortId, pass: &Pass<'_>, exits: &mut Exits) -> bool {
     let key = packet.key;
-    if !pass.is_policed(key.port(), to) {
+    if !pass.tables.is_policed_between(key.port(), to) {
         return true;
     }
     let Some(enforcement) = pass.policy else { return false };
