@@ -13,9 +13,13 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// So many of something: `1 port`, `2 ports`.
+/// So many of something: `1 port`, `2 ports`, `3 policies`.
 pub(crate) fn some(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    match noun.strip_suffix('y') {
+        _ if number == 1 => format!("{number} {noun}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {noun}s"),
+    }
 }
 
 /// Bytes, in the binary unit that leaves one to four digits before the point.
@@ -71,6 +75,12 @@ mod tests {
     #[test]
     fn counts_are_grouped_by_three_digits() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_noun_follows_its_number() {
+        let written = [some(1, "port"), some(0, "port"), some(1, "policy"), some(2, "policy")];
+        assert_eq!(written, ["1 port", "0 ports", "1 policy", "2 policies"]);
     }
 
     #[test]

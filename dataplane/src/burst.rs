@@ -130,9 +130,7 @@ impl Line {
     pub fn came_by(&mut self, port: PortId) {
         self.vias.fill(port);
     }
-}
 
-impl Line {
     /// Whether somebody watches a flow of the burst. A program that is not known yet may be an old one, so yes is not certain.
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {

@@ -191,8 +191,7 @@ fn check_policy(desired: &Desired) -> Result<[String; 2], EnforceError> {
     }
     let (pods, _) = live.compiler().population();
     let policies = live.compiler().policies().count();
-    let policies = if policies == 1 { "1 policy".to_owned() } else { format!("{policies} policies") };
-    Ok([policies, units::some(pods, "pod")])
+    Ok([units::some(policies, "policy"), units::some(pods, "pod")])
 }
 
 fn connect(ask: &Ask) -> Result<Client, ClientError> {

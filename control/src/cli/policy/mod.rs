@@ -112,9 +112,9 @@ fn check(documents: &Documents) -> Result<ExitCode, PolicyError> {
     }
     warn(&warnings);
     let Cluster { namespaces, pods, policies } = cluster;
-    let numbers = [("namespace", namespaces.len()), ("pod", pods.len()), ("warning", warnings.len())];
-    let [namespaces, pods, doubts] = numbers.map(|(noun, number)| units::some(number, noun));
-    let policies = if policies.len() == 1 { "1 policy".to_owned() } else { format!("{} policies", policies.len()) };
+    let (policies, doubts) = (("policy", policies.len()), ("warning", warnings.len()));
+    let numbers = [("namespace", namespaces.len()), ("pod", pods.len()), policies, doubts];
+    let [namespaces, pods, policies, doubts] = numbers.map(|(noun, number)| units::some(number, noun));
     let mut said = format!("good: {namespaces}, {pods}, {policies}; {doubts}\n");
     if *others > 0 {
         said += &format!("{} of other kinds left out\n", units::some(*others, "object"));
