@@ -14,7 +14,7 @@ use podlane_policy::model::PodName;
 
 use super::Answer;
 use super::trials::Shadows;
-use crate::desired::{self, Attachment, Desired, Name};
+use crate::desired::{self, Behind, Desired, Name};
 use crate::reconcile::{Engine, Facts};
 
 /// How often workers are asked for reports that fit together. Under traffic one way about every second look does not.
@@ -194,9 +194,9 @@ impl Answers {
 
     fn port(&self, port: &desired::Port, facts: &Facts, total: &Numbers, reports: &[Report]) -> Port {
         let id = self.engine.numbers().port(&port.name);
-        let device = match &port.attachment {
-            Attachment::Device(device) => Some(device),
-            Attachment::Replay(_) => None,
+        let device = match &port.behind {
+            Behind::Device(device) => Some(device),
+            Behind::Replay(_) => None,
         };
         let fate = facts.ports.get(&port.name);
         let numbers = total.ports.get(id.index()).cloned().unwrap_or_default();

@@ -15,7 +15,7 @@ pub struct Port {
     /// Its name.
     pub name: Name,
     /// What is behind it.
-    pub attachment: Attachment,
+    pub behind: Behind,
     /// The networks it is in.
     pub membership: Membership,
     /// The only source MAC address it may use; none when any may come, and be learned.
@@ -38,17 +38,17 @@ impl Port {
     /// What is behind it, in one word.
     #[must_use]
     pub fn kind(&self) -> PortKind {
-        match &self.attachment {
-            Attachment::Device(Device { role: Role::Pod, .. }) => PortKind::Pod,
-            Attachment::Device(Device { role: Role::Uplink, .. }) => PortKind::Uplink,
-            Attachment::Replay(_) => PortKind::Replay,
+        match &self.behind {
+            Behind::Device(Device { role: Role::Pod, .. }) => PortKind::Pod,
+            Behind::Device(Device { role: Role::Uplink, .. }) => PortKind::Uplink,
+            Behind::Replay(_) => PortKind::Replay,
         }
     }
 }
 
 /// What is behind a port.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Attachment {
+pub enum Behind {
     /// A netdev.
     Device(Device),
     /// Capture files.

@@ -23,7 +23,7 @@ use super::room::{ShortFrames, safe_mode};
 use super::underlay::Claimed;
 use super::world::{Found, Missing, Spot, World};
 use crate::compile::Attached;
-use crate::desired::{self, Attachment, Desired, FrameBytes, LEAST_FILL, Mode, Queues, Replay, Role, Xdp};
+use crate::desired::{self, Behind, Desired, FrameBytes, LEAST_FILL, Mode, Queues, Replay, Role, Xdp};
 
 /// Frames in front of a packet that arrived: what XDP leaves for pushed headers.
 pub(super) const HEADROOM: u32 = 256;
@@ -123,9 +123,9 @@ impl Opener<'_> {
     /// # Errors
     /// [`OpenError`]; nothing of the port is left open then.
     pub(super) fn open(&self, port: &desired::Port) -> Result<Opened, OpenError> {
-        let mut opened = match &port.attachment {
-            Attachment::Device(device) => self.device(port, device)?,
-            Attachment::Replay(replay) => Self::replay(port, replay)?,
+        let mut opened = match &port.behind {
+            Behind::Device(device) => self.device(port, device)?,
+            Behind::Replay(replay) => Self::replay(port, replay)?,
         };
         if let Some(fault) = port.fault {
             let config = FaultConfig {
@@ -218,7 +218,7 @@ impl Opener<'_> {
 
     /// Frames lent to the kernel per queue: a ring's worth, unless the port's share of the worker's frames is smaller.
     fn fill(&self, ring: u32, queues: u32) -> u32 {
-        let devices = |port: &&desired::Port| matches!(port.attachment, Attachment::Device(_));
+        let devices = |port: &&desired::Port| matches!(port.behind, Behind::Device(_));
         let ports = u32::try_from(self.desired.ports.values().filter(devices).count()).unwrap_or(u32::MAX);
         let share = self.desired.workers.frames.share(ports) / self.queues_each(queues);
         // The largest power of two within the share.

@@ -27,7 +27,7 @@ use super::publisher::Publisher;
 use super::underlay::{self, Claimed};
 use super::world::{Missing, World};
 use crate::compile::{Attached, Numbers, Seen, Unsatisfied, compile};
-use crate::desired::{Attachment, Desired, Name};
+use crate::desired::{Behind, Desired, Name};
 
 /// A pass at least this often: paths of network namespaces announce nothing.
 const PULSE: Duration = Duration::from_millis(250);
@@ -194,7 +194,7 @@ impl Reconciler {
         let mut changed = false;
         for name in self.up.keys().cloned().collect::<Vec<_>>() {
             let Some(Up { device: Some(open), fate, attached, .. }) = self.up.get(&name) else { continue };
-            let Some(Attachment::Device(device)) = self.desired.ports.get(&name).map(|port| &port.attachment) else {
+            let Some(Behind::Device(device)) = self.desired.ports.get(&name).map(|port| &port.behind) else {
                 continue;
             };
             let (mtu, mac) = match self.world.find(device) {

@@ -12,7 +12,7 @@ use podlane_wire::MacAddr;
 use super::board::Facts;
 use super::world::World;
 use crate::compile::{Seen, proposed_mtu};
-use crate::desired::{Attachment, Desired, Name, Underlay};
+use crate::desired::{Behind, Desired, Name, Underlay};
 
 /// The least MTU of a link that carries IPv6 (RFC 8200, section 5).
 const IPV6_MIN_MTU: u16 = 1_280;
@@ -70,9 +70,9 @@ pub(super) fn hosts(desired: &Desired, world: &mut World) -> BTreeSet<IpAddr> {
     let Some(underlay) = &desired.underlay else { return BTreeSet::new() };
     let ports = underlay.uplinks.iter().filter_map(|name| desired.ports.get(name));
     let places: BTreeSet<_> = ports
-        .filter_map(|port| match &port.attachment {
-            Attachment::Device(device) => Some(&device.netns),
-            Attachment::Replay(_) => None,
+        .filter_map(|port| match &port.behind {
+            Behind::Device(device) => Some(&device.netns),
+            Behind::Replay(_) => None,
         })
         .collect();
     let had: BTreeSet<IpAddr> = places.into_iter().flat_map(|netns| world.addresses(netns)).collect();

@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use podlane_host::{HostError, Link, LinkEvents, Links, Netns, NetnsError, NetnsId};
 use thiserror::Error;
 
-use crate::desired::{self, Attachment, Desired};
+use crate::desired::{self, Behind, Desired};
 
 /// Between two looks at least: while links come and go by the hundred, each is not worth a listing of all.
 const APART: Duration = Duration::from_millis(20);
@@ -92,9 +92,9 @@ enum PlaceError {
 impl World {
     /// The namespaces of all the devices that are desired; nothing is open yet.
     pub(super) fn of(desired: &Desired) -> Self {
-        let devices = desired.ports.values().filter_map(|port| match &port.attachment {
-            Attachment::Device(device) => Some(device.netns.clone()),
-            Attachment::Replay(_) => None,
+        let devices = desired.ports.values().filter_map(|port| match &port.behind {
+            Behind::Device(device) => Some(device.netns.clone()),
+            Behind::Replay(_) => None,
         });
         Self { places: devices.map(|netns| (netns, Err(PlaceError::Unseen))).collect(), looked: None }
     }

@@ -13,7 +13,7 @@ use crate::config::file::{DeviceKeys, PortTable, ReplayKeys};
 use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::{At, Entry};
 use crate::config::value::FilePath;
-use crate::desired::{Attachment, Device, DeviceName, Membership, Mode, Name, Port, Replay, Role, Xdp};
+use crate::desired::{Behind, Device, DeviceName, Membership, Mode, Name, Port, Replay, Role, Xdp};
 
 /// The most ports: one number is the switch's own.
 const MOST: usize = podlane_dataplane::ids::MAX_PORTS - 1;
@@ -53,13 +53,13 @@ pub(super) fn verify(
 }
 
 fn port(table: PortTable, membership: Membership, name: Name) -> Option<Port> {
-    let attachment = match table.kind {
-        PortKind::Pod => Attachment::Device(device(table.device, Role::Pod)?),
-        PortKind::Uplink => Attachment::Device(device(table.device, Role::Uplink)?),
+    let behind = match table.kind {
+        PortKind::Pod => Behind::Device(device(table.device, Role::Pod)?),
+        PortKind::Uplink => Behind::Device(device(table.device, Role::Uplink)?),
         PortKind::Replay => {
             let ReplayKeys { input, output } = table.replay;
             let path = |entry: Entry<_>| entry.into_value().map(|FilePath(path)| path);
-            Attachment::Replay(Replay { input: path(input), output: path(output) })
+            Behind::Replay(Replay { input: path(input), output: path(output) })
         }
     };
     let mac = table.mac.into_value();
@@ -67,7 +67,7 @@ fn port(table: PortTable, membership: Membership, name: Name) -> Option<Port> {
     let PortTable { generation, fault, pod, rates, .. } = table;
     let node = pod.node.given().is_some_and(|node| node.value);
     let (pod, rates) = (inhabitant(pod), rates::of(rates));
-    Some(Port { name, attachment, membership, mac, addresses, generation, pod, node, rates, fault })
+    Some(Port { name, behind, membership, mac, addresses, generation, pod, node, rates, fault })
 }
 
 fn device(keys: DeviceKeys, role: Role) -> Option<Device> {

@@ -6,7 +6,7 @@ use super::First;
 use crate::config::Machine;
 use crate::config::file::WorkersTable;
 use crate::config::mistake::{Findings, Mistake};
-use crate::desired::{Attachment, LEAST_FILL, Name, Port, Queues, Workers};
+use crate::desired::{Behind, LEAST_FILL, Name, Port, Queues, Workers};
 
 pub(super) fn verify(
     table: WorkersTable,
@@ -51,12 +51,12 @@ pub(super) fn verify(
 /// queue a worker: how many a device has is not known before it is there.
 fn demand(ports: &BTreeMap<Name, Port>, workers: usize) -> (u32, u32) {
     let workers = u32::try_from(workers.max(1)).unwrap_or(u32::MAX);
-    let queues = ports.values().filter_map(|port| match &port.attachment {
-        Attachment::Device(device) => Some(match device.queues {
+    let queues = ports.values().filter_map(|port| match &port.behind {
+        Behind::Device(device) => Some(match device.queues {
             Queues::All => 1,
             Queues::First(count) => u32::from(count).div_ceil(workers),
         }),
-        Attachment::Replay(_) => None,
+        Behind::Replay(_) => None,
     });
     queues.fold((0, 0), |(ports, least), queues| (ports + 1, least.max(queues * LEAST_FILL)))
 }
