@@ -86,6 +86,16 @@ pub enum UmemError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
+    /// What a former process said of its socket cannot be so.
+    #[error(
+        "{at}: the socket that was handed over cannot be gone on with: {what}; stop the former daemon, and start this one anew"
+    )]
+    Inherited {
+        /// Where it is said to be bound.
+        at: QueueId,
+        /// Why.
+        what: &'static str,
+    },
     /// A ring's size is not a power of two the kernel takes.
     #[error("{at}: a {ring} ring of {asked} is refused; take a power of two from 2 to {limit}")]
     RingSize {
@@ -242,5 +252,40 @@ pub enum SocketError {
         at: QueueId,
         /// The kernel's answer.
         source: io::Error,
+    },
+}
+
+/// Why the marks of a former process's memory are not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InheritError {
+    /// There are not as many as slots.
+    #[error("a packet memory of {frames} frames was handed over with {marks} marks")]
+    Marks {
+        /// The marks.
+        marks: usize,
+        /// The slots.
+        frames: usize,
+    },
+    /// Two sockets go by one number.
+    #[error("{at}: its socket was handed over under the number of another one")]
+    Twice {
+        /// One of them.
+        at: QueueId,
+    },
+    /// A socket is of another memory.
+    #[error("{at}: its socket was handed over with another packet memory")]
+    Elsewhere {
+        /// The socket.
+        at: QueueId,
+    },
+    /// More is lent through a fill ring than it holds.
+    #[error("{at}: {lent} frames are marked as lent through a fill ring of {ring}")]
+    Fill {
+        /// The socket.
+        at: QueueId,
+        /// So many bear its mark.
+        lent: u32,
+        /// What the ring holds.
+        ring: u32,
     },
 }

@@ -39,6 +39,12 @@ impl Rings {
                 source,
             })?;
         }
+        Self::of_bound(fd, config)
+    }
+
+    /// Maps the rings a socket has, of the sizes it was given.
+    pub(crate) fn of_bound(fd: &OwnedFd, config: &SocketConfig) -> Result<Self, SocketError> {
+        let at = config.at();
         let (offsets, len) = sys::option::<MmapOffsets>(fd, SOL_XDP, XDP_MMAP_OFFSETS)
             .map_err(|source| SocketError::RingSetup { at, ring: Ring::Rx, source })?;
         if len != size_of::<MmapOffsets>() {

@@ -34,6 +34,7 @@ mod cursor;
 mod device;
 mod error;
 mod frame;
+mod inherit;
 mod layout;
 mod open;
 mod pool;
@@ -51,8 +52,9 @@ pub mod xsk_rs;
 mod zeroed;
 
 pub use config::{AskMode, BusyPoll, FrameSize, HugePages, SocketConfig, UmemConfig};
-pub use error::{NoRoom, QueueId, Ring, SocketError, UmemError};
+pub use error::{InheritError, NoRoom, QueueId, Ring, SocketError, UmemError};
 pub use frame::Frame;
+pub use inherit::{Inherited, SocketFacts};
 pub use pool::FramePool;
 pub use prefetch::{prefetch, prefetch_of};
 pub use promiscuous::Promiscuous;

@@ -193,6 +193,7 @@ impl Attempt<'_> {
             partial: None,
             gone: AtomicBool::new(false),
             at: config.at(),
+            group,
             probe: None,
             fd: Arc::new(fd),
         })

@@ -32,6 +32,16 @@ impl FramePool {
         Self { free, base: umem.region.base(), umem, siblings: Arc::default() }
     }
 
+    /// A pool without a slot.
+    pub(crate) fn empty(umem: Umem) -> Self {
+        Self {
+            free: Vec::with_capacity(umem.frames() as usize),
+            base: umem.region.base(),
+            umem,
+            siblings: Arc::default(),
+        }
+    }
+
     /// Splits off up to `frames` free slots as a pool of their own, on the same memory: for opening and closing sockets on
     /// another thread than the worker's. [`Self::absorb`] takes it home.
     #[must_use]

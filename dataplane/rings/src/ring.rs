@@ -184,6 +184,18 @@ impl<T: Entry> ProducerRing<T> {
         Ok(Self { cursor, shared })
     }
 
+    /// Entries it has.
+    pub(crate) fn size(&self) -> u32 {
+        self.shared.mask + 1
+    }
+
+    /// Begins where the shared counters are now: who moved ours before moves it no more.
+    pub(crate) fn catch_up(&mut self) {
+        let (produced, consumed) = (self.shared.produced(), self.shared.consumed());
+        self.cursor =
+            Producer::new(produced.load(Ordering::Acquire), consumed.load(Ordering::Acquire), self.shared.mask + 1);
+    }
+
     /// Entries that may be written; asks the kernel's counter only if fewer than `want` are known of.
     #[inline]
     pub(crate) fn room(&mut self, want: u32) -> u32 {
@@ -232,6 +244,18 @@ impl<T: Entry> ConsumerRing<T> {
         let (produced, consumed) = (shared.produced(), shared.consumed());
         let cursor = Consumer::new(produced.load(Ordering::Acquire), consumed.load(Ordering::Acquire), size);
         Ok(Self { cursor, shared })
+    }
+
+    /// Entries it has.
+    pub(crate) fn size(&self) -> u32 {
+        self.shared.mask + 1
+    }
+
+    /// Begins where the shared counters are now: who moved ours before moves it no more.
+    pub(crate) fn catch_up(&mut self) {
+        let (produced, consumed) = (self.shared.produced(), self.shared.consumed());
+        self.cursor =
+            Consumer::new(produced.load(Ordering::Acquire), consumed.load(Ordering::Acquire), self.shared.mask + 1);
     }
 
     /// Entries that may be read; asks the kernel's counter only if fewer than `want` are known of.

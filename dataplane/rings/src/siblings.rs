@@ -43,6 +43,11 @@ impl Siblings {
         })
     }
 
+    /// Numbers below `next` are a former process's: sockets live by them, or slots are lost to them.
+    pub(crate) fn number_from(&mut self, next: u32) {
+        self.next = self.next.max(next);
+    }
+
     /// A number's socket is no more, and no slot bears its mark.
     pub(crate) fn spare(&mut self, number: SocketNumber) {
         self.spare.push(number);

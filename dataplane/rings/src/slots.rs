@@ -24,8 +24,18 @@ impl SocketNumber {
         (number < Self::LIMIT).then_some(Self(number as u16))
     }
 
+    pub(crate) fn get(self) -> u32 {
+        u32::from(self.0)
+    }
+
     fn mark(self, lent: Lent) -> u16 {
         (self.0 + 1) * 2 + (lent == Lent::Tx) as u16
+    }
+
+    /// Whose mark this is, and through which ring; none of a slot that is ours.
+    fn of_mark(mark: u16) -> Option<(Self, Lent)> {
+        let number = (mark / 2).checked_sub(1)?;
+        Some((Self(number), if mark.is_multiple_of(2) { Lent::Fill } else { Lent::Tx }))
     }
 }
 
@@ -83,6 +93,46 @@ impl Slots {
                 home(slot as u32);
             }
         }
+    }
+
+    /// All marks, for a process that goes on with this memory.
+    pub(crate) fn marks(&self) -> Vec<u16> {
+        self.marks.iter().map(|mark| mark.load(Relaxed)).collect()
+    }
+
+    /// Takes over the marks of a former process, as many as there are slots. Tells each slot that is nobody's.
+    pub(crate) fn inherit(&self, marks: &[u16], mut home: impl FnMut(u32)) {
+        // The last slot ends up at the bottom of a stack, as in a memory that is new.
+        for (slot, (mark, former)) in self.marks.iter().zip(marks).enumerate().rev() {
+            mark.store(*former, Relaxed);
+            if *former == OURS {
+                home(slot as u32);
+            }
+        }
+    }
+
+    /// Counts what these marks say is lent to each of the sockets that have a place in `lent`, by number, through its fill ring
+    /// and through its tx ring. Returns how many are lent to others.
+    pub(crate) fn count(marks: &[u16], lent: &mut [Option<(u32, u32)>]) -> usize {
+        let mut others = 0;
+        for (number, through) in marks.iter().filter_map(|mark| SocketNumber::of_mark(*mark)) {
+            match (lent.get_mut(usize::from(number.0)).and_then(Option::as_mut), through) {
+                (Some((fill, _)), Lent::Fill) => *fill += 1,
+                (Some((_, tx)), Lent::Tx) => *tx += 1,
+                (None, _) => others += 1,
+            }
+        }
+        others
+    }
+
+    /// The first number from which on none is in these marks.
+    pub(crate) fn first_unused(marks: &[u16]) -> u32 {
+        marks
+            .iter()
+            .filter_map(|mark| SocketNumber::of_mark(*mark))
+            .map(|(number, _)| number.get() + 1)
+            .max()
+            .unwrap_or(0)
     }
 
     #[inline]

@@ -9,6 +9,7 @@ use crate::error::{QueueId, SocketError};
 use crate::frame::Frame;
 use crate::pool::FramePool;
 use crate::ring::{ConsumerRing, ProducerRing};
+use crate::siblings::Group;
 use crate::slots::SocketNumber;
 use crate::sys;
 use crate::umem::{Umem, foreign_frame};
@@ -99,6 +100,8 @@ pub struct Socket {
     pub(crate) partial: Option<Partial>,
     pub(crate) gone: AtomicBool,
     pub(crate) at: QueueId,
+    /// Which registration of the memory it is of.
+    pub(crate) group: Group,
     /// Of a zero-copy socket: a bare socket of the same network namespace, to ask at the end whether the NIC let go.
     pub(crate) probe: Option<OwnedFd>,
     /// Last, so that the mappings above are gone when it closes: each of them keeps the socket open too.

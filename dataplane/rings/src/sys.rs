@@ -1,5 +1,6 @@
 //! The system calls of this crate as safe functions with `io::Result`.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -11,11 +12,11 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// A memory file of `bytes`, sealed against any change of size.
-pub(crate) fn memory_file(bytes: usize, flags: libc::c_uint) -> io::Result<File> {
+pub(crate) fn memory_file(name: &CStr, bytes: usize, flags: libc::c_uint) -> io::Result<File> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | flags;
     // SAFETY:
     // * The name is a C string; the call keeps no pointer to it.
-    let fd = check(unsafe { libc::memfd_create(c"podlane-umem".as_ptr(), flags) })?;
+    let fd = check(unsafe { libc::memfd_create(name.as_ptr(), flags) })?;
     // SAFETY:
     // * The descriptor is open, fresh and owned by nobody else.
     let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
@@ -25,6 +26,23 @@ pub(crate) fn memory_file(bytes: usize, flags: libc::c_uint) -> io::Result<File>
     // * `F_ADD_SEALS` takes an int and no pointer; the descriptor is open.
     check(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, seals) })?;
     Ok(file)
+}
+
+/// Refuses a file that is not a memory file of at least `bytes`, sealed against shrinking: a mapping of it could turn reads into
+/// SIGBUS.
+pub(crate) fn check_memory_file(file: &File, bytes: usize) -> io::Result<()> {
+    // SAFETY:
+    // * `F_GET_SEALS` takes no argument; the descriptor is open.
+    let seals = check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) })?;
+    if seals & libc::F_SEAL_SHRINK == 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the memory file is not sealed against shrinking"));
+    }
+    let len = file.metadata()?.len();
+    if len < bytes as u64 {
+        let text = format!("the memory file has {len} bytes where {bytes} are needed");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(())
 }
 
 /// A socket, closed on exec.

@@ -39,18 +39,20 @@ pub enum PageKind {
     Transparent,
     /// Ordinary pages: none are reserved, and the kernel does not merge shared memory (`shmem_enabled`).
     Normal,
+    /// Whichever a former process got.
+    Inherited,
 }
 
 /// The mapping and its side table; alive as long as any handle, pool or socket, and longer if a slot is not home.
 pub(crate) struct Region {
-    map: ManuallyDrop<MmapRaw>,
-    file: File,
-    frames: u32,
-    size: FrameSize,
-    pages: PageKind,
+    pub(crate) map: ManuallyDrop<MmapRaw>,
+    pub(crate) file: File,
+    pub(crate) frames: u32,
+    pub(crate) size: FrameSize,
+    pub(crate) pages: PageKind,
     pub(crate) slots: Slots,
     /// Set by the pool's drop when every slot was home: then no frame exists and none can come.
-    all_home: AtomicBool,
+    pub(crate) all_home: AtomicBool,
 }
 
 impl Region {
@@ -271,13 +273,13 @@ pub(crate) fn foreign_frame() -> ! {
 fn map_huge(bytes: usize) -> Option<(File, MmapRaw)> {
     const PAGE: usize = 2 << 20;
     let bytes = bytes.checked_next_multiple_of(PAGE)?;
-    let file = sys::memory_file(bytes, libc::MFD_HUGETLB | libc::MFD_HUGE_2MB).ok()?;
+    let file = sys::memory_file(c"podlane-umem", bytes, libc::MFD_HUGETLB | libc::MFD_HUGE_2MB).ok()?;
     let map = MmapOptions::new().len(bytes).populate().map_raw(&file).ok()?;
     Some((file, map))
 }
 
 fn map_ordinary(bytes: usize, ask: HugePages) -> Result<(File, MmapRaw, PageKind), UmemError> {
-    let file = sys::memory_file(bytes, 0).map_err(|source| UmemError::Memory { bytes, source })?;
+    let file = sys::memory_file(c"podlane-umem", bytes, 0).map_err(|source| UmemError::Memory { bytes, source })?;
     let map = MmapOptions::new().len(bytes).map_raw(&file).map_err(|source| UmemError::Map { bytes, source })?;
     let merged = ask == HugePages::Prefer && map.advise(Advice::HugePage).is_ok() && shared_memory_merges();
     Ok((file, map, if merged { PageKind::Transparent } else { PageKind::Normal }))

@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use zerocopy::FromZeros;
+use zerocopy::FromBytes;
 
 /// Lanes of a bucket.
 pub(super) const LANES: usize = 8;
@@ -13,7 +13,7 @@ const LOW_BITS: u64 = 0x0001_0001_0001_0001;
 const HIGH_BITS: u64 = 0x8000_8000_8000_8000;
 
 #[repr(C, align(64))]
-#[derive(FromZeros)]
+#[derive(FromBytes)]
 pub(super) struct Bucket {
     tags: [AtomicU64; 2],
     pub(super) entry: [AtomicU32; LANES],

@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use zerocopy::FromZeros;
+use zerocopy::FromBytes;
 
 use crate::{
     flow::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[repr(C, align(128))]
-#[derive(FromZeros)]
+#[derive(FromBytes)]
 pub(super) struct Entry {
     pub(super) key: [AtomicU64; 4],
     program: [AtomicU64; PROGRAM_WORDS],

@@ -92,6 +92,7 @@ fn bed() -> (Socket, FramePool, Kernel) {
         partial: None,
         gone: AtomicBool::new(false),
         at: QueueId { ifindex: 1, queue: 0 },
+        group: crate::siblings::Group { zero_copy: false, multi_buffer: true, metadata: true },
         probe: None,
         fd: Arc::new(File::open("/dev/null").unwrap().into()),
     };

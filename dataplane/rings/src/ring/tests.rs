@@ -13,7 +13,7 @@ pub(crate) const OFFSET: RingOffset = RingOffset { producer: 0, consumer: 64, de
 /// Two mappings of the same memory, long enough for `size` entries of 16 bytes.
 fn mapped_twice(size: u32) -> (MmapRaw, MmapRaw) {
     let bytes = OFFSET.desc as usize + size as usize * 16;
-    let file = sys::memory_file(bytes, 0).unwrap();
+    let file = sys::memory_file(c"podlane-test", bytes, 0).unwrap();
     let map = || MmapOptions::new().len(bytes).map_raw(&file).unwrap();
     (map(), map())
 }

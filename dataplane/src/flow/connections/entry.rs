@@ -11,7 +11,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use zerocopy::FromZeros;
+use zerocopy::FromBytes;
 
 use crate::{
     DropReason,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 #[repr(C, align(128))]
-#[derive(FromZeros)]
+#[derive(FromBytes)]
 pub(super) struct Entry {
     /// Version (odd while being written) in the high half, generation in the low.
     stamp: AtomicU64,
