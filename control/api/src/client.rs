@@ -12,6 +12,7 @@ use crate::{
     NeighbourQuery, Neighbours, Ports, Refusal, Reply, Request, Status, Tunnels,
 };
 
+mod attached;
 mod enforced;
 mod policy;
 

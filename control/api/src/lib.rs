@@ -8,6 +8,7 @@
 #[macro_use]
 mod words;
 
+mod attached;
 mod client;
 mod connection;
 mod counters;
@@ -30,6 +31,9 @@ mod trial;
 mod tunnel;
 mod why;
 
+pub use attached::{
+    Attachment, AttachmentKind, AttachmentQuery, AttachmentStage, Attachments, Caller, CniCall, NetavarkCall,
+};
 pub use client::{Client, ClientError};
 pub use connection::{
     ConnectionQuery, ConnectionRecord, ConnectionState, ConnectionTable, Connections, MAX_CONNECTIONS,

@@ -1,10 +1,11 @@
 //! What the daemon answers, and how it refuses.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
-    Connections, Counters, Denied, Endpoint, EndpointRemoval, Endpoints, Flows, MacAddr, Neighbours, Policies,
-    PolicyApplied, PolicyChange, PolicyFinding, Ports, Shadow, Status, Tunnels, Why,
+    Attachments, Connections, Counters, Denied, Endpoint, EndpointRemoval, Endpoints, Flows, MacAddr, Neighbours,
+    Policies, PolicyApplied, PolicyChange, PolicyFinding, Ports, Shadow, Status, Tunnels, Why,
 };
 
 /// The answer to the [`Request`](crate::Request) of the same name.
@@ -46,6 +47,12 @@ pub enum Reply {
     Denied(Denied),
     /// To [`Request::Connections`](crate::Request::Connections).
     Connections(Connections),
+    /// To [`Request::Cni`](crate::Request::Cni): what the plugin prints; null where it prints nothing.
+    Cni(Value),
+    /// To [`Request::Netavark`](crate::Request::Netavark): what the plugin prints; null where it prints nothing.
+    Netavark(Value),
+    /// To [`Request::Attachments`](crate::Request::Attachments).
+    Attachments(Attachments),
 }
 
 impl Reply {
@@ -70,6 +77,9 @@ impl Reply {
             Self::Shadow(_) => "shadow",
             Self::Denied(_) => "denied",
             Self::Connections(_) => "connections",
+            Self::Cni(_) => "cni",
+            Self::Netavark(_) => "netavark",
+            Self::Attachments(_) => "attachments",
         }
     }
 }
@@ -206,6 +216,25 @@ pub enum Refusal {
         /// Its number.
         shadow: u64,
     },
+    /// A call of the Container Network Interface could not be carried out; the fields are those of the specification's error.
+    #[error("{msg}: {details}")]
+    Cni {
+        /// The specification's code, or one of ours from 100.
+        code: u32,
+        /// What is wrong, in short.
+        msg: String,
+        /// The object, and what to do.
+        details: String,
+    },
+    /// What was asked of an attachment could not be done.
+    #[error("{detail}")]
+    Attachment {
+        /// What is wrong, and what to do.
+        detail: String,
+    },
+    /// The configuration has no attachments.
+    #[error("the daemon attaches no pods (write [attachments] into its configuration and restart it)")]
+    NoAttachments,
     /// As many clients as the daemon serves at once are being served.
     #[error("the daemon is serving {clients} clients already, which is as many as it serves at once (try again)")]
     Busy {

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, Manifest, Manifests, NeighbourQuery,
-    ShadowQuery, WhyQuery,
+    AttachmentQuery, CniCall, ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, Manifest,
+    Manifests, NeighbourQuery, NetavarkCall, ShadowQuery, WhyQuery,
 };
 
 /// The most flows one reply lists, whatever was asked: it keeps a reply within [`crate::MAX_REPLY_BYTES`].
 pub const MAX_FLOWS: usize = 10_000;
 
-/// A question to the daemon, or a change. Only endpoints and policies can be changed.
+/// A question to the daemon, or a change: of endpoints, of policies, of what is attached.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
@@ -52,6 +52,12 @@ pub enum Request {
     Denied(DeniedQuery),
     /// The connections that match.
     Connections(ConnectionQuery),
+    /// A call of the Container Network Interface. The answer comes when it is carried out.
+    Cni(CniCall),
+    /// A call of netavark's plugin protocol. The answer comes when it is carried out.
+    Netavark(NetavarkCall),
+    /// The attachments that match.
+    Attachments(AttachmentQuery),
 }
 
 /// Which flows to list.

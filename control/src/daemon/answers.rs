@@ -247,6 +247,7 @@ impl Answer for Answers {
             Request::EndShadow(query) => Reply::Shadow(self.end_shadow(*query)?),
             Request::Denied(query) => Reply::Denied(self.denied(query)?),
             Request::Connections(query) => Reply::Connections(self.connections(query)?),
+            Request::Cni(_) | Request::Netavark(_) | Request::Attachments(_) => return Err(Refusal::NoAttachments),
         })
     }
 }
