@@ -16,7 +16,7 @@ use super::table::{At, Entry, Table};
 use super::value::{FilePath, SocketPath, UdpPort, WrittenPrefix};
 use crate::desired::{
     Daemon, DeviceName, Encapsulation, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, MacAddr, Mode,
-    Mtu, Name, Policy, Poll, Queues, RingSize, VlanId, Vni, WakeLatency, Xdp,
+    Mtu, Name, Policy, Poll, Queues, RingSize, Sharing, VlanId, Vni, WakeLatency, Xdp,
 };
 
 pub(super) use policy::PodKeys;
@@ -93,6 +93,7 @@ pub(super) struct PortTable {
 pub(super) struct DeviceKeys {
     pub(super) device: Entry<DeviceName>,
     pub(super) netns: Entry<FilePath>,
+    pub(super) sharing: Entry<Sharing>,
     pub(super) queues: Entry<Queues>,
     pub(super) mode: Entry<Mode>,
     pub(super) xdp: Entry<Xdp>,
@@ -256,6 +257,7 @@ fn port(table: Table<'_>) -> PortTable {
                 PortKind::Replay => table.get("device"),
             },
             netns: table.get("netns"),
+            sharing: table.get("sharing"),
             queues: table.get("queues"),
             mode: table.get("mode"),
             xdp: table.get("xdp"),

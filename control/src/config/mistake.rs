@@ -138,6 +138,15 @@ pub enum Mistake {
     )]
     SmallBurst { key: &'static str, burst: Burst, least: Burst, mtu: Mtu },
 
+    #[error(
+        "the host keeps what comes by uplink \"{uplink}\" of network \"{network}\", but for what is sent to stated stations (state \"{key}\", or remove \"sharing\" from the uplink)"
+    )]
+    UnknownOnUplink { network: Name, uplink: Name, key: &'static str },
+    #[error(
+        "uplink \"{uplink}\" of the network is shared by ip, and so the network is one with the wire behind it (remove this: the wire has its own routers; or share the uplink by mac)"
+    )]
+    RoutedOnUplink { uplink: Name },
+
     #[error("exactly one of {keys} must be given ({})", if *given { "remove the other" } else { "add one" })]
     OneOf { keys: &'static str, given: bool },
     #[error("no network is in VRF \"{name}\" ({})", defined(nearest.as_ref(), names, "VRF"))]

@@ -14,7 +14,7 @@ use toml::de::{DeInteger, DeValue};
 
 use crate::desired::{
     ConnectionCapacity, DeviceName, Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Gateway, MacAddr,
-    Mode, Mtu, Name, Poll, Queues, Ratio, RingSize, VlanId, Vni, WakeLatency, Xdp,
+    Mode, Mtu, Name, Poll, Queues, Ratio, RingSize, Sharing, VlanId, Vni, WakeLatency, Xdp,
 };
 use podlane_api::{MAX_SOCKET_PATH, PortKind};
 
@@ -98,6 +98,11 @@ impl Word for Mode {
 impl Word for Xdp {
     const WORDS: &'static [&'static str] = &["auto", "native", "generic"];
     const VALUES: &'static [Self] = &[Self::Auto, Self::Native, Self::Generic];
+}
+
+impl Word for Sharing {
+    const WORDS: &'static [&'static str] = &["mac", "ip"];
+    const VALUES: &'static [Self] = &[Self::Mac, Self::Ip];
 }
 
 impl Word for Encapsulation {

@@ -9,6 +9,7 @@ mod pods;
 mod ports;
 mod rates;
 mod routes;
+mod sharing;
 mod stations;
 mod underlay;
 mod workers;
@@ -29,6 +30,7 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
     let networks = networks::verify(&file.networks, &below, findings);
     let routes = routes::verify(&file.routes, &networks, findings);
     stations::verify(&file.ports, (&networks, &below), findings);
+    sharing::verify(&file, findings);
     let endpoints = endpoints::verify(&file, (&networks, &below), findings);
     let may_enforce = file.policy.is_some() || !file.is_policy_sound;
     rates::verify(&file.ports, (&networks, may_enforce), findings);

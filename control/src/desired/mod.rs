@@ -22,7 +22,7 @@ pub use network::{FloodLimit, Network, Route, Target};
 pub use podlane_api::{Gateway, MacAddr, Poll};
 pub use podlane_host::WakeLatency;
 pub use policy::{Description, Inhabitant, Policy, Timeouts};
-pub use port::{Behind, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, VlanId, Xdp};
+pub use port::{Behind, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, Sharing, VlanId, Xdp};
 pub use prefix::Prefix;
 pub use rates::{Bandwidth, BitRate, Burst, ConnectionRate, Rates};
 pub use size::{ConnectionCapacity, FlowCapacity, FrameBytes, FrameCount, LEAST_FILL, Mtu, RingSize};
@@ -93,6 +93,17 @@ impl Desired {
     #[must_use]
     pub const fn polices(&self, port: &Port) -> bool {
         self.policy.is_some() && port.pod.is_some()
+    }
+
+    /// How the uplink of a network is shared with the host; none where the network has no such uplink. Where there is one, only a
+    /// port that states its MAC address is reached by it, and where it is shared by IP address, one that states its addresses.
+    #[must_use]
+    pub fn sharing_of(&self, network: &Name) -> Option<Sharing> {
+        let shared = |port: &Port| match &port.behind {
+            Behind::Device(device) => device.sharing.filter(|_| port.membership.networks().any(|name| name == network)),
+            Behind::Replay(_) => None,
+        };
+        self.ports.values().find_map(shared)
     }
 
     /// The networks that route to each other in `vrf`.

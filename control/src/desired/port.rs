@@ -64,6 +64,8 @@ pub struct Device {
     pub netns: Option<PathBuf>,
     /// Whose traffic it carries.
     pub role: Role,
+    /// What tells the pods' frames from the host's, where an uplink of networks stays the host's too; none where it is given whole.
+    pub sharing: Option<Sharing>,
     /// Which of its queues are bound.
     pub queues: Queues,
     /// How packets should cross to and from the kernel.
@@ -83,6 +85,15 @@ pub enum Role {
     Pod,
     /// The wire's: the kernel keeps what is not Podlane's.
     Uplink,
+}
+
+/// What tells the pods' frames from the host's on an uplink that both have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// Every pod has a MAC address of its own on the wire, as with the kernel's macvlan.
+    Mac,
+    /// All pods have the uplink's MAC address on the wire and are told apart by their IP addresses, as with the kernel's ipvlan.
+    Ip,
 }
 
 /// Which queues of a netdev are bound.

@@ -75,6 +75,7 @@ fn device(keys: DeviceKeys, role: Role) -> Option<Device> {
         name: keys.device.into_value()?,
         netns: keys.netns.into_value().map(|path| path.0),
         role,
+        sharing: keys.sharing.into_value(),
         queues: keys.queues.into_value().unwrap_or(defaults::QUEUES),
         mode: keys.mode.into_value().unwrap_or(defaults::MODE),
         xdp: keys.xdp.into_value().unwrap_or(defaults::XDP),
@@ -85,10 +86,11 @@ fn device(keys: DeviceKeys, role: Role) -> Option<Device> {
 
 /// Keys fit the kind; what the kind needs is there.
 fn kind(table: &PortTable, findings: &Findings<'_>) {
-    let DeviceKeys { device, netns, queues, mode, xdp, checksum_offload, ring } = &table.device;
+    let DeviceKeys { device, netns, sharing, queues, mode, xdp, checksum_offload, ring } = &table.device;
     let of_device = [
         ("device", device.at()),
         ("netns", netns.at()),
+        ("sharing", sharing.at()),
         ("queues", queues.at()),
         ("mode", mode.at()),
         ("xdp", xdp.at()),
@@ -103,6 +105,9 @@ fn kind(table: &PortTable, findings: &Findings<'_>) {
         if let Some(at) = at {
             findings.add(*at, &table.subject, Mistake::NotForKind { key, kind: table.kind });
         }
+    }
+    if let (PortKind::Pod, Some(at)) = (table.kind, sharing.at()) {
+        findings.add(at, &table.subject, Mistake::NotForKind { key: "sharing", kind: table.kind });
     }
     if replays && input.is_absent() && output.is_absent() {
         findings.add(table.at, &table.subject, Mistake::NoCapture);
@@ -152,8 +157,12 @@ fn belongs(table: &PortTable, below: &Below, findings: &Findings<'_>) {
     if table.network.is_absent() && no_vlans && !is_listed && !is_kept_out {
         findings.add(table.at, &table.subject, Mistake::NoNetwork);
     }
-    let of_station = [("mac", table.mac.at()), ("addresses", table.addresses.first().map(|address| address.at))];
-    for (key, at) in of_station.into_iter().filter(|_| is_uplink) {
+    let of_networks = [
+        ("mac", table.mac.at()),
+        ("addresses", table.addresses.first().map(|address| address.at)),
+        ("sharing", table.device.sharing.at()),
+    ];
+    for (key, at) in of_networks.into_iter().filter(|_| is_uplink) {
         if let Some(at) = at {
             findings.add(at, &table.subject, Mistake::NotForUnderlay { key });
         }
