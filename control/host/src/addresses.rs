@@ -1,11 +1,10 @@
-//! Addresses, routes and neighbours of links.
+//! Addresses and neighbours of links.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use netlink_bindings::rt_addr::{self, IfaFlags, Ifaddrmsg, OpGetaddrDump};
 use netlink_bindings::rt_neigh::{self, Ndmsg, NudState};
-use netlink_bindings::rt_route::{self, RtmType, Rtmsg};
 use netlink_bindings::traits::NetlinkRequest;
 
 use crate::netlink::{Refusal, Reply, deadline};
@@ -16,12 +15,6 @@ const AF_INET6: u8 = 10;
 
 /// `RTM_NEWADDR`: the type of a message that describes an address.
 const NEW_ADDRESS: u16 = 20;
-
-/// `RT_TABLE_MAIN`, `RTPROT_STATIC`, `RT_SCOPE_UNIVERSE` and `RT_SCOPE_LINK` of linux/rtnetlink.h.
-const TABLE_MAIN: u8 = 254;
-const PROTOCOL_STATIC: u8 = 4;
-const SCOPE_UNIVERSE: u8 = 0;
-const SCOPE_LINK: u8 = 253;
 
 /// Between two looks at addresses that are waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -128,46 +121,6 @@ impl Links {
         }
     }
 
-    /// Adds a route to `destination`/`prefix` out of the link, through the gateway `via` if given.
-    /// `0.0.0.0/0` and `::/0` are the default routes.
-    ///
-    /// # Errors
-    /// [`HostError::Unreachable`] when the gateway is not on the link's network or the link is
-    /// down, [`HostError::MixedFamilies`], [`HostError::BadPrefix`], [`HostError::Exists`].
-    pub fn add_route<'a>(
-        &mut self,
-        destination: IpAddr,
-        prefix: u8,
-        via: Option<IpAddr>,
-        link: impl Into<LinkId<'a>>,
-    ) -> Result<(), HostError> {
-        let link = link.into();
-        check_prefix(destination, prefix)?;
-        let through = via.map_or_else(String::new, |via| format!(" via {via}"));
-        let task = format_args!("add a route to {destination}/{prefix}{through} on {link}");
-        if via.is_some_and(|via| via.is_ipv4() != destination.is_ipv4()) {
-            return Err(HostError::MixedFamilies { task: task.to_string() });
-        }
-        let mut header = Rtmsg::new();
-        header.rtm_family = family(destination);
-        header.rtm_dst_len = prefix;
-        header.rtm_table = TABLE_MAIN;
-        header.rtm_protocol = PROTOCOL_STATIC;
-        header.rtm_scope = if via.is_some() { SCOPE_UNIVERSE } else { SCOPE_LINK };
-        header.rtm_type = RtmType::Unicast as u8;
-        let index = self.index_of(link)?;
-        let mut request = rt_route::Request::new().set_create().set_excl().op_newroute_do(&header);
-        let mut attributes = request.encode().push_oif(index);
-        if prefix > 0 {
-            attributes = attributes.push_dst(destination);
-        }
-        if let Some(via) = via {
-            attributes = attributes.push_gateway(via);
-        }
-        drop(attributes);
-        self.tell(&request, task)
-    }
-
     /// Adds a neighbour that never ages, or replaces the one there is.
     ///
     /// # Errors
@@ -222,14 +175,14 @@ fn decode(payload: &[u8], index: Option<u32>) -> Result<Option<LinkAddress>, Ref
     Ok(Some(LinkAddress { address, prefix: header.ifa_prefixlen, tentative: flags & IfaFlags::Tentative as u32 != 0 }))
 }
 
-fn family(address: IpAddr) -> u8 {
+pub(crate) fn family(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => AF_INET,
         IpAddr::V6(_) => AF_INET6,
     }
 }
 
-fn check_prefix(address: IpAddr, prefix: u8) -> Result<(), HostError> {
+pub(crate) fn check_prefix(address: IpAddr, prefix: u8) -> Result<(), HostError> {
     let most = if address.is_ipv4() { 32 } else { 128 };
     if prefix <= most {
         return Ok(());

@@ -19,6 +19,9 @@ use crate::{HostError, Link, LinkCounters, LinkId, MacAddress, Netns};
 /// Between two looks at a link that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
+/// `IN6_ADDR_GEN_MODE_NONE` of linux/if_link.h.
+const NONE: u8 = 1;
+
 /// `RTM_NEWLINK`: the type of a message that describes a link.
 pub(crate) const NEW_LINK: u16 = 16;
 
@@ -183,6 +186,43 @@ impl Links {
         let index = self.index_of(bridge)?;
         let task = format_args!("make {link} a port of {bridge}");
         self.set(link, task, |set| set.push_master(index))
+    }
+
+    /// Has the link be no port of a bridge or bond any more.
+    ///
+    /// # Errors
+    /// [`HostError::NoSuchLink`], and as any request.
+    pub fn free<'a>(&mut self, link: impl Into<LinkId<'a>>) -> Result<(), HostError> {
+        let link = link.into();
+        let task = format_args!("take {link} out of its bridge");
+        self.set(link, task, |set| set.push_master(0))
+    }
+
+    /// Has the kernel draw no link-local IPv6 address for the link, so that it sends nothing of its own there.
+    ///
+    /// # Errors
+    /// [`HostError::NoSuchLink`], and as any request.
+    pub fn without_link_local<'a>(&mut self, link: impl Into<LinkId<'a>>) -> Result<(), HostError> {
+        let link = link.into();
+        let task = format_args!("have no link-local address on {link}");
+        self.set(link, task, |set| {
+            set.nested_af_spec().nested_inet6().push_addr_gen_mode(NONE).end_nested().end_nested()
+        })
+    }
+
+    /// Has the link's kernel tell its neighbours by which Ethernet address its addresses are reached: an ARP announcement (RFC 5227)
+    /// and an unsolicited neighbour advertisement (RFC 4861, 7.2.6) for each, where the sysctls `arp_notify` and `ndisc_notify` of the
+    /// link are set. The kernel does so whenever a link is given an Ethernet address, be it the one it has; a packet socket
+    /// could as well, but its end waits some 10 ms for the kernel's readers.
+    ///
+    /// # Errors
+    /// As [`set_mac`](Self::set_mac).
+    pub fn announce<'a>(&mut self, link: impl Into<LinkId<'a>>) -> Result<(), HostError> {
+        let now = self.get(link)?;
+        match now.mac {
+            Some(mac) => self.set_mac(&now, mac),
+            None => Ok(()),
+        }
     }
 
     /// Deletes the link, and with a veth its peer, wherever that is.
