@@ -52,7 +52,7 @@ impl Claimed {
     /// For the uplink's program.
     pub(super) fn claim(&self) -> Claim<'_> {
         let Self { vteps, tunnel_ports, next_hops, whole } = self;
-        Claim { vteps, tunnel_ports, next_hops, whole: *whole }
+        Claim { vteps, tunnel_ports, next_hops, whole: *whole, ..Claim::default() }
     }
 }
 

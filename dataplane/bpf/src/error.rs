@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::{AttachMode, MAX_NEXT_HOPS, MAX_QUEUES, MAX_TUNNEL_PORTS, MAX_VTEPS};
+use crate::{AttachMode, MAX_MACS, MAX_NEXT_HOPS, MAX_QUEUES, MAX_STATIONS, MAX_TUNNEL_PORTS, MAX_VTEPS};
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -189,6 +189,22 @@ pub enum AttachError {
     /// More IPv4 next hops than the program's map holds.
     #[error("{device} was given {count} IPv4 next hops: {MAX_NEXT_HOPS} fit, reach the peers through a gateway")]
     TooManyNextHops {
+        /// The device.
+        device: String,
+        /// How many there were.
+        count: usize,
+    },
+    /// More MAC addresses of pods than the program's map holds.
+    #[error("{device} was given {count} MAC addresses of pods: {MAX_MACS} fit, take a second uplink for the rest")]
+    TooManyMacs {
+        /// The device.
+        device: String,
+        /// How many there were.
+        count: usize,
+    },
+    /// More IP addresses of pods than the program's map holds.
+    #[error("{device} was given {count} IP addresses of pods: {MAX_STATIONS} fit, take a second uplink for the rest")]
+    TooManyStations {
         /// The device.
         device: String,
         /// How many there were.

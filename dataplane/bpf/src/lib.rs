@@ -30,7 +30,9 @@ mod uplink;
 pub use attachment::Attachment;
 pub use error::{AttachError, Holder, PinError};
 pub use pins::{ensure_bpffs, port_pin, sweep};
-pub use uplink::{Claim, MAX_NEXT_HOPS, MAX_TUNNEL_PORTS, MAX_VTEPS, UplinkCounters, Vtep};
+pub use uplink::{
+    Claim, MAX_MACS, MAX_NEXT_HOPS, MAX_STATIONS, MAX_TUNNEL_PORTS, MAX_VTEPS, Station, UplinkCounters, Vtep,
+};
 
 use std::path::Path;
 

@@ -11,7 +11,7 @@ use aya::maps::{Map, MapData, MapError, MapType};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 
-use crate::{AttachError, MAX_NEXT_HOPS, MAX_QUEUES, MAX_VTEPS, Program, pins};
+use crate::{AttachError, MAX_MACS, MAX_NEXT_HOPS, MAX_QUEUES, MAX_STATIONS, MAX_VTEPS, Program, pins};
 
 static POD: &[u8] = aya::include_bytes_aligned!("../xdp/pod.o");
 static UPLINK: &[u8] = aya::include_bytes_aligned!("../xdp/uplink.o");
@@ -37,6 +37,8 @@ pub(crate) const SOCKETS: &str = "SOCKETS";
 pub(crate) const CLAIM: &str = "CLAIM";
 pub(crate) const VTEPS: &str = "VTEPS";
 pub(crate) const HOPS: &str = "HOPS";
+pub(crate) const MACS: &str = "MACS";
+pub(crate) const STATIONS: &str = "STATIONS";
 pub(crate) const COUNTS: &str = "COUNTS";
 
 /// A map as `xdp/*.c` declares it.
@@ -71,11 +73,13 @@ impl Shape {
     }
 }
 
-static SHAPES: [Shape; 5] = [
+static SHAPES: [Shape; 7] = [
     Shape::new(SOCKETS, MapType::XskMap, (4, 4), MAX_QUEUES),
-    Shape::new(CLAIM, MapType::Array, (4, 10), 1),
+    Shape::new(CLAIM, MapType::Array, (4, 12), 1),
     Shape::new(VTEPS, MapType::Hash, (20, 4), MAX_VTEPS as u32),
     Shape::new(HOPS, MapType::Hash, (4, 1), MAX_NEXT_HOPS as u32),
+    Shape::new(MACS, MapType::Hash, (8, 1), MAX_MACS as u32),
+    Shape::new(STATIONS, MapType::Hash, (20, 1), MAX_STATIONS as u32),
     Shape::new(COUNTS, MapType::PerCpuArray, (4, 8), 3),
 ];
 

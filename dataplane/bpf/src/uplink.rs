@@ -10,7 +10,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 
 use crate::AttachError;
-use crate::object::{CLAIM, COUNTS, HOPS, Object, VTEPS};
+use crate::object::{CLAIM, COUNTS, HOPS, MACS, Object, STATIONS, VTEPS};
 
 /// VTEP addresses one uplink can have, the switch's link-local ones among them.
 pub const MAX_VTEPS: usize = 256;
@@ -21,11 +21,27 @@ pub const MAX_TUNNEL_PORTS: usize = 4;
 /// IPv4 next hops one uplink can ask for by probes: as many neighbours as the switch remembers.
 pub const MAX_NEXT_HOPS: usize = 8_192;
 
+/// MAC addresses of pods that one uplink can be shared by.
+pub const MAX_MACS: usize = 4_096;
+
+/// IP addresses of pods that one uplink can be shared by.
+pub const MAX_STATIONS: usize = 8_192;
+
 /// `struct vtep`: the IP version as a native `u32`, the address, zeros.
 type VtepKey = [u8; 20];
 
-/// `struct claim`: the tunnel ports, and whether the device is given whole.
-type ClaimEntry = [u16; MAX_TUNNEL_PORTS + 1];
+/// `struct station`: the IP version and the VLAN as native `u16`s, the address, zeros.
+type StationKey = [u8; 20];
+
+/// `struct mac`: the address, zeros.
+type MacKey = [u8; 8];
+
+/// `struct claim`: the tunnel ports, whether the device is given whole, and what it is shared by.
+type ClaimEntry = [u16; MAX_TUNNEL_PORTS + 2];
+const WHOLE: usize = MAX_TUNNEL_PORTS;
+const SHARED_BY: usize = MAX_TUNNEL_PORTS + 1;
+const BY_MAC: u16 = 1;
+const BY_ADDRESS: u16 = 2;
 
 /// `enum owner` of the program; no entry is nobody's.
 const OWN: u32 = 1;
@@ -43,6 +59,15 @@ pub struct Vtep {
     pub own: bool,
 }
 
+/// A pod on the wire that has the uplink's MAC address there, and is known by its own IP address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Station {
+    /// The VLAN its frames are tagged with; none where they are untagged.
+    pub vlan: Option<u16>,
+    /// Its address.
+    pub address: IpAddr,
+}
+
 /// What of an uplink's traffic is Podlane's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claim<'a> {
@@ -55,6 +80,12 @@ pub struct Claim<'a> {
     /// claimed. At most [`MAX_NEXT_HOPS`] of IPv4; those of IPv6 answer to our link-local address
     /// and take no room here.
     pub next_hops: &'a [IpAddr],
+    /// The MAC addresses of pods that are on the wire beside the host, at most [`MAX_MACS`]: unicast
+    /// frames to them are claimed.
+    pub macs: &'a [[u8; 6]],
+    /// The pods that are known by their IP addresses there, at most [`MAX_STATIONS`]: packets to them
+    /// are claimed, and ARP and neighbour discovery that ask for them.
+    pub stations: &'a [Station],
     /// The device is Podlane's alone: every frame is claimed.
     pub whole: bool,
 }
@@ -69,6 +100,12 @@ impl Claim<'_> {
         }
         if ports > MAX_TUNNEL_PORTS {
             return Err(AttachError::TooManyTunnelPorts { device: device(), count: ports });
+        }
+        if self.macs.len() > MAX_MACS {
+            return Err(AttachError::TooManyMacs { device: device(), count: self.macs.len() });
+        }
+        if self.stations.len() > MAX_STATIONS {
+            return Err(AttachError::TooManyStations { device: device(), count: self.stations.len() });
         }
         if hops > MAX_NEXT_HOPS {
             return Err(AttachError::TooManyNextHops { device: device(), count: hops });
@@ -100,7 +137,10 @@ impl Claim<'_> {
             }
         }
         next[..MAX_TUNNEL_PORTS].copy_from_slice(&ports);
-        next[MAX_TUNNEL_PORTS] = u16::from(self.whole);
+        next[WHOLE] = u16::from(self.whole);
+        let by_mac = if self.macs.is_empty() { 0 } else { BY_MAC };
+        let by_address = if self.stations.is_empty() { 0 } else { BY_ADDRESS };
+        next[SHARED_BY] = by_mac | by_address;
         next
     }
 }
@@ -122,6 +162,8 @@ pub(crate) struct UplinkMaps {
     claim: Array<MapData, ClaimEntry>,
     vteps: HashMap<MapData, VtepKey, u32>,
     hops: HashMap<MapData, [u8; 4], u8>,
+    macs: HashMap<MapData, MacKey, u8>,
+    stations: HashMap<MapData, StationKey, u8>,
     counts: PerCpuArray<MapData, u64>,
 }
 
@@ -131,6 +173,8 @@ impl UplinkMaps {
             claim: object.map(CLAIM)?.try_into()?,
             vteps: object.map(VTEPS)?.try_into()?,
             hops: object.map(HOPS)?.try_into()?,
+            macs: object.map(MACS)?.try_into()?,
+            stations: object.map(STATIONS)?.try_into()?,
             counts: object.map(COUNTS)?.try_into()?,
         })
     }
@@ -139,17 +183,18 @@ impl UplinkMaps {
     pub(crate) fn set(&mut self, claim: &Claim<'_>) -> Result<(), MapError> {
         let vteps: Vec<_> = claim.vteps.iter().map(|vtep| (vtep_key(&vtep.address), owner(vtep))).collect();
         let hops: Vec<_> = claim.hop_keys().map(|hop| (hop, 1)).collect();
+        let macs: Vec<_> = claim.macs.iter().map(|mac| (mac_key(*mac), 1)).collect();
+        let stations: Vec<_> = claim.stations.iter().map(|station| (station_key(station), 1)).collect();
         let old_vteps = add(&mut self.vteps, &vteps, MAX_VTEPS)?;
         let old_hops = add(&mut self.hops, &hops, MAX_NEXT_HOPS)?;
+        let old_macs = add(&mut self.macs, &macs, MAX_MACS)?;
+        let old_stations = add(&mut self.stations, &stations, MAX_STATIONS)?;
         let entry = claim.entry(&self.claim.get(&0, 0)?);
         self.claim.set(0, entry, 0)?;
-        for key in &old_vteps {
-            self.vteps.remove(key)?;
-        }
-        for key in &old_hops {
-            self.hops.remove(key)?;
-        }
-        Ok(())
+        remove(&mut self.vteps, &old_vteps)?;
+        remove(&mut self.hops, &old_hops)?;
+        remove(&mut self.macs, &old_macs)?;
+        remove(&mut self.stations, &old_stations)
     }
 
     pub(crate) fn counters(&self) -> Result<UplinkCounters, MapError> {
@@ -183,6 +228,10 @@ fn add<K: Pod + Ord, V: Pod + PartialEq>(
     Ok(old)
 }
 
+fn remove<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, keys: &[K]) -> Result<(), MapError> {
+    keys.iter().try_for_each(|key| map.remove(key))
+}
+
 fn owner(vtep: &Vtep) -> u32 {
     if vtep.own { OWN } else { SHARED }
 }
@@ -196,6 +245,22 @@ fn vtep_key(address: &IpAddr) -> VtepKey {
     key[..4].copy_from_slice(&version.to_ne_bytes());
     key[4..4 + octets.len()].copy_from_slice(octets);
     key
+}
+
+fn station_key(station: &Station) -> StationKey {
+    let mut key = StationKey::default();
+    let (version, octets) = match &station.address {
+        IpAddr::V4(address) => (4_u16, &address.octets()[..]),
+        IpAddr::V6(address) => (6, &address.octets()[..]),
+    };
+    key[..2].copy_from_slice(&version.to_ne_bytes());
+    key[2..4].copy_from_slice(&station.vlan.unwrap_or(0).to_ne_bytes());
+    key[4..4 + octets.len()].copy_from_slice(octets);
+    key
+}
+
+fn mac_key([a, b, c, d, e, f]: [u8; 6]) -> MacKey {
+    [a, b, c, d, e, f, 0, 0]
 }
 
 #[cfg(test)]

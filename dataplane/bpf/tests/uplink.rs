@@ -98,7 +98,7 @@ fn a_server_of_the_host_goes_on_answering_while_its_address_is_a_vtep() {
     let [own4, own6] = own();
     let vteps = [shared(), own4, own6];
     let next_hops = [FAR_ADDRESS.into()];
-    let claim = Claim { vteps: &vteps, tunnel_ports: &[4789, WIRE_PORT], next_hops: &next_hops, whole: false };
+    let claim = Claim { vteps: &vteps, tunnel_ports: &[4789, WIRE_PORT], next_hops: &next_hops, ..Claim::default() };
     uplink.claim(&claim).unwrap();
     // From here on: the kernels find each other by ARP past the program, in both directions.
     let wire = bed.wire();

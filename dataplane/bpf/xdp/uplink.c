@@ -3,8 +3,10 @@
  * The program on an uplink, which Podlane shares with the host. It claims what
  * is sent to our VTEP addresses on our tunnel ports, what the switch needs to
  * find its next hops and to hear of path MTUs, or everything when the uplink
- * was given whole. The rest goes to the kernel untouched: ssh, the kubelet and
- * the node's own VXLAN stay as they were.
+ * was given whole. Where pods are on the wire beside the host, what is for one
+ * of them is claimed as well, by its MAC address or by its IP address. The rest
+ * goes to the kernel untouched: ssh, the kubelet and the node's own VXLAN stay
+ * as they were.
  *
  *            own VTEP (the host lacks it)     shared VTEP (the host has it too)
  *   UDP      to a tunnel port                 to a tunnel port
@@ -12,6 +14,15 @@
  *   ARP, ND  that asks for or answers it      none: the host speaks for it
  *
  * and ARP replies to the probes by which the switch asks for its next hops.
+ *
+ *            pods by MAC                       pods by IP address
+ *   unicast  to a pod's MAC address            to a pod's address
+ *   group    none                              ARP and ND that ask for a pod
+ *
+ * What is for everyone is the kernel's: it has to reach the host whatever
+ * becomes of the daemon, and a program of this kind cannot copy a frame. The
+ * switch hears of it by a packet socket (rings/src/packet_ring.rs).
+ *
  * Whatever cannot be read in full is passed; a frame claimed by mistake would
  * cost the host its connection. Foreign frames, the host's own, leave at their
  * EtherType, protocol or port, before any map is looked into.
@@ -62,6 +73,21 @@
 struct claim {
 	u16 ports[PORTS]; /* tunnel ports, host order; 0 is none */
 	u16 whole;
+	u16 shared; /* by what pods on the wire are known: BY_MAC, BY_ADDRESS */
+};
+
+enum { BY_MAC = 1, BY_ADDRESS = 2 };
+
+/* A pod on the wire by its address. Untagged frames are of VLAN 0. */
+struct station {
+	u16 version;
+	u16 vlan;
+	u8 address[16]; /* as in struct vtep */
+};
+
+struct mac {
+	u8 address[6];
+	u8 zero[2];
 };
 
 /* The version keeps 10.0.0.1 apart from an IPv6 address that begins with it. */
@@ -81,6 +107,8 @@ SOCKETS_MAP;
 MAP(CLAIM, MAP_ARRAY, 4, sizeof(struct claim), 1);
 MAP(VTEPS, MAP_HASH, sizeof(struct vtep), sizeof(u32), 256);
 MAP(HOPS, MAP_HASH, 4, 1, 8192);
+MAP(MACS, MAP_HASH, sizeof(struct mac), 1, 4096);
+MAP(STATIONS, MAP_HASH, sizeof(struct station), 1, 8192);
 MAP(COUNTS, MAP_PERCPU_ARRAY, 4, sizeof(u64), COUNTERS);
 
 static INLINE u16 be16(const u8 *at)
@@ -320,6 +348,90 @@ static INLINE enum judgement judge(const struct xdp_md *md,
 	return FOREIGN;
 }
 
+static INLINE int has_mac(const u8 *ethernet)
+{
+	struct mac to = {};
+
+	if (ethernet[0] & 1)
+		return 0;
+	__builtin_memcpy(to.address, ethernet, 6);
+	return map_lookup(&MACS, &to) != 0;
+}
+
+/* Whom a frame is for, or asks for; 0 if it is nobody in particular. */
+static INLINE int names_ipv4(const u8 *at, const u8 *end, int group,
+			     struct station *whom)
+{
+	if (group || at + IPV4_BYTES > end || at[0] >> 4 != 4)
+		return 0;
+	whom->version = 4;
+	__builtin_memcpy(whom->address, at + 16, 4);
+	return 1;
+}
+
+static INLINE int names_arp(const u8 *at, const u8 *end, struct station *whom)
+{
+	if (at + ARP_BYTES > end || be16(at) != ARP_ETHERNET ||
+	    be16(at + 2) != ETHERTYPE_IPV4 || at[4] != 6 || at[5] != 4)
+		return 0;
+	whom->version = 4;
+	__builtin_memcpy(whom->address, at + 24, 4);
+	return 1;
+}
+
+static INLINE int names_ipv6(const u8 *at, const u8 *end, int group,
+			     struct station *whom)
+{
+	const u8 *target = at + IPV6_BYTES + 8;
+
+	if (at + IPV6_BYTES > end || at[0] >> 4 != 6)
+		return 0;
+	whom->version = 6;
+	if (at[24] != 0xff) {
+		__builtin_memcpy(whom->address, at + 24, 16);
+		return !group;
+	}
+	if (at[6] != PROTOCOL_ICMPV6 || target + 16 > end ||
+	    at[IPV6_BYTES] != ICMPV6_SOLICITATION)
+		return 0;
+	__builtin_memcpy(whom->address, target, 16);
+	return 1;
+}
+
+static INLINE enum judgement station(const struct xdp_md *md,
+				     const struct claim *claim)
+{
+	const u8 *ethernet = (const u8 *)(long)md->data;
+	const u8 *end = (const u8 *)(long)md->data_end;
+	const u8 *at = ethernet + ETHERNET_BYTES;
+	struct station whom = {};
+	int group, names = 0;
+	u16 type;
+
+	if (at > end)
+		return FOREIGN;
+	if (claim->shared & BY_MAC && has_mac(ethernet))
+		return OURS;
+	if (!(claim->shared & BY_ADDRESS))
+		return FOREIGN;
+	group = ethernet[0] & 1;
+	type = be16(ethernet + 12);
+	if (type == ETHERTYPE_8021Q) {
+		if (at + TAG_BYTES > end)
+			return FOREIGN;
+		whom.vlan = be16(at) & 0xfff;
+		type = be16(at + 2);
+		at += TAG_BYTES;
+	}
+	if (type == ETHERTYPE_IPV4)
+		names = names_ipv4(at, end, group, &whom);
+	else if (type == ETHERTYPE_IPV6)
+		names = names_ipv6(at, end, group, &whom);
+	else if (type == ETHERTYPE_ARP)
+		names = names_arp(at, end, &whom);
+	return names && map_lookup(&STATIONS, &whom) ? OURS : FOREIGN;
+}
+
 static INLINE void count(enum counter which)
 {
 	u32 key = which;
@@ -340,6 +452,8 @@ int podlane_uplink(struct xdp_md *md)
 
 	if (claim)
 		judgement = claim->whole ? OURS : judge(md, claim);
+	if (claim && judgement == FOREIGN && claim->shared)
+		judgement = station(md, claim);
 	if (judgement == OURS)
 		verdict = TO_SOCKET(md);
 	else if (judgement == FRAGMENT)

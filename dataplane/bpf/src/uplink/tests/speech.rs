@@ -17,10 +17,10 @@ const PEER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 3);
 const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x51];
-const BROADCAST: [u8; 6] = [0xff; 6];
+pub(super) const BROADCAST: [u8; 6] = [0xff; 6];
 
-const REQUEST: u16 = 1;
-const REPLY: u16 = 2;
+pub(super) const REQUEST: u16 = 1;
+pub(super) const REPLY: u16 = 2;
 const UDP: u8 = 17;
 const TCP: u8 = 6;
 const ICMP: u8 = 1;
@@ -31,7 +31,7 @@ fn switch_or_skip(test: &str) -> Option<Loaded> {
     let mut loaded = Loaded::or_skip(test)?;
     let vteps = [own(VTEP4), own(VTEP6), own(LINK_LOCAL), shared(SHARED4), shared(SHARED6)];
     let next_hops = [HOP.into(), PEER6.into()];
-    let claim = Claim { vteps: &vteps, tunnel_ports: &[VXLAN, GENEVE], next_hops: &next_hops, whole: false };
+    let claim = Claim { vteps: &vteps, tunnel_ports: &[VXLAN, GENEVE], next_hops: &next_hops, ..Claim::default() };
     loaded.maps.set(&claim).unwrap();
     Some(loaded)
 }
@@ -60,23 +60,23 @@ fn tag(frame: &[u8], tags: usize) -> Vec<u8> {
     [&frame[..12], &[0x81, 0, 0, 100].repeat(tags), &frame[12..]].concat()
 }
 
-fn ethernet(to: [u8; 6], kind: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn ethernet(to: [u8; 6], kind: u16, payload: &[u8]) -> Vec<u8> {
     [&to[..], &[2, 0, 0, 0, 0, 1], &kind.to_be_bytes(), payload].concat()
 }
 
 /// ARP from the next hop's MAC address, said to `to`.
-fn arp(to: [u8; 6], operation: u16, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+pub(super) fn arp(to: [u8; 6], operation: u16, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let head = [&[0, 1, 8, 0, 6, 4], &operation.to_be_bytes()[..]].concat();
     let sender = [&[2, 0, 0, 0, 0, 1], &sender.octets()[..]].concat();
     ethernet(to, 0x0806, &[head, sender, MAC.to_vec(), target.octets().to_vec()].concat())
 }
 
-fn packet4(protocol: u8, from: Ipv4Addr, to: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+pub(super) fn packet4(protocol: u8, from: Ipv4Addr, to: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
     let head = [0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0];
     [&head[..], &from.octets(), &to.octets(), payload].concat()
 }
 
-fn packet6(protocol: u8, from: Ipv6Addr, to: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+pub(super) fn packet6(protocol: u8, from: Ipv6Addr, to: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
     let head = [0x60, 0, 0, 0, 0, 0, protocol, 255];
     [&head[..], &from.octets(), &to.octets(), payload].concat()
 }
@@ -97,12 +97,12 @@ fn icmp6(to: Ipv6Addr, message: &[u8]) -> Vec<u8> {
     ethernet(MAC, 0x86dd, &packet6(ICMPV6, PEER6, to, message))
 }
 
-fn solicited_node(of: Ipv6Addr) -> Ipv6Addr {
+pub(super) fn solicited_node(of: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = of.octets();
     Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
 }
 
-fn solicitation(to: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
+pub(super) fn solicitation(to: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     icmp6(to, &icmp(135, 0, &target.octets()))
 }
 
