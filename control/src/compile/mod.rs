@@ -19,7 +19,7 @@ use podlane_dataplane::tables::{Gateway, Member, Network, NextHop, PortTable, Ta
 use podlane_wire::MacAddr;
 use thiserror::Error;
 
-pub use numbers::Numbers;
+pub use numbers::{Former, Numbers};
 pub use overlay::proposed_mtu;
 
 use crate::desired::{self, Desired, Endpoint, Name, Target};
@@ -73,8 +73,8 @@ pub fn compile(
     let mut tables = Tables {
         generation,
         ports: vec![None; numbers.ports_end()],
-        networks: desired.networks.values().map(|network| empty(desired, network, (numbers, seen))).collect(),
-        vrfs: numbers.vrfs().map(|vrf| routes(desired, numbers, vrf)).collect::<Result<_, _>>()?,
+        networks: numbers.networks().map(|name| network_of(desired, name, (numbers, seen))).collect(),
+        vrfs: numbers.vrfs().map(|vrf| vrf_of(desired, numbers, vrf)).collect::<Result<_, _>>()?,
         underlay: overlay::underlay(desired, numbers, seen),
     };
     for port in desired.ports.values() {
@@ -96,6 +96,17 @@ pub fn compile(
         }
     }
     Ok(tables)
+}
+
+/// The network of a number, without ports. Behind one that is nobody's is nothing, and no table leads there.
+fn network_of(desired: &Desired, name: Option<&Name>, known: (&Numbers, &Seen)) -> Network {
+    let network = name.and_then(|name| desired.networks.get(name));
+    network.map(|network| empty(desired, network, known)).unwrap_or_default()
+}
+
+/// The routes of a number's VRF; none of one that is nobody's.
+fn vrf_of(desired: &Desired, numbers: &Numbers, name: Option<&Name>) -> Result<Vrf, Unsatisfied> {
+    name.map_or_else(|| Ok(Vrf::default()), |vrf| routes(desired, numbers, vrf))
 }
 
 /// A network without ports.

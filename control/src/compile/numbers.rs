@@ -1,31 +1,172 @@
 //! Which number each name goes by, on the packet path.
+//!
+//! A name keeps its number for as long as it lives, whatever comes and goes beside it: flows, counters and what was learned are known by
+//! numbers. A number that was given back rests behind all others that were, so that what is still under way to its former bearer dies first;
+//! new numbers are begun only while too few rest, so that the tables of a node where pods come and go stay short.
+//!
+//! ```text
+//! never given ----> a name's ----release----> nobody's yet ----free----> resting (oldest first) ----> a name's
+//! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use podlane_dataplane::ids::MAX_PORTS;
 use podlane_dataplane::{NetworkId, PortId, VrfId};
 
 use crate::desired::{Desired, Name};
 
+/// So many numbers of a kind rest before one of them is given again, as long as there are new ones. Two thousand pods a minute may come
+/// and go until a number is given again after eight seconds; the price is the room of so many ports in the tables.
+const RESTING: usize = 256;
+
+/// One more than the largest number a network or VRF can have.
+const MOST: usize = 1 << 16;
+
+/// The numbers of one kind of thing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Kind {
+    /// By number; none for what is nobody's.
+    names: Vec<Option<Name>>,
+    numbers: BTreeMap<Name, u16>,
+    resting: VecDeque<u16>,
+}
+
+impl Kind {
+    fn of<'a>(names: impl Iterator<Item = &'a Name>, former: &BTreeMap<Name, u16>, first: u16) -> Self {
+        let mut kind = Self { names: vec![None; usize::from(first)], ..Self::default() };
+        let mut new = Vec::new();
+        for name in names {
+            match former.get(name) {
+                Some(number) if *number >= first && kind.name(usize::from(*number)).is_none() => {
+                    kind.place(name, *number)
+                }
+                _ => new.push(name),
+            }
+        }
+        let numbered = (first..).zip(kind.names.iter().skip(usize::from(first)));
+        kind.resting = numbered.filter(|(_, name)| name.is_none()).map(|(number, _)| number).collect();
+        for name in new {
+            // What a configuration can hold has been bounded.
+            kind.give(name, MOST);
+        }
+        kind
+    }
+
+    fn place(&mut self, name: &Name, number: u16) {
+        let at = usize::from(number);
+        if self.names.len() <= at {
+            self.names.resize(at + 1, None);
+        }
+        self.names[at] = Some(name.clone());
+        self.numbers.insert(name.clone(), number);
+    }
+
+    /// A number for a new name, and whether it was another's before; none if all are taken, and there are `most`.
+    fn give(&mut self, name: &Name, most: usize) -> Option<(u16, bool)> {
+        let is_new = self.names.len() < most && self.resting.len() <= RESTING;
+        let number = if is_new { u16::try_from(self.names.len()).ok()? } else { self.resting.pop_front()? };
+        self.place(name, number);
+        Some((number, !is_new))
+    }
+
+    fn release(&mut self, name: &Name) -> Option<u16> {
+        let number = self.numbers.remove(name)?;
+        self.names[usize::from(number)] = None;
+        Some(number)
+    }
+
+    fn name(&self, number: usize) -> Option<&Name> {
+        self.names.get(number)?.as_ref()
+    }
+
+    fn number(&self, name: &Name) -> u16 {
+        *self.numbers.get(name).expect("a name of the desires that were numbered")
+    }
+}
+
+/// The numbers that names went by with a former daemon.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Former {
+    /// Of the ports.
+    pub ports: BTreeMap<Name, u16>,
+    /// Of the networks.
+    pub networks: BTreeMap<Name, u16>,
+    /// Of the VRFs.
+    pub vrfs: BTreeMap<Name, u16>,
+}
+
 /// Numbers for every port, network, VRF and peer of one [`Desired`]. Port 0 is the switch's own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Numbers {
-    ports: Vec<Name>,
-    networks: Vec<Name>,
-    vrfs: Vec<Name>,
-    peers: Vec<Name>,
+    ports: Kind,
+    networks: Kind,
+    vrfs: Kind,
+    peers: Kind,
 }
 
 impl Numbers {
     /// Numbers in the order of the names.
     #[must_use]
     pub fn of(desired: &Desired) -> Self {
+        Self::after(desired, &Former::default())
+    }
+
+    /// Numbers for these desires that are, of each name that had one, the former ones. Of the others, those that no name has.
+    #[must_use]
+    pub fn after(desired: &Desired, former: &Former) -> Self {
         let vrfs: BTreeMap<&Name, ()> = desired.networks.values().map(|network| (&network.vrf, ())).collect();
         Self {
-            ports: desired.ports.keys().cloned().collect(),
-            networks: desired.networks.keys().cloned().collect(),
-            vrfs: vrfs.into_keys().cloned().collect(),
-            peers: desired.peers.keys().cloned().collect(),
+            ports: Kind::of(desired.ports.keys(), &former.ports, 1),
+            networks: Kind::of(desired.networks.keys(), &former.networks, 0),
+            vrfs: Kind::of(vrfs.into_keys(), &former.vrfs, 0),
+            // Nothing that outlives a daemon knows a peer by its number.
+            peers: Kind::of(desired.peers.keys(), &BTreeMap::new(), 0),
         }
+    }
+
+    /// What a later daemon is to go by.
+    #[must_use]
+    pub fn former(&self) -> Former {
+        let Self { ports, networks, vrfs, .. } = self.clone();
+        Former { ports: ports.numbers, networks: networks.numbers, vrfs: vrfs.numbers }
+    }
+
+    /// Numbers a new port; also tells whether the number was another port's before. None if every number is taken.
+    pub fn add_port(&mut self, name: &Name) -> Option<(PortId, bool)> {
+        self.ports.give(name, MAX_PORTS).map(|(number, used)| (PortId(number), used))
+    }
+
+    /// Takes a port's number back; it is nobody's until [`Self::free_port`].
+    pub fn release_port(&mut self, name: &Name) -> Option<PortId> {
+        self.ports.release(name).map(PortId)
+    }
+
+    /// Has a number rest that was taken back, and behind which nothing is left.
+    pub fn free_port(&mut self, id: PortId) {
+        self.ports.resting.push_back(id.0);
+    }
+
+    /// Numbers a new network, and its VRF if that is new too. False if every number is taken, and then nothing is changed.
+    pub fn add_network(&mut self, name: &Name, vrf: &Name) -> bool {
+        let mut next = self.clone();
+        let added = next.networks.give(name, MOST).is_some()
+            && (next.vrfs.numbers.contains_key(vrf) || next.vrfs.give(vrf, MOST).is_some());
+        if added {
+            *self = next;
+        }
+        added
+    }
+
+    /// Takes a network's number back, which is nobody's until [`Self::free_network`], and that of a VRF that no network is in any more.
+    pub fn release_network(&mut self, name: &Name, empty_vrf: Option<&Name>) -> Option<(NetworkId, Option<VrfId>)> {
+        let network = self.networks.release(name).map(NetworkId)?;
+        Some((network, empty_vrf.and_then(|vrf| self.vrfs.release(vrf)).map(VrfId)))
+    }
+
+    /// Has the numbers of a network and of a VRF rest of which nothing is remembered.
+    pub fn free_network(&mut self, (network, vrf): (NetworkId, Option<VrfId>)) {
+        self.networks.resting.push_back(network.0);
+        self.vrfs.resting.extend(vrf.map(|vrf| vrf.0));
     }
 
     /// A port's number.
@@ -34,7 +175,7 @@ impl Numbers {
     /// If the name is not of the desires these numbers were made for: a mistake of the caller.
     #[must_use]
     pub fn port(&self, name: &Name) -> PortId {
-        PortId(position(&self.ports, name) + 1)
+        PortId(self.ports.number(name))
     }
 
     /// A network's number.
@@ -43,7 +184,7 @@ impl Numbers {
     /// As [`Self::port`].
     #[must_use]
     pub fn network(&self, name: &Name) -> NetworkId {
-        NetworkId(position(&self.networks, name))
+        NetworkId(self.networks.number(name))
     }
 
     /// A VRF's number.
@@ -52,7 +193,7 @@ impl Numbers {
     /// As [`Self::port`].
     #[must_use]
     pub fn vrf(&self, name: &Name) -> VrfId {
-        VrfId(position(&self.vrfs, name))
+        VrfId(self.vrfs.number(name))
     }
 
     /// A peer's number.
@@ -61,40 +202,46 @@ impl Numbers {
     /// As [`Self::port`].
     #[must_use]
     pub fn peer(&self, name: &Name) -> u16 {
-        position(&self.peers, name)
+        self.peers.number(name)
     }
 
-    /// The VRFs, in the order of their numbers.
-    pub fn vrfs(&self) -> impl Iterator<Item = &Name> {
-        self.vrfs.iter()
+    /// The networks by their numbers; none where a number is nobody's.
+    pub fn networks(&self) -> impl Iterator<Item = Option<&Name>> {
+        self.networks.names.iter().map(Option::as_ref)
+    }
+
+    /// The VRFs by their numbers; none where a number is nobody's.
+    pub fn vrfs(&self) -> impl Iterator<Item = Option<&Name>> {
+        self.vrfs.names.iter().map(Option::as_ref)
     }
 
     /// One more than the largest port number.
     #[must_use]
     pub fn ports_end(&self) -> usize {
-        self.ports.len() + 1
+        self.ports.names.len()
     }
 
     /// The port that goes by a number; none for the switch's own.
     #[must_use]
     pub fn port_name(&self, id: PortId) -> Option<&Name> {
-        self.ports.get(id.index().checked_sub(1)?)
+        self.ports.name(id.index())
     }
 
     /// The network that goes by a number.
     #[must_use]
     pub fn network_name(&self, id: NetworkId) -> Option<&Name> {
-        self.networks.get(id.index())
+        self.networks.name(id.index())
+    }
+
+    /// The VRF that goes by a number.
+    #[must_use]
+    pub fn vrf_name(&self, id: VrfId) -> Option<&Name> {
+        self.vrfs.name(id.index())
     }
 
     /// The peer that goes by a number.
     #[must_use]
     pub fn peer_name(&self, number: u16) -> Option<&Name> {
-        self.peers.get(usize::from(number))
+        self.peers.name(usize::from(number))
     }
-}
-
-fn position(names: &[Name], name: &Name) -> u16 {
-    let position = names.binary_search(name).expect("a name of the desires that were numbered");
-    u16::try_from(position).expect("the configuration bounds how many there are")
 }

@@ -135,7 +135,7 @@ proptest! {
         let numbers = Numbers::of(&desired);
         let mut said = Vec::new();
         for (number, (stated, generation, bits)) in ports.into_iter().enumerate() {
-            let port = desired.ports.get_mut(&name(&format!("pod{number}"))).unwrap();
+            let port = std::sync::Arc::make_mut(desired.ports.get_mut(&name(&format!("pod{number}"))).unwrap());
             port.generation = generation;
             if stated {
                 port.mac = Some(desired::MacAddr([2, 0, 0, 0, 0, number as u8]));

@@ -15,6 +15,7 @@ mod underlay;
 mod workers;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use podlane_api::nearest;
 
@@ -42,7 +43,7 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
         flows: file.flows,
         policy: file.policy,
         networks,
-        ports,
+        ports: ports.into_iter().map(|(name, port)| (name, Arc::new(port))).collect(),
         routes,
         underlay: below.underlay,
         peers: below.peers,

@@ -1,10 +1,11 @@
 //! What the daemon tells: the workers' numbers, under the names of the configuration.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use podlane_api::{
-    AttachMode, Counters, Dropped, FlowTable, Frames, KernelDrops, Ledger, Network, Port, PortLedger, Ports, Refusal,
-    Reply, Request, Status, Traffic, Worker, nearest,
+    AttachMode, Counters, Dropped, FlowTable, Frames, KernelDrops, Ledger, Manifests, Network, PolicyApplied, Port,
+    PortLedger, Ports, Refusal, Reply, Request, Status, Traffic, Why, WhyQuery, Worker, nearest,
 };
 use podlane_dataplane::counters::{Counters as Numbers, PortCounters, SWITCH};
 use podlane_dataplane::port::{PortFacts, PortMode, PortStatistics};
@@ -13,6 +14,7 @@ use podlane_dataplane::{NetworkId, PortId};
 use podlane_policy::model::PodName;
 
 use super::Answer;
+use super::moment::Moment;
 use super::trials::Shadows;
 use crate::desired::{self, Behind, Desired, Name};
 use crate::reconcile::{Engine, Facts};
@@ -45,13 +47,44 @@ impl Answers {
         &self.shadows
     }
 
-    /// How the daemon is.
+    /// The ports.
     ///
     /// # Errors
     /// A worker does not answer.
-    pub fn status(&self) -> Result<Status, Refusal> {
-        let engine = &self.engine;
-        let Desired { daemon, networks, workers, .. } = engine.desired();
+    pub fn ports(&self) -> Result<Ports, Refusal> {
+        Moment::of(self).ports()
+    }
+
+    /// The ledger.
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn counters(&self) -> Result<Counters, Refusal> {
+        Moment::of(self).counters()
+    }
+
+    /// Applies policies.
+    ///
+    /// # Errors
+    /// What is wrong with them; or no policy is enforced, or a worker does not answer.
+    pub fn apply_policy(&self, manifests: &Manifests) -> Result<PolicyApplied, Refusal> {
+        Moment::of(self).apply_policy(manifests)
+    }
+
+    /// Why a connection would come through or not.
+    ///
+    /// # Errors
+    /// What was asked means nothing that is there.
+    pub fn why(&self, query: &WhyQuery) -> Result<Why, Refusal> {
+        Moment::of(self).why(query)
+    }
+}
+
+impl Moment<'_> {
+    /// How the daemon is.
+    fn status(&self) -> Result<Status, Refusal> {
+        let engine = self.engine();
+        let Desired { daemon, networks, workers, .. } = self.desired();
         let reports = self.reports()?;
         let total = merged(&reports);
         let table = &engine.shared().flows;
@@ -81,27 +114,19 @@ impl Answers {
                 "nothing is known of pod {pod}, which is behind a port, so that it is closed; give the port its `labels`, or apply the Pod"
             )
         };
-        let judge = self.engine.enforcer().map(|enforcer| enforcer.in_force());
+        let judge = self.engine().enforcer().map(|enforcer| enforcer.in_force());
         judge.map(|judge| judge.unknown().map(said).collect()).unwrap_or_default()
     }
 
-    /// The ports.
-    ///
-    /// # Errors
-    /// A worker does not answer.
-    pub fn ports(&self) -> Result<Ports, Refusal> {
+    fn ports(&self) -> Result<Ports, Refusal> {
         let reports = self.reports()?;
-        let (total, facts) = (merged(&reports), self.engine.facts());
-        let ports = self.engine.desired().ports.values().map(|port| self.port(port, &facts, &total, &reports));
-        let underlay = self.engine.desired().underlay.iter().flat_map(|underlay| &underlay.uplinks);
+        let (total, facts) = (merged(&reports), self.engine().facts());
+        let ports = self.desired().ports.values().map(|port| self.port(port, &facts, &total, &reports));
+        let underlay = self.desired().underlay.iter().flat_map(|underlay| &underlay.uplinks);
         Ok(Ports { ports: ports.collect(), underlay: underlay.map(ToString::to_string).collect() })
     }
 
-    /// The ledger.
-    ///
-    /// # Errors
-    /// A worker does not answer.
-    pub fn counters(&self) -> Result<Counters, Refusal> {
+    fn counters(&self) -> Result<Counters, Refusal> {
         let (reports, numbers) = self.fitting_reports()?;
         let mut dropped = Dropped::new();
         for (reason, count) in numbers.ports.iter().flat_map(PortCounters::reasons) {
@@ -115,7 +140,7 @@ impl Answers {
             dropped,
         };
         let port = |name: &Name| {
-            let id = self.engine.numbers().port(name);
+            let id = self.numbers().port(name);
             let own = numbers.ports.get(id.index()).cloned().unwrap_or_default();
             PortLedger {
                 name: name.to_string(),
@@ -125,7 +150,7 @@ impl Answers {
                 dropped: dropped_by(&own),
             }
         };
-        let ports = self.engine.desired().ports.keys().map(port).collect();
+        let ports = self.desired().ports.keys().map(port).collect();
         Ok(Counters { balanced: total.balances(), total, ports })
     }
 
@@ -143,16 +168,9 @@ impl Answers {
         }
     }
 
-    pub(super) fn reports(&self) -> Result<Vec<Report>, Refusal> {
-        self.engine.reports().map_err(|silent| Refusal::Stalled {
-            what: format!("worker {}", silent.worker),
-            waited_ms: crate::reconcile::PATIENCE.as_millis() as u64,
-        })
-    }
-
     fn worker(&self, core: usize, report: &Report) -> Worker {
         let pace = &report.pace;
-        let own = self.engine.desired().workers.poll;
+        let own = self.desired().workers.poll;
         let (total, free) = report.frames;
         Worker {
             core,
@@ -173,16 +191,16 @@ impl Answers {
     }
 
     fn network(&self, network: &desired::Network, facts: &Facts) -> Network {
-        let is_in = |port: &&desired::Port| port.membership.networks().any(|name| *name == network.name);
-        let id = self.engine.numbers().network(&network.name);
-        let learned = self.engine.shared().macs.entries();
+        let is_in = |port: &&Arc<desired::Port>| port.membership.networks().any(|name| *name == network.name);
+        let id = self.numbers().network(&network.name);
+        let learned = self.engine().shared().macs.entries();
         let in_network = |([key], _, _): &&([u64; 1], u64, u32)| NetworkId((key >> 48) as u16) == id;
-        let ports = self.engine.desired().ports.values().filter(is_in);
+        let ports = self.desired().ports.values().filter(is_in);
         let stated = ports.clone().filter(|port| port.mac.is_some()).count();
         Network {
             name: network.name.to_string(),
             vrf: network.vrf.to_string(),
-            mtu: self.engine.mtu(network),
+            mtu: self.engine().mtu(network),
             gateways: network.gateways.clone(),
             gateway_mac: network.gateway_mac,
             ports: ports.count() as u64,
@@ -193,7 +211,7 @@ impl Answers {
     }
 
     fn port(&self, port: &desired::Port, facts: &Facts, total: &Numbers, reports: &[Report]) -> Port {
-        let id = self.engine.numbers().port(&port.name);
+        let id = self.numbers().port(&port.name);
         let device = match &port.behind {
             Behind::Device(device) => Some(device),
             Behind::Replay(_) => None,
@@ -227,26 +245,27 @@ impl Answers {
 
 impl Answer for Answers {
     fn answer(&self, request: &Request) -> Result<Reply, Refusal> {
+        let moment = Moment::of(self);
         Ok(match request {
-            Request::Status => Reply::Status(self.status()?),
-            Request::Ports => Reply::Ports(self.ports()?),
-            Request::Flows(query) => Reply::Flows(self.flows(query)?),
-            Request::Counters => Reply::Counters(self.counters()?),
-            Request::Tunnels => Reply::Tunnels(self.tunnels()?),
-            Request::Neighbours(query) => Reply::Neighbours(self.neighbours(query)?),
-            Request::Endpoints(query) => Reply::Endpoints(self.endpoints(query)?),
-            Request::SetEndpoint(endpoint) => Reply::SetEndpoint(self.set_endpoint(endpoint)?),
-            Request::RemoveEndpoint(removal) => Reply::RemoveEndpoint(self.remove_endpoint(removal)?),
-            Request::Policies => Reply::Policies(self.policies()?),
-            Request::ApplyPolicy(manifests) => Reply::ApplyPolicy(self.apply_policy(manifests)?),
-            Request::DeletePolicy(manifests) => Reply::DeletePolicy(self.delete_policy(manifests)?),
-            Request::Why(query) => Reply::Why(self.why(query)?),
-            Request::TestPolicy(candidate) => Reply::TestPolicy(self.test_policy(candidate)?),
-            Request::StartShadow(candidate) => Reply::Shadow(self.start_shadow(candidate)?),
-            Request::Shadow(query) => Reply::Shadow(self.shadow(*query)?),
-            Request::EndShadow(query) => Reply::Shadow(self.end_shadow(*query)?),
-            Request::Denied(query) => Reply::Denied(self.denied(query)?),
-            Request::Connections(query) => Reply::Connections(self.connections(query)?),
+            Request::Status => Reply::Status(moment.status()?),
+            Request::Ports => Reply::Ports(moment.ports()?),
+            Request::Flows(query) => Reply::Flows(moment.flows(query)?),
+            Request::Counters => Reply::Counters(moment.counters()?),
+            Request::Tunnels => Reply::Tunnels(moment.tunnels()?),
+            Request::Neighbours(query) => Reply::Neighbours(moment.neighbours(query)?),
+            Request::Endpoints(query) => Reply::Endpoints(moment.endpoints(query)?),
+            Request::SetEndpoint(endpoint) => Reply::SetEndpoint(moment.set_endpoint(endpoint)?),
+            Request::RemoveEndpoint(removal) => Reply::RemoveEndpoint(moment.remove_endpoint(removal)?),
+            Request::Policies => Reply::Policies(moment.policies()?),
+            Request::ApplyPolicy(manifests) => Reply::ApplyPolicy(moment.apply_policy(manifests)?),
+            Request::DeletePolicy(manifests) => Reply::DeletePolicy(moment.delete_policy(manifests)?),
+            Request::Why(query) => Reply::Why(moment.why(query)?),
+            Request::TestPolicy(candidate) => Reply::TestPolicy(moment.test_policy(candidate)?),
+            Request::StartShadow(candidate) => Reply::Shadow(moment.start_shadow(candidate)?),
+            Request::Shadow(query) => Reply::Shadow(moment.shadow(*query)?),
+            Request::EndShadow(query) => Reply::Shadow(moment.end_shadow(*query)?),
+            Request::Denied(query) => Reply::Denied(moment.denied(query)?),
+            Request::Connections(query) => Reply::Connections(moment.connections(query)?),
             Request::Cni(_) | Request::Netavark(_) | Request::Attachments(_) => return Err(Refusal::NoAttachments),
         })
     }

@@ -9,13 +9,14 @@ use podlane_dataplane::flow::connections::{ConnectionKey, ConnectionRecord as Re
 use podlane_policy::compile::{Origin, RuleId};
 use podlane_policy::model::{Pod, Protocol};
 
-use super::answers::{Answers, name};
+use super::answers::name;
 use super::flows::{has_ports, protocol};
+use super::moment::Moment;
 use super::why::First;
 use crate::enforce::{Judge, Live};
 use crate::told::question::Party;
 
-impl Answers {
+impl Moment<'_> {
     pub(super) fn connections(&self, query: &ConnectionQuery) -> Result<Connections, Refusal> {
         let enforcer = self.enforcer()?;
         let judge = enforcer.in_force();
@@ -75,7 +76,7 @@ impl Answers {
         let port = |port: u16| has_ports(number).then_some(port);
         let pod = |address| live.compiler().pod_at(address).map(|pod| pod.name.to_string());
         ConnectionRecord {
-            vrf: name(self.engine().numbers().vrfs().nth(record.key.zone().index())),
+            vrf: name(self.numbers().vrf_name(record.key.zone())),
             protocol: protocol(number),
             from: from.0,
             from_port: port(from.1),

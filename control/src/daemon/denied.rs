@@ -8,12 +8,12 @@ use podlane_dataplane::denials::Denial as Counted;
 use podlane_dataplane::policy::{Opening as Opened, Policy};
 use podlane_policy::compile::RuleId;
 
-use super::answers::Answers;
 use super::connections::is_of_all;
 use super::flows::{has_ports, protocol};
+use super::moment::Moment;
 use crate::enforce::{Judge, Live};
 
-impl Answers {
+impl Moment<'_> {
     pub(super) fn denied(&self, query: &DeniedQuery) -> Result<Denied, Refusal> {
         let enforcer = self.enforcer()?;
         let reports = self.reports()?;

@@ -2,11 +2,12 @@
 
 use podlane_api::{Endpoint, EndpointQuery, EndpointRemoval, Endpoints, MacAddr, Refusal, Stale};
 
-use super::answers::{Answers, near};
+use super::answers::near;
+use super::moment::Moment;
 use crate::desired::{self, Name};
 use crate::reconcile::EndpointError;
 
-impl Answers {
+impl Moment<'_> {
     pub(super) fn endpoints(&self, query: &EndpointQuery) -> Result<Endpoints, Refusal> {
         self.check_network(query.network.as_deref())?;
         let is_wanted = |endpoint: &desired::Endpoint| {
@@ -51,13 +52,13 @@ impl Answers {
     }
 
     fn network_named(&self, name: &str) -> Result<&Name, Refusal> {
-        let networks = &self.engine().desired().networks;
+        let networks = &self.desired().networks;
         let unknown = || Refusal::UnknownNetwork { name: name.to_owned(), nearest: near(name, networks.keys()) };
         networks.get_key_value(name).map(|(name, _)| name).ok_or_else(unknown)
     }
 
     pub(super) fn peer_named(&self, name: &str) -> Result<&Name, Refusal> {
-        let peers = &self.engine().desired().peers;
+        let peers = &self.desired().peers;
         let (nearest, none) = (near(name, peers.keys()), peers.is_empty());
         let unknown = || Refusal::UnknownPeer { name: name.to_owned(), nearest, none };
         peers.get_key_value(name).map(|(name, _)| name).ok_or_else(unknown)

@@ -6,17 +6,18 @@ use podlane_dataplane::ids::PathId;
 use podlane_dataplane::tables::Tables;
 use podlane_policy::model::Protocol;
 
-use super::answers::{Answers, name, near};
+use super::answers::{name, near};
+use super::moment::Moment;
 use crate::desired::{self, Name};
 
-impl Answers {
+impl Moment<'_> {
     pub(super) fn flows(&self, query: &FlowQuery) -> Result<Flows, Refusal> {
-        let ports = &self.engine().desired().ports;
+        let ports = &self.desired().ports;
         self.check_network(query.network.as_deref())?;
         if let Some(name) = query.port.as_deref().filter(|name| !ports.contains_key(*name)) {
             return Err(Refusal::UnknownPort { name: name.to_owned(), nearest: near(name, ports.keys()) });
         }
-        let numbers = self.engine().numbers();
+        let numbers = self.numbers();
         let port = query.port.as_deref().and_then(|name| ports.get_key_value(name)).map(|(name, _)| numbers.port(name));
         let tables = self.engine().facts().tables;
         let in_network = |key: &FlowKey| {
@@ -47,16 +48,16 @@ impl Answers {
     /// The network a flow came in by.
     fn network_of(&self, key: &FlowKey, tables: &Tables) -> Option<&Name> {
         if let Some(path) = key.port().path() {
-            return self.engine().numbers().network_name(tables.underlay.path(path)?.network);
+            return self.numbers().network_name(tables.underlay.path(path)?.network);
         }
-        let membership = &self.engine().desired().ports.get(self.engine().numbers().port_name(key.port())?)?.membership;
+        let membership = &self.desired().ports.get(self.numbers().port_name(key.port())?)?.membership;
         let tagged = key.vlan().id().and_then(desired::VlanId::new).map(|id| membership.tagged.get(&id));
         tagged.unwrap_or(membership.untagged.as_ref())
     }
 
     fn flow(&self, record: &FlowRecord, tables: &Tables) -> Flow {
         let (key, program) = (&record.key, &record.program);
-        let numbers = self.engine().numbers();
+        let numbers = self.numbers();
         let addresses = key.addresses();
         let ports = has_ports(key.kind().protocol).then(|| key.ports());
         Flow {
@@ -82,7 +83,7 @@ impl Answers {
 
     fn flow_tunnel(&self, path: PathId, tables: &Tables) -> Option<FlowTunnel> {
         let path = tables.underlay.path(path)?;
-        Some(FlowTunnel { peer: name(self.engine().numbers().peer_name(path.peer)), vni: path.vni.0 })
+        Some(FlowTunnel { peer: name(self.numbers().peer_name(path.peer)), vni: path.vni.0 })
     }
 }
 

@@ -10,6 +10,7 @@ mod connections;
 mod denied;
 mod endpoints;
 mod flows;
+mod moment;
 mod neighbours;
 mod policies;
 mod rights;

@@ -9,7 +9,8 @@ use podlane_dataplane::tables::{Network, Tables};
 use podlane_dataplane::{NetworkId, PortId};
 use podlane_wire::MacAddr;
 
-use super::answers::{Answers, near};
+use super::answers::near;
+use super::moment::Moment;
 use super::tunnels::learned_place;
 use crate::desired::{Desired, Name};
 
@@ -30,14 +31,14 @@ struct Lessons {
 /// The generations in which places are stated: by network, MAC address and place.
 type Generations<'e> = HashMap<(&'e Name, podlane_api::MacAddr, &'e Name), u64>;
 
-impl Answers {
+impl Moment<'_> {
     pub(super) fn neighbours(&self, query: &NeighbourQuery) -> Result<Neighbours, Refusal> {
         self.check(query)?;
         let engine = self.engine();
         let tables = engine.facts().tables;
         let mut lessons = self.lessons();
         let set = engine.endpoints().list();
-        let ports = engine.desired().ports.values();
+        let ports = self.desired().ports.values();
         let of_ports = ports.flat_map(|port| {
             let stated = port.mac.map(|mac| (mac, port.generation)).into_iter();
             stated.flat_map(move |(mac, generation)| {
@@ -49,7 +50,7 @@ impl Answers {
         let generations: Generations<'_> = of_ports.chain(of_peers).collect();
         let mut stations = Vec::new();
         for (number, network) in (0..).map(NetworkId).zip(&tables.networks) {
-            let Some(name) = engine.numbers().network_name(number) else { continue };
+            let Some(name) = self.numbers().network_name(number) else { continue };
             if query.network.as_deref().is_some_and(|wanted| wanted != name.as_str()) {
                 continue;
             }
@@ -64,7 +65,7 @@ impl Answers {
 
     /// Whether all that a query names is there.
     fn check(&self, query: &NeighbourQuery) -> Result<(), Refusal> {
-        let Desired { ports, .. } = self.engine().desired();
+        let Desired { ports, .. } = self.desired();
         self.check_network(query.network.as_deref())?;
         if let Some(name) = query.port.as_deref().filter(|name| !ports.contains_key(*name)) {
             return Err(Refusal::UnknownPort { name: name.to_owned(), nearest: near(name, ports.keys()) });
@@ -134,7 +135,7 @@ impl Answers {
 
     /// The port or the peer behind a number.
     fn location(&self, place: PortId, tables: &Tables) -> (Option<&Name>, Option<&Name>) {
-        let numbers = self.engine().numbers();
+        let numbers = self.numbers();
         match place.path() {
             None => (numbers.port_name(place), None),
             Some(path) => (None, tables.underlay.path(path).and_then(|path| numbers.peer_name(path.peer))),
@@ -145,7 +146,7 @@ impl Answers {
         if query.network.is_some() {
             return Vec::new();
         }
-        let numbers = self.engine().numbers();
+        let numbers = self.numbers();
         let is_peer = |number: u16| {
             let is = |wanted| numbers.peer_name(number).is_some_and(|name| name.as_str() == wanted);
             query.peer.as_deref().is_none_or(is)

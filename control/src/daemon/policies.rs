@@ -6,10 +6,10 @@ use podlane_api::{Manifests, Policies, PolicyApplied, PolicyEntry, PolicyFinding
 use podlane_policy::model::Policy;
 use podlane_policy::yaml::{self, Documents, Finding, Refused, Warning};
 
-use super::answers::Answers;
+use super::moment::Moment;
 use crate::enforce::{Changed, Doubt, EnforceError, Enforcer, Live, Unfit};
 
-impl Answers {
+impl Moment<'_> {
     pub(super) fn policies(&self) -> Result<Policies, Refusal> {
         let enforcer = self.enforcer()?;
         let judge = enforcer.in_force();

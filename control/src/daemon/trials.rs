@@ -16,8 +16,8 @@ use podlane_api::{
 use podlane_policy::yaml::{self, Documents, unmatched_among};
 use podlane_policy::{Cluster, Compiler};
 
-use super::answers::Answers;
 use super::flows::{has_ports, protocol};
+use super::moment::Moment;
 use super::policies::{doubtful, refusal};
 use crate::enforce::{Doubt, Enforcer, Live};
 use crate::shadow::tally::Sample;
@@ -105,7 +105,7 @@ fn leave(enforcer: &Enforcer) {
     }
 }
 
-impl Answers {
+impl Moment<'_> {
     /// What a candidate would change.
     pub(super) fn test_policy(&self, candidate: &Manifest) -> Result<PolicyChange, Refusal> {
         let enforcer = self.enforcer()?;

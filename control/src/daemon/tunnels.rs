@@ -13,7 +13,8 @@ use podlane_dataplane::worker::asked::PATIENCE;
 use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::{NetworkId, PortId, tunnel};
 
-use super::answers::{Answers, ends, merged, mode, name, traffic};
+use super::answers::{ends, merged, mode, name, traffic};
+use super::moment::Moment;
 use crate::reconcile::Facts;
 
 /// How many stations are behind a path: stated, and learned only.
@@ -23,12 +24,9 @@ struct Behind {
     learned: u64,
 }
 
-impl Answers {
+impl Moment<'_> {
     /// The tunnels.
-    ///
-    /// # Errors
-    /// A worker does not answer.
-    pub fn tunnels(&self) -> Result<Tunnels, Refusal> {
+    pub(super) fn tunnels(&self) -> Result<Tunnels, Refusal> {
         let reports = self.reports()?;
         let (numbers, facts) = (merged(&reports), self.engine().facts());
         let tables = &facts.tables;
@@ -64,7 +62,7 @@ impl Answers {
             _ => NextHopState::Asking,
         };
         Some(NextHop {
-            uplink: name(self.engine().numbers().port_name(uplink.port)),
+            uplink: name(self.numbers().port_name(uplink.port)),
             address: hop.address,
             mac: known.mac.map(|mac| podlane_api::MacAddr(mac.0)),
             state,
@@ -84,12 +82,12 @@ impl Answers {
 
     /// A tunnel of these paths; what is counted on it is still to be filled in.
     fn tunnel(&self, paths: &[Path], tables: &Tables) -> Option<Tunnel> {
-        let (engine, underlay) = (self.engine(), &tables.underlay);
-        let numbers = engine.numbers();
+        let underlay = &tables.underlay;
+        let numbers = self.numbers();
         let path = paths.first()?;
         let peer = underlay.peer_of(path)?;
         let (mtu, inner_mtu, path_mtu) = self.mtus(paths, peer, tables);
-        let encapsulation = match engine.desired().underlay.as_ref()?.encapsulation {
+        let encapsulation = match self.desired().underlay.as_ref()?.encapsulation {
             tunnel::Encapsulation::Vxlan => Encapsulation::Vxlan,
             tunnel::Encapsulation::Geneve => Encapsulation::Geneve,
         };
@@ -141,8 +139,7 @@ impl Answers {
     }
 
     fn uplink(&self, uplink: &underlay::Uplink, facts: &Facts, numbers: &Numbers, reports: &[Report]) -> Uplink {
-        let engine = self.engine();
-        let port = engine.numbers().port_name(uplink.port);
+        let port = self.numbers().port_name(uplink.port);
         let fate = port.and_then(|port| facts.ports.get(port));
         let counted = numbers.ports.get(uplink.port.index()).cloned().unwrap_or_default();
         let is_attached = facts.tables.port(uplink.port).is_some();

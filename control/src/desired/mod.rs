@@ -15,6 +15,7 @@ mod underlay;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use name::{DeviceName, Name};
@@ -41,8 +42,8 @@ pub struct Desired {
     pub policy: Option<Policy>,
     /// The networks, by name.
     pub networks: BTreeMap<Name, Network>,
-    /// The ports, by name. Every network a port names is in `networks`.
-    pub ports: BTreeMap<Name, Port>,
+    /// The ports, by name. Every network a port names is in `networks`. Shared, so that a snapshot of many ports is cheap.
+    pub ports: BTreeMap<Name, Arc<Port>>,
     /// The routes. Every next hop is in a connected subnet of the route's VRF.
     pub routes: Vec<Route>,
     /// This node's place in the underlay; none where it has no tunnels, and then neither peers nor endpoints.

@@ -2,11 +2,13 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 /// A name of a network, port, VRF or instance: 1 to 63 letters, digits, `.`, `_` and `-`, beginning with a letter or a
-/// digit. So it fits a table, a path below bpffs and a shell without quoting.
+/// digit. So it fits a table, a path below bpffs and a shell without quoting. A copy is cheap: a snapshot of
+/// what is desired holds all of them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Name(Box<str>);
+pub struct Name(Arc<str>);
 
 impl Name {
     /// The longest name, in bytes.

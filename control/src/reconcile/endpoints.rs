@@ -13,6 +13,7 @@ use podlane_api::MacAddr;
 use thiserror::Error;
 
 use super::crew::PATIENCE;
+use super::plan::Plans;
 use crate::config::Mistake;
 use crate::config::verify::endpoint as mistake_in;
 use crate::desired::{Desired, Endpoint, Name};
@@ -102,16 +103,16 @@ type Key = (Name, MacAddr);
 /// The endpoints in force, and the way to change them.
 #[derive(Debug)]
 pub struct Endpoints {
-    desired: Arc<Desired>,
+    plans: Arc<Plans>,
     changes: Mutex<BTreeMap<Key, Change>>,
     changed: Sender<Sender<()>>,
 }
 
 impl Endpoints {
     /// Those of the file; the reconciler is told of changes, and tells when they are in force.
-    pub(super) fn new(desired: Arc<Desired>) -> (Self, Receiver<Sender<()>>) {
+    pub(super) fn new(plans: Arc<Plans>) -> (Self, Receiver<Sender<()>>) {
         let (changed, hears) = bounded(ROOM);
-        (Self { desired, changes: Mutex::default(), changed }, hears)
+        (Self { plans, changes: Mutex::default(), changed }, hears)
     }
 
     /// States where a station is. Returns once it is so for every packet that arrives from now on.
@@ -119,7 +120,8 @@ impl Endpoints {
     /// # Errors
     /// [`EndpointError`]; but for [`EndpointError::Late`], nothing is changed then.
     pub fn set(&self, endpoint: Endpoint) -> Result<(), EndpointError> {
-        if let Some(mistake) = mistake_in(&endpoint, &self.desired) {
+        let desired = self.plans.read().desired;
+        if let Some(mistake) = mistake_in(&endpoint, &desired) {
             return Err(EndpointError::Unfit(Box::new(mistake)));
         }
         let key = (endpoint.network.clone(), endpoint.mac);
@@ -130,7 +132,7 @@ impl Endpoints {
             return Ok(());
         }
         let newest =
-            self.stated(&key).map(|(generation, _)| generation).chain(of.map(|change| change.generation)).max();
+            stated(&desired, &key).map(|(generation, _)| generation).chain(of.map(|change| change.generation)).max();
         if let Some(known) = newest.filter(|known| *known >= endpoint.generation) {
             let is_removal = of.is_some_and(|change| change.endpoint.is_none() && change.generation == known);
             if is_removal {
@@ -140,7 +142,7 @@ impl Endpoints {
             return Err(stale(&endpoint.mac, &endpoint, known));
         }
         let taken = endpoint.addresses.iter().find_map(|address| {
-            let known = self.address_generation(&endpoint, *address, &changes)?;
+            let known = address_generation(&desired, &endpoint, *address, &changes)?;
             (known >= endpoint.generation).then(|| stale(address, &endpoint, known))
         });
         if let Some(taken) = taken {
@@ -161,7 +163,10 @@ impl Endpoints {
         let mut changes = self.lock();
         let known = match changes.get(&key) {
             Some(change) => change.endpoint.as_ref().map(|_| change.generation),
-            None => self.stated(&key).filter(|(_, is_here)| !is_here).map(|(generation, _)| generation).max(),
+            None => stated(&self.plans.read().desired, &key)
+                .filter(|(_, is_here)| !is_here)
+                .map(|(generation, _)| generation)
+                .max(),
         };
         let Some(known) = known else { return Err(EndpointError::Unknown { mac, network: network.clone() }) };
         if known > generation {
@@ -176,43 +181,13 @@ impl Endpoints {
     #[must_use]
     pub fn list(&self) -> Vec<Endpoint> {
         let changes = self.lock();
-        let unchanged = self.desired.endpoints.iter().filter(|endpoint| {
+        let desired = self.plans.read().desired;
+        let unchanged = desired.endpoints.iter().filter(|endpoint| {
             let change = changes.get(&(endpoint.network.clone(), endpoint.mac));
             change.is_none_or(|change| change.generation < endpoint.generation)
         });
         let set = changes.values().filter_map(|change| change.endpoint.as_ref());
         unchanged.chain(set).cloned().collect()
-    }
-
-    /// In which generations the file states a station, and whether behind a port of this node.
-    fn stated(&self, (network, mac): &Key) -> impl Iterator<Item = (u64, bool)> {
-        let endpoints = self.desired.endpoints.iter();
-        let endpoints = endpoints.filter(move |endpoint| endpoint.network == *network && endpoint.mac == *mac);
-        let ports = self.desired.ports.values().filter(move |port| port.mac == Some(*mac));
-        let ports = ports.filter(move |port| port.membership.networks().any(|name| name == network));
-        endpoints.map(|endpoint| (endpoint.generation, false)).chain(ports.map(|port| (port.generation, true)))
-    }
-
-    /// The newest generation in which another station of the network has an address.
-    fn address_generation(&self, claimant: &Endpoint, address: IpAddr, changes: &BTreeMap<Key, Change>) -> Option<u64> {
-        let another = |endpoint: &&Endpoint| {
-            endpoint.network == claimant.network
-                && endpoint.mac != claimant.mac
-                && endpoint.addresses.contains(&address)
-        };
-        let unchanged = self.desired.endpoints.iter().filter(|endpoint| {
-            changes
-                .get(&(endpoint.network.clone(), endpoint.mac))
-                .is_none_or(|change| change.generation < endpoint.generation)
-        });
-        let set = changes.values().filter_map(|change| change.endpoint.as_ref());
-        let endpoints = unchanged.chain(set).filter(another).map(|endpoint| endpoint.generation);
-        let ports = self.desired.ports.values().filter(|port| {
-            port.mac != Some(claimant.mac)
-                && port.addresses.contains(&address)
-                && port.membership.networks().any(|name| *name == claimant.network)
-        });
-        endpoints.chain(ports.map(|port| port.generation)).max()
     }
 
     fn note(changes: &mut BTreeMap<Key, Change>, key: Key, change: Change) -> Result<(), EndpointError> {
@@ -233,6 +208,40 @@ impl Endpoints {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Change>> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// In which generations the file states a station, and whether behind a port of this node.
+fn stated(desired: &Desired, (network, mac): &Key) -> impl Iterator<Item = (u64, bool)> {
+    let endpoints = desired.endpoints.iter();
+    let endpoints = endpoints.filter(move |endpoint| endpoint.network == *network && endpoint.mac == *mac);
+    let ports = desired.ports.values().filter(move |port| port.mac == Some(*mac));
+    let ports = ports.filter(move |port| port.membership.networks().any(|name| name == network));
+    endpoints.map(|endpoint| (endpoint.generation, false)).chain(ports.map(|port| (port.generation, true)))
+}
+
+/// The newest generation in which another station of the network has an address.
+fn address_generation(
+    desired: &Desired,
+    claimant: &Endpoint,
+    address: IpAddr,
+    changes: &BTreeMap<Key, Change>,
+) -> Option<u64> {
+    let another = |endpoint: &&Endpoint| {
+        endpoint.network == claimant.network && endpoint.mac != claimant.mac && endpoint.addresses.contains(&address)
+    };
+    let unchanged = desired.endpoints.iter().filter(|endpoint| {
+        changes
+            .get(&(endpoint.network.clone(), endpoint.mac))
+            .is_none_or(|change| change.generation < endpoint.generation)
+    });
+    let set = changes.values().filter_map(|change| change.endpoint.as_ref());
+    let endpoints = unchanged.chain(set).filter(another).map(|endpoint| endpoint.generation);
+    let ports = desired.ports.values().filter(|port| {
+        port.mac != Some(claimant.mac)
+            && port.addresses.contains(&address)
+            && port.membership.networks().any(|name| *name == claimant.network)
+    });
+    endpoints.chain(ports.map(|port| port.generation)).max()
 }
 
 fn stale(what: &impl ToString, endpoint: &Endpoint, known: u64) -> EndpointError {

@@ -20,6 +20,7 @@ mod fill;
 mod open;
 mod pass;
 mod pins;
+mod plan;
 mod publisher;
 mod room;
 mod underlay;
@@ -42,6 +43,7 @@ use thiserror::Error;
 pub use board::{Board, Facts, Fate};
 pub use crew::{Ends, PATIENCE, Silent, Workers};
 pub use endpoints::{EndpointError, Endpoints};
+pub use plan::Plan;
 pub use publisher::Publisher;
 
 use crate::compile::Numbers;
@@ -51,6 +53,7 @@ use cores::Cores;
 use fill::Fill;
 use pass::Reconciler;
 use pins::{PinLockError, Pins};
+use plan::Plans;
 use world::World;
 
 /// MAC addresses and neighbours that can be learned, for all networks together.
@@ -89,8 +92,7 @@ pub enum StartError {
 
 /// A running switch: workers, and the reconciler that gives them ports.
 pub struct Engine {
-    desired: Arc<Desired>,
-    numbers: Arc<Numbers>,
+    plans: Arc<Plans>,
     shared: Arc<Shared>,
     board: Arc<Board>,
     endpoints: Arc<Endpoints>,
@@ -110,8 +112,9 @@ impl Engine {
     /// # Errors
     /// [`StartError`].
     pub fn start(desired: Desired) -> Result<Self, StartError> {
-        let desired = Arc::new(desired);
-        let numbers = Arc::new(Numbers::of(&desired));
+        let plan = Plan::of(desired);
+        let Plan { desired, numbers } = plan.clone();
+        let plans = Arc::new(Plans::new(plan));
         // What is wrong with the files is said before anything is begun.
         let places = || Arc::new(Places::of(&desired, &numbers));
         let policy = desired.policy.as_ref().map(|_| Live::open(&desired, places())).transpose()?;
@@ -128,7 +131,7 @@ impl Engine {
         // Before any port is opened, so that none is ever without its policy.
         let enforcer = policy.map(|(live, doubts)| enforce(live, &doubts, &publisher)).transpose()?.map(Arc::new);
         let (stop, stopped) = bounded(0);
-        let (endpoints, moved) = Endpoints::new(Arc::clone(&desired));
+        let (endpoints, moved) = Endpoints::new(Arc::clone(&plans));
         let endpoints = Arc::new(endpoints);
         let reconciler = Reconciler {
             desired: Arc::clone(&desired),
@@ -157,8 +160,7 @@ impl Engine {
             .spawn(move || reconciler.run())
             .map_err(StartError::Thread)?;
         Ok(Self {
-            desired,
-            numbers,
+            plans,
             shared,
             board,
             endpoints,
@@ -172,16 +174,22 @@ impl Engine {
         })
     }
 
-    /// What it was started with.
+    /// What is desired and how it is numbered at this moment, of which the one fits the other.
     #[must_use]
-    pub fn desired(&self) -> &Desired {
-        &self.desired
+    pub fn plan(&self) -> Plan {
+        self.plans.read()
+    }
+
+    /// What is desired now.
+    #[must_use]
+    pub fn desired(&self) -> Arc<Desired> {
+        self.plan().desired
     }
 
     /// The numbers on the packet path.
     #[must_use]
-    pub fn numbers(&self) -> &Numbers {
-        &self.numbers
+    pub fn numbers(&self) -> Arc<Numbers> {
+        self.plan().numbers
     }
 
     /// What workers share: flows, and what was learned.

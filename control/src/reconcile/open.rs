@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use podlane_api::{PortState, XdpMode};
 use podlane_bpf::{Program, port_pin};
@@ -218,7 +219,7 @@ impl Opener<'_> {
 
     /// Frames lent to the kernel per queue: a ring's worth, unless the port's share of the worker's frames is smaller.
     fn fill(&self, ring: u32, queues: u32) -> u32 {
-        let devices = |port: &&desired::Port| matches!(port.behind, Behind::Device(_));
+        let devices = |port: &&Arc<desired::Port>| matches!(port.behind, Behind::Device(_));
         let ports = u32::try_from(self.desired.ports.values().filter(devices).count()).unwrap_or(u32::MAX);
         let share = self.desired.workers.frames.share(ports) / self.queues_each(queues);
         // The largest power of two within the share.

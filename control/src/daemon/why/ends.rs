@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use podlane_api::Refusal;
 use podlane_policy::model::{Pod, PodName};
 
-use crate::daemon::answers::Answers;
+use crate::daemon::moment::Moment;
 use crate::desired;
 use crate::told::question::{Opener, Party, Unmeant, pod_meant};
 
@@ -34,14 +35,14 @@ impl Meant<'_> {
     }
 }
 
-impl Answers {
+impl Moment<'_> {
     /// Who opens.
     pub(super) fn opener<'a>(&'a self, opener: &Opener, pods: &[&'a Pod]) -> Result<Meant<'a>, Refusal> {
         let party = match opener {
             Opener::Party(party) => return self.party(party, pods),
             Opener::Node => Party::Name("node".to_owned()),
         };
-        let port = self.engine().desired().ports.values().find(|port| port.node);
+        let port = self.desired().ports.values().find(|port| port.node);
         let detail = "no port has node = true, by which the node itself reaches its pods (ask from an address)";
         let port = port.ok_or_else(|| Refusal::Unanswerable { detail: detail.to_owned() })?;
         Ok(Meant { party, pod: None, addresses: stated(port)?, port: Some(port) })
@@ -60,8 +61,8 @@ impl Answers {
             // Policies know nothing of it, or nothing of any pod; the port does.
             (Err(Unmeant::NoSuchPod { .. }), Party::Pod(name)) if self.port_of(name).is_some() => None,
             (Err(Unmeant::NoSuchPod { near, .. }), Party::Name(name)) => {
-                let Some(port) = self.engine().desired().ports.get(name.as_str()) else {
-                    let ports = self.engine().desired().ports.keys().map(desired::Name::as_str);
+                let Some(port) = self.desired().ports.get(name.as_str()) else {
+                    let ports = self.desired().ports.keys().map(desired::Name::as_str);
                     let nearest = near.map(|pod| pod.to_string());
                     let nearest = nearest.or_else(|| podlane_api::nearest(name, ports).map(str::to_owned));
                     return Err(Refusal::UnknownEnd { name: name.clone(), nearest });
@@ -90,11 +91,11 @@ impl Answers {
 
     fn port_of(&self, pod: &PodName) -> Option<&desired::Port> {
         let has = |port: &&desired::Port| port.pod.as_ref().is_some_and(|inside| inside.name == *pod);
-        self.engine().desired().ports.values().find(has)
+        self.desired().ports.values().map(Arc::as_ref).find(has)
     }
 
     fn port_with(&self, address: IpAddr) -> Option<&desired::Port> {
-        self.engine().desired().ports.values().find(|port| port.addresses.contains(&address))
+        self.desired().ports.values().map(Arc::as_ref).find(|port| port.addresses.contains(&address))
     }
 }
 

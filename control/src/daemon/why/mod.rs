@@ -16,7 +16,7 @@ use podlane_api::{Refusal, Way, Why, WhyAnswer, WhyQuery};
 use podlane_policy::model::{Pod, Protocol};
 use podlane_wire::IpProtocol;
 
-use super::answers::Answers;
+use super::moment::Moment;
 use crate::enforce::Judge;
 use crate::reconcile::Facts;
 use crate::told::explained::NO_SAY;
@@ -48,12 +48,12 @@ impl First {
 
 /// What an answer is made from.
 struct Asked<'a> {
-    answers: &'a Answers,
+    moment: &'a Moment<'a>,
     facts: &'a Facts,
     judge: Option<&'a Judge>,
 }
 
-impl Answers {
+impl Moment<'_> {
     pub(super) fn why(&self, query: &WhyQuery) -> Result<Why, Refusal> {
         let from: Opener = query.from.parse().map_err(|untold| unanswerable(&untold))?;
         let to: Party = query.to.parse().map_err(|untold| unanswerable(&untold))?;
@@ -63,7 +63,7 @@ impl Answers {
         let (from, to) = (self.opener(&from, &pods)?, self.party(&to, &pods)?);
         let ports = service.ports(&to.party, to.pod).map_err(ends::refusal)?;
         let facts = self.engine().facts();
-        let asked = Asked { answers: self, facts: &facts, judge: judge.as_deref() };
+        let asked = Asked { moment: self, facts: &facts, judge: judge.as_deref() };
         let mut answers = Vec::new();
         for (source, destination) in pairs(&from, &to)? {
             for port in &ports {
@@ -77,9 +77,9 @@ impl Answers {
 
 impl Asked<'_> {
     fn answer(&self, first: &First, from: &Meant<'_>, to: &Meant<'_>) -> WhyAnswer {
-        let Found { way, placed, beyond } = self.answers.way(first, from, to, self.facts);
+        let Found { way, placed, beyond } = self.moment.way(first, from, to, self.facts);
         let judge = self.judge.filter(|_| beyond.is_none());
-        let judged = judge.and_then(|judge| Judged::of(judge, placed, first, self.answers.engine().numbers()));
+        let judged = judge.and_then(|judge| Judged::of(judge, placed, first, self.moment.numbers()));
         let policy = judged.as_ref().map(|judged| judged.allow);
         WhyAnswer {
             from: first.from.to_string(),
@@ -92,7 +92,7 @@ impl Asked<'_> {
             because: Some(because(&way, judged.as_ref(), beyond)),
             way: Some(way),
             ends: judged.map(|judged| judged.ends).unwrap_or_default(),
-            connection: self.answers.connection_of(first),
+            connection: self.moment.connection_of(first),
         }
     }
 }

@@ -17,8 +17,9 @@ use podlane_wire::{IpProtocol, MacAddr};
 use super::First;
 use super::ends::Meant;
 use super::judged::Placed;
-use crate::daemon::answers::{Answers, name};
+use crate::daemon::answers::name;
 use crate::daemon::flows::action;
+use crate::daemon::moment::Moment;
 use crate::reconcile::Facts;
 
 /// A port that a client might open from: the first that are nobody's (RFC 6335, 6).
@@ -65,7 +66,7 @@ impl Fate {
     }
 }
 
-impl Answers {
+impl Moment<'_> {
     /// Where the first packet of a connection would go.
     pub(super) fn way(&self, first: &First, from: &Meant<'_>, to: &Meant<'_>, facts: &Facts) -> Found {
         let target = self.spot(first.to, to, facts, None);
@@ -74,14 +75,14 @@ impl Answers {
         let at = |meant: &Meant<'_>, spot: Option<Spot>, port: Option<PortId>| self.place(meant, spot, port, facts);
         // Whatever has been learned of an address, a pod is behind the port that states it.
         let behind = |meant: &Meant<'_>, spot: Option<Spot>| {
-            let stated = || meant.port.map(|port| self.engine().numbers().port(&port.name));
+            let stated = || meant.port.map(|port| self.numbers().port(&port.name));
             spot.map(|spot| spot.port).or_else(stated)
         };
-        let node = self.engine().desired().ports.values().find(|port| port.node);
+        let node = self.desired().ports.values().find(|port| port.node);
         let placed = Placed {
             from: behind(from, source),
             to: fate.to.or_else(|| behind(to, target)),
-            node: node.map(|port| self.engine().numbers().port(&port.name)),
+            node: node.map(|port| self.numbers().port(&port.name)),
         };
         let way = Way {
             from: at(from, source, placed.from),
@@ -126,7 +127,7 @@ impl Answers {
     /// Whether an address is the switch's own to whoever is behind the port of an end.
     fn is_own(&self, address: IpAddr, meant: &Meant<'_>, tables: &Tables) -> bool {
         let home = meant.port.and_then(|port| port.membership.untagged.as_ref());
-        let Some(home) = home.and_then(|name| tables.network(self.engine().numbers().network(name))) else {
+        let Some(home) = home.and_then(|name| tables.network(self.numbers().network(name))) else {
             return false;
         };
         let beside = tables.networks.iter().filter(|network| network.vrf == home.vrf);
@@ -198,7 +199,7 @@ impl Answers {
                 Fate::told(None, "the other node may route it in more than one way, which only it can tell")
             });
         }
-        let here = self.engine().numbers().network_name(from.network);
+        let here = self.numbers().network_name(from.network);
         match gateway {
             Some(gateway) if !is_within(gateway, first.to) || gateway.has(first.to) => Ok((from, gateway.mac)),
             Some(_) => Err(Fate::told(None, format!("who has {} is not known yet; the first packet asks", first.to))),
@@ -213,7 +214,7 @@ impl Answers {
     }
 
     fn told(&self, program: &Program, first: &First, facts: &Facts) -> Fate {
-        let numbers = self.engine().numbers();
+        let numbers = self.numbers();
         let port = |port| name(numbers.port_name(port));
         let carried = |sentence: String, to: PortId| Fate {
             open: Some(true),
@@ -258,7 +259,7 @@ impl Answers {
             Some(Spot { network: number, mac, port })
         });
         let spots: Vec<Spot> = spots.collect();
-        let stated = meant.port.map(|port| self.engine().numbers().port(&port.name));
+        let stated = meant.port.map(|port| self.numbers().port(&port.name));
         let at_port = spots.iter().find(|spot| Some(spot.port) == stated);
         let beside = spots.iter().find(|spot| other.is_some_and(|other| other.network == spot.network));
         at_port.or(beside).or(spots.first()).copied()
@@ -277,7 +278,7 @@ impl Answers {
     }
 
     fn place(&self, meant: &Meant<'_>, spot: Option<Spot>, port: Option<PortId>, facts: &Facts) -> Place {
-        let numbers = self.engine().numbers();
+        let numbers = self.numbers();
         let path = port.and_then(PortId::path).and_then(|path| facts.tables.underlay.path(path));
         let behind = port.and_then(|port| numbers.port_name(port)).or(meant.port.map(|port| &port.name));
         let behind = behind.filter(|_| path.is_none());

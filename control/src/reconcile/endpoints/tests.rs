@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
 
+use super::super::plan::Plan;
 use super::*;
 use crate::config::{Machine, parse};
 
@@ -15,7 +16,7 @@ fn endpoints() -> Endpoints {
                 [[endpoint]]\nnetwork = \"blue\"\nmac = \"02:00:00:00:00:0b\"\naddresses = [\"10.1.0.11\"]\n\
                 peer = \"node2\"\ngeneration = 3\n";
     let desired = parse(text, &Machine { cores: [0].into() }).unwrap_or_else(|findings| panic!("{}", findings[0]));
-    let (endpoints, moved) = Endpoints::new(Arc::new(desired));
+    let (endpoints, moved) = Endpoints::new(Arc::new(Plans::new(Plan::of(desired))));
     std::thread::spawn(move || moved.iter().for_each(|done| done.send(()).unwrap()));
     endpoints
 }
@@ -109,8 +110,8 @@ fn what_does_not_fit_is_refused_as_it_is_in_the_file() {
 
 #[test]
 fn a_change_that_nobody_puts_in_force_is_told_as_late() {
-    let Endpoints { desired, .. } = endpoints();
-    let (endpoints, moved) = Endpoints::new(desired);
+    let Endpoints { plans, .. } = endpoints();
+    let (endpoints, moved) = Endpoints::new(plans);
     drop(moved);
     assert!(matches!(endpoints.set(station(0x0c, 12, "node2", 1)), Err(EndpointError::Late)));
 }
