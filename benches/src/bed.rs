@@ -247,11 +247,15 @@ impl Bed {
     #[must_use]
     pub fn new(case: Case, load: Load) -> Self {
         let flows = if case.is_tcp() { BOTH_WAYS } else { CAPACITY };
-        let shared = Arc::new(Shared::new(
-            FlowTable::new(flows, HashSeed::fixed()).expect("memory for a million flows"),
-            Connections::new(CAPACITY, Settings::default(), HashSeed::fixed()).expect("memory for as many connections"),
-            1024,
-        ));
+        let shared = Arc::new(
+            Shared::new(
+                FlowTable::new(flows, HashSeed::fixed()).expect("memory for a million flows"),
+                Connections::new(CAPACITY, Settings::default(), HashSeed::fixed())
+                    .expect("memory for as many connections"),
+                1024,
+            )
+            .expect("memory for the tables of a bench"),
+        );
         let (events, _nobody) = unbounded();
         let config = WorkerConfig { flow_idle: IDLE, ..WorkerConfig::default() };
         let made = Worker::make(vec![(config, load.ready())], &shared, &events);

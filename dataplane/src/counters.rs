@@ -98,6 +98,55 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// All of it but what is held, in words, for another process of the same build.
+    #[must_use]
+    pub fn words(&self) -> Vec<u64> {
+        let mut words = vec![REASONS as u64, self.ports.len() as u64, self.paths.len() as u64];
+        words.extend([self.handed, self.taken, self.hits, self.misses, self.uncached, self.opened]);
+        let tally = |tally: &Tally| [tally.packets, tally.bytes];
+        for port in &self.ports {
+            words.extend(tally(&port.received));
+            words.extend(tally(&port.sent));
+            words.extend(port.dropped);
+        }
+        for path in &self.paths {
+            words.extend(tally(&path.received));
+            words.extend(tally(&path.sent));
+        }
+        words
+    }
+
+    /// The ledger of such words; `None` if they are none, or count by other reasons.
+    #[must_use]
+    pub fn of_words(words: &[u64]) -> Option<Self> {
+        let (head, mut words) = words.split_first_chunk::<9>()?;
+        let [reasons, ports, paths, handed, taken, hits, misses, uncached, opened] = *head;
+        let (port_words, path_words) = (4 + REASONS, 4);
+        let expected = usize::try_from(ports).ok()?.checked_mul(port_words)?;
+        let expected = usize::try_from(paths).ok()?.checked_mul(path_words)?.checked_add(expected)?;
+        if reasons != REASONS as u64 || words.len() != expected {
+            return None;
+        }
+        let mut counters = Self { handed, taken, hits, misses, uncached, opened, ..Self::default() };
+        let tallies = |words: &[u64]| {
+            let tally = |at: usize| Tally { packets: words[at], bytes: words[at + 1] };
+            (tally(0), tally(2))
+        };
+        for _ in 0..ports {
+            let (port, rest) = words.split_at(port_words);
+            let (received, sent) = tallies(port);
+            let mut dropped = [0; REASONS];
+            dropped.copy_from_slice(&port[4..]);
+            counters.ports.push(PortCounters { received, sent, dropped });
+            words = rest;
+        }
+        for path in words.chunks_exact(path_words) {
+            let (received, sent) = tallies(path);
+            counters.paths.push(PathCounters { received, sent });
+        }
+        Some(counters)
+    }
+
     /// Makes room for this port's numbers, and for the switch's own.
     pub fn make_room(&mut self, port: PortId) {
         if self.ports.len() <= port.index() {

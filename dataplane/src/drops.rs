@@ -100,6 +100,7 @@ drop_reasons! {
     EgressRate, "egress_rate", "The pod sends more than its `egress_rate`.";
     IngressRate, "ingress_rate", "The pod would receive more than its `ingress_rate`.";
     FaultDrop, "fault_drop", "Dropped on purpose by a fault port.";
+    HandOver, "hand_over", "The frame waited for a port that took nothing when the daemon handed over to its successor.";
     PortRemoved, "port_removed", "The port was removed while the frame was queued for it.";
 }
 

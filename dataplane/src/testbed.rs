@@ -251,7 +251,7 @@ impl TestBed {
     pub fn following(plan: Plan, workers: u16, settings: Settings) -> Self {
         let flows = FlowTable::new(1024, HashSeed::fixed()).expect("memory for a test");
         let connections = Connections::new(1024, settings, HashSeed::fixed()).expect("memory for a test");
-        let shared = Arc::new(Shared::new(flows, connections, 1024));
+        let shared = Arc::new(Shared::new(flows, connections, 1024).expect("memory for a test"));
         let (send, events): (Sender<Event>, _) = unbounded();
         let setups = (0..workers).map(|_| {
             let config = UmemConfig { frames: 1024, frame_size: FrameSize::Bytes2048, huge_pages: HugePages::Never };

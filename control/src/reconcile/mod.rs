@@ -123,7 +123,7 @@ impl Engine {
         let flows =
             FlowTable::new(desired.flows.capacity.get() as usize, HashSeed::random()).map_err(StartError::Flows)?;
         let connections = connections(desired.policy.as_ref()).map_err(StartError::Connections)?;
-        let shared = Arc::new(Shared::new(flows, connections, STATIONS));
+        let shared = Arc::new(Shared::new(flows, connections, STATIONS).map_err(StartError::Flows)?);
         let (events, happened) = bounded(1024);
         let crew = Crew::start(setups(&desired)?, &shared, &events)?;
         let workers = Workers::new(crew.lines.clone());
@@ -315,7 +315,7 @@ fn setups(desired: &Desired) -> Result<Vec<(WorkerConfig, podlane_rings::FramePo
     let flow_idle = u32::try_from(desired.flows.idle.as_millis()).unwrap_or(u32::MAX);
     let setup = |(worker, core): (usize, &usize)| {
         let (_, pool) = Umem::create(&memory).map_err(|source| StartError::Memory { worker, source })?;
-        Ok((WorkerConfig { core: Some(*core), poll, flow_idle }, pool))
+        Ok((WorkerConfig { core: Some(*core), poll, flow_idle, halted: false }, pool))
     };
     desired.workers.cores.iter().enumerate().map(setup).collect()
 }

@@ -4,6 +4,12 @@
 //! holds: whoever invents source addresses keeps to that, and the others go on being learned. Approximate where two workers learn at once.
 
 use core::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use podlane_rings::ZeroedSlice;
 
 /// The share of the table that one port may have: one part in so many.
 const SHARE: usize = 8;
@@ -13,15 +19,31 @@ const PORTS: usize = 1 << 16;
 
 /// The counts. Ports are named by the value a table of stations keeps: the number, and one.
 pub struct Crowd {
-    stations: Box<[AtomicU32]>,
+    stations: ZeroedSlice<AtomicU32>,
     most: u32,
 }
 
 impl Crowd {
     /// Nobody yet; `slots` is what the table of stations holds.
+    ///
+    /// # Errors
+    /// The kernel gives no memory.
+    pub fn new(slots: usize) -> io::Result<Self> {
+        Ok(Self { stations: ZeroedSlice::new(PORTS)?, most: (slots / SHARE) as u32 })
+    }
+
+    /// What a former process counted in this memory file.
+    ///
+    /// # Errors
+    /// It is no such file.
+    pub fn inherit(file: OwnedFd, slots: usize) -> io::Result<Self> {
+        Ok(Self { stations: ZeroedSlice::inherit(file, PORTS)?, most: (slots / SHARE) as u32 })
+    }
+
+    /// Its memory file.
     #[must_use]
-    pub fn new(slots: usize) -> Self {
-        Self { stations: (0..PORTS).map(|_| AtomicU32::new(0)).collect(), most: (slots / SHARE) as u32 }
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.stations.as_fd()
     }
 
     /// Whether there may be one more behind a port.

@@ -10,7 +10,10 @@
 //! claimed it. What is in an entry, and when it is to be believed, is the table's own affair.
 
 use core::sync::atomic::{AtomicU32, Ordering};
-use std::io;
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use crossbeam::queue::ArrayQueue;
 use podlane_rings::ZeroedSlice;
@@ -38,15 +41,50 @@ impl Index {
     /// # Errors
     /// The kernel gives no memory.
     pub(super) fn new(capacity: usize) -> io::Result<Self> {
-        // Two lanes an entry: at most half full, so a second bucket is read for about 2 % of them.
-        let buckets = (capacity * 2 / LANES).next_power_of_two();
-        Ok(Self {
-            buckets: ZeroedSlice::new(buckets)?,
+        Ok(Self::over(ZeroedSlice::new(buckets_for(capacity))?, capacity))
+    }
+
+    /// The index of a former process's table with as many entries. Before [`Self::go_on`] it is for nobody to write to.
+    ///
+    /// # Errors
+    /// The file is no such index.
+    pub(super) fn inherit(file: OwnedFd, capacity: usize) -> io::Result<Self> {
+        Ok(Self::over(ZeroedSlice::inherit(file, buckets_for(capacity))?, capacity))
+    }
+
+    fn over(buckets: ZeroedSlice<Bucket>, capacity: usize) -> Self {
+        Self {
+            buckets,
             capacity: capacity as u32,
             fresh: AtomicU32::new(0),
             recycled: ArrayQueue::new(capacity),
             used: AtomicU32::new(0),
-        })
+        }
+    }
+
+    /// Its memory file.
+    pub(super) fn file(&self) -> BorrowedFd<'_> {
+        self.buckets.as_fd()
+    }
+
+    /// Goes on where a former process ended, with entries below `high_water` used at some time and `named` of them now. Those
+    /// between are free, but not given out before [`Self::recycle`].
+    pub(super) fn go_on(&self, high_water: u32, named: usize) {
+        self.fresh.store(high_water.min(self.capacity), Ordering::Release);
+        self.used.store(named as u32, Ordering::Relaxed);
+    }
+
+    /// Gives out again what a former process had given back: all entries below `high_water` that none of its workers named.
+    pub(super) fn recycle(&self, high_water: u32, named: impl Iterator<Item = u32>) {
+        let mut taken = vec![false; high_water.min(self.capacity) as usize];
+        for entry in named {
+            if let Some(taken) = taken.get_mut(entry as usize) {
+                *taken = true;
+            }
+        }
+        for (entry, _) in taken.iter().enumerate().filter(|(_, taken)| !**taken) {
+            self.give(entry as u32);
+        }
     }
 
     /// How many entries are named.
@@ -123,6 +161,12 @@ impl Index {
     }
 }
 
+/// How many buckets an index of `capacity` entries has. Two lanes an entry: at most half full, so a second bucket is read for about 2 %
+/// of them.
+fn buckets_for(capacity: usize) -> usize {
+    (capacity * 2 / LANES).next_power_of_two()
+}
+
 /// Where an entry is named.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
@@ -130,6 +174,30 @@ pub(super) struct Place {
     bucket: u32,
     lane: u8,
 }
+
+impl Place {
+    const BUCKET_AT: u32 = 32;
+    const LANE_AT: u32 = 61;
+
+    /// In one word, for an heir. A table has at most 2^26 buckets.
+    fn pack(self) -> u64 {
+        u64::from(self.entry) | u64::from(self.bucket) << Self::BUCKET_AT | u64::from(self.lane) << Self::LANE_AT
+    }
+
+    /// A place of an index, if it can be one.
+    fn unpack(word: u64, index: &Index) -> Option<Self> {
+        let bucket = (word >> Self::BUCKET_AT) as u32 & ((1 << (Self::LANE_AT - Self::BUCKET_AT)) - 1);
+        let place = Self { entry: word as u32, bucket, lane: (word >> Self::LANE_AT) as u8 };
+        (place.entry < index.capacity && (place.bucket as usize) < index.buckets.len()).then_some(place)
+    }
+}
+
+/// The entry of a place in one word.
+pub(super) const fn entry_of(word: u64) -> u32 {
+    word as u32
+}
+
+const _: () = assert!(LANES == 8, "three bits say which lane");
 
 /// The entries one worker named: it alone ends them.
 pub(super) struct Owned {
@@ -145,6 +213,16 @@ impl Owned {
 
     pub(super) const fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// All of them, each in a word, for an heir.
+    pub(super) fn words(&self) -> Vec<u64> {
+        self.places.iter().map(|place| place.pack()).collect()
+    }
+
+    /// Owns what a former process's worker owned. What cannot be a place is left out: its entry is then nobody's.
+    pub(super) fn inherit(&mut self, words: &[u64], index: &Index) {
+        self.places.extend(words.iter().filter_map(|word| Place::unpack(*word, index)));
     }
 
     pub(super) fn push(&mut self, place: Place) {

@@ -333,6 +333,12 @@ impl HashSeed {
         Self([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93])
     }
 
+    /// The seed of these words, which another process has.
+    #[must_use]
+    pub const fn of_words(words: [u64; 4]) -> Self {
+        Self(words)
+    }
+
     /// Its words, for keys of other tables.
     #[inline]
     pub(super) const fn words(&self) -> &[u64; 4] {

@@ -4,11 +4,23 @@
 //! if another worker holds it, the writer goes on and learns from the next packet instead. Two workers that learn
 //! one key at once may leave two slots; the first in probe order is the one read and refreshed, the other ages out.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use core::{
+    ops::Deref,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+};
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use podlane_rings::ZeroedSlice;
+use zerocopy::FromBytes;
 
 /// How many slots a key may stand in.
 const WINDOW: usize = 8;
 
+#[repr(C)]
+#[derive(FromBytes)]
 struct Slot<const K: usize> {
     version: AtomicU32,
     /// Worker-clock milliseconds of the last sighting.
@@ -16,6 +28,24 @@ struct Slot<const K: usize> {
     key: [AtomicU64; K],
     /// 0 means the slot is free.
     value: AtomicU64,
+}
+
+/// Where the slots are.
+enum Slots<const K: usize> {
+    Own(Box<[Slot<K>]>),
+    InFile(ZeroedSlice<Slot<K>>),
+}
+
+impl<const K: usize> Deref for Slots<K> {
+    type Target = [Slot<K>];
+
+    #[inline]
+    fn deref(&self) -> &[Slot<K>] {
+        match self {
+            Self::Own(slots) => slots,
+            Self::InFile(slots) => slots,
+        }
+    }
 }
 
 /// What became of a lesson.
@@ -33,21 +63,50 @@ pub enum Lesson {
 
 /// The map: keys of `K` words, values of one word that is never 0.
 pub struct Learned<const K: usize> {
-    slots: Box<[Slot<K>]>,
+    slots: Slots<K>,
+}
+
+/// Slots of a map with room for about `capacity` keys.
+fn slots_for(capacity: usize) -> usize {
+    (capacity.max(64) * 2).next_power_of_two()
 }
 
 impl<const K: usize> Learned<K> {
     /// A map with room for about `capacity` keys.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let slots = (capacity.max(64) * 2).next_power_of_two();
         let slot = |_| Slot {
             version: AtomicU32::new(0),
             seen: AtomicU32::new(0),
             key: [const { AtomicU64::new(0) }; K],
             value: AtomicU64::new(0),
         };
-        Self { slots: (0..slots).map(slot).collect() }
+        Self { slots: Slots::Own((0..slots_for(capacity)).map(slot).collect()) }
+    }
+
+    /// As [`Self::new`], in a memory file that an heir of this process can go on with.
+    ///
+    /// # Errors
+    /// The kernel gives no memory.
+    pub fn in_file(capacity: usize) -> io::Result<Self> {
+        Ok(Self { slots: Slots::InFile(ZeroedSlice::new(slots_for(capacity))?) })
+    }
+
+    /// The map that a former process had in this file, made for as many keys.
+    ///
+    /// # Errors
+    /// It is no such file.
+    pub fn inherit(file: OwnedFd, capacity: usize) -> io::Result<Self> {
+        Ok(Self { slots: Slots::InFile(ZeroedSlice::inherit(file, slots_for(capacity))?) })
+    }
+
+    /// Its memory file, if it is in one.
+    #[must_use]
+    pub fn file(&self) -> Option<BorrowedFd<'_>> {
+        match &self.slots {
+            Slots::Own(_) => None,
+            Slots::InFile(slots) => Some(slots.as_fd()),
+        }
     }
 
     /// The value learned for `key`.
@@ -139,9 +198,10 @@ impl<const K: usize> Learned<K> {
     }
 
     fn window(&self, key: &[u64; K]) -> impl Iterator<Item = &Slot<K>> {
-        let mask = self.slots.len() - 1;
+        let slots = &*self.slots;
+        let mask = slots.len() - 1;
         let start = spread(key) as usize;
-        (0..WINDOW).map(move |step| &self.slots[(start + step) & mask])
+        (0..WINDOW).map(move |step| &slots[(start + step) & mask])
     }
 }
 

@@ -22,15 +22,19 @@
 //! (writers would have to lock readers out), chaining (one more dependent load a hit).
 
 use core::sync::atomic::{AtomicU32, Ordering, fence};
-use std::io;
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use podlane_rings::{ZeroedSlice, prefetch_of};
+use zerocopy::FromBytes;
 
 use crate::{
     flow::{
         bucket::{Bucket, Candidates, tag},
         entry::{Entry, FlowRecord},
-        index::Index,
+        index::{Index, entry_of},
         key::{FlowKey, HashSeed},
         program::Program,
     },
@@ -62,8 +66,34 @@ pub struct Basis {
 pub struct FlowTable {
     pub(super) index: Index,
     pub(super) entries: ZeroedSlice<Entry>,
-    epochs: Box<[AtomicU32; SHARDS]>,
+    epochs: ZeroedSlice<Epochs>,
     seed: HashSeed,
+}
+
+/// One epoch a shard.
+#[repr(C)]
+#[derive(FromBytes)]
+struct Epochs([AtomicU32; SHARDS]);
+
+/// What is the same of a table for its former process and for the heir.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableFacts {
+    /// Entries.
+    pub capacity: usize,
+    /// The words of its [`HashSeed`].
+    pub seed: [u64; 4],
+}
+
+/// Memory files of a flow table.
+pub const FLOW_FILES: usize = 3;
+
+/// How far a table has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// Entries from this one on were never used.
+    pub high_water: u32,
+    /// Of connections: how many are opening.
+    pub opening: u32,
 }
 
 impl FlowTable {
@@ -76,9 +106,53 @@ impl FlowTable {
         Ok(Self {
             index: Index::new(capacity)?,
             entries: ZeroedSlice::new(capacity)?,
-            epochs: Box::new([const { AtomicU32::new(0) }; SHARDS]),
+            epochs: ZeroedSlice::new(1)?,
             seed,
         })
+    }
+
+    /// The table of a former process. Before [`Self::go_on`] it is for nobody to write to.
+    ///
+    /// # Errors
+    /// The files are no such table.
+    pub fn inherit(files: [OwnedFd; FLOW_FILES], facts: &TableFacts) -> io::Result<Self> {
+        let capacity = facts.capacity.clamp(1024, 1 << 28);
+        let [buckets, entries, epochs] = files;
+        Ok(Self {
+            index: Index::inherit(buckets, capacity)?,
+            entries: ZeroedSlice::inherit(entries, capacity)?,
+            epochs: ZeroedSlice::inherit(epochs, 1)?,
+            seed: HashSeed::of_words(facts.seed),
+        })
+    }
+
+    /// Its memory files, in the order of [`Self::inherit`].
+    #[must_use]
+    pub fn files(&self) -> [BorrowedFd<'_>; FLOW_FILES] {
+        [self.index.file(), self.entries.as_fd(), self.epochs.as_fd()]
+    }
+
+    /// What an heir has to know of it.
+    #[must_use]
+    pub fn facts(&self) -> TableFacts {
+        TableFacts { capacity: self.capacity(), seed: *self.seed.words() }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress { high_water: self.index.high_water() as u32, opening: 0 }
+    }
+
+    /// Goes on where a former process ended, whose workers owned so many flows.
+    pub fn go_on(&self, progress: Progress, owned: usize) {
+        self.index.go_on(progress.high_water, owned);
+    }
+
+    /// Gives out the entries that the former process had free. May take milliseconds; the workers turn meanwhile. `owned` is what its
+    /// workers owned when it ended.
+    pub fn recycle<'a>(&self, progress: Progress, owned: impl Iterator<Item = &'a u64>) {
+        self.index.recycle(progress.high_water, owned.map(|word| entry_of(*word)));
     }
 
     /// The hash of a key in this table.
@@ -104,12 +178,12 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn epoch(&self, shard: u16) -> u32 {
-        self.epochs[usize::from(shard) % SHARDS].load(Ordering::Acquire)
+        self.epochs[0].0[usize::from(shard) % SHARDS].load(Ordering::Acquire)
     }
 
     /// Makes every flow that depends on this shard a miss.
     pub fn forget(&self, shard: u16) {
-        self.epochs[usize::from(shard) % SHARDS].fetch_add(1, Ordering::AcqRel);
+        self.epochs[0].0[usize::from(shard) % SHARDS].fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes every flow a miss: for news that concern no shard in particular, and come seldom.
@@ -121,7 +195,7 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        View { buckets: self.index.buckets(), entries: &self.entries, epochs: &self.epochs }
+        View { buckets: self.index.buckets(), entries: &self.entries, epochs: &self.epochs[0].0 }
     }
 
     /// The program of `entry`, if it is `key`'s and current.

@@ -102,6 +102,17 @@ impl FlowWriter {
         })
     }
 
+    /// Where the flows are that this worker owns, for an heir.
+    #[must_use]
+    pub fn places(&self) -> Vec<u64> {
+        self.owned.words()
+    }
+
+    /// Owns what a former process's worker of this number owned.
+    pub fn inherit(&mut self, places: &[u64]) {
+        self.owned.inherit(places, &self.table.index);
+    }
+
     /// How many flows this worker owns.
     #[must_use]
     pub const fn owned(&self) -> usize {

@@ -208,6 +208,12 @@ impl AfXdpPort {
     fn new(device: &str) -> Self {
         Self { device: device.to_owned(), sockets: Vec::new(), turn: 0 }
     }
+
+    /// The sockets of a device that another process's worker had.
+    #[must_use]
+    pub fn inherit(device: &str, sockets: Vec<Socket>) -> Self {
+        Self { device: device.to_owned(), sockets, turn: 0 }
+    }
 }
 
 impl Port for AfXdpPort {
@@ -256,6 +262,18 @@ impl Port for AfXdpPort {
 
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd).collect()
+    }
+
+    fn sockets(&self) -> &[Socket] {
+        &self.sockets
+    }
+
+    fn can_be_handed_over(&self) -> bool {
+        true
+    }
+
+    fn pause(&mut self, pool: &mut FramePool) {
+        self.sockets.iter_mut().for_each(|socket| socket.pause(pool));
     }
 
     fn facts(&self) -> PortFacts {

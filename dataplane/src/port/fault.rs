@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use podlane_rings::{Frame, FramePool};
+use podlane_rings::{Frame, FramePool, Socket};
 
 use crate::{
     burst::{BURST, Burst, OutQueue, length_of},
@@ -142,6 +142,22 @@ impl Port for FaultPort {
         self.inner.wake_fds()
     }
 
+    fn sockets(&self) -> &[Socket] {
+        self.inner.sockets()
+    }
+
+    fn can_be_handed_over(&self) -> bool {
+        self.inner.can_be_handed_over()
+    }
+
+    fn pause(&mut self, pool: &mut FramePool) {
+        let Self { inward, outward, staged, .. } = self;
+        for frame in staged.frames().drain(..).chain(inward.give_up()).chain(outward.give_up()) {
+            pool.give(frame);
+        }
+        self.inner.pause(pool);
+    }
+
     fn facts(&self) -> PortFacts {
         self.inner.facts()
     }
@@ -152,12 +168,9 @@ impl Port for FaultPort {
         statistics
     }
 
-    fn close(self: Box<Self>, pool: &mut FramePool) {
-        let Self { inner, inward, outward, mut staged, .. } = *self;
-        for frame in staged.frames().drain(..).chain(inward.empty()).chain(outward.empty()) {
-            pool.give(frame);
-        }
-        inner.close(pool);
+    fn close(mut self: Box<Self>, pool: &mut FramePool) {
+        self.pause(pool);
+        self.inner.close(pool);
     }
 }
 
@@ -222,8 +235,8 @@ impl BadWire {
         self.held.is_some() || !self.passed.is_empty()
     }
 
-    fn empty(self) -> impl Iterator<Item = Frame> {
-        self.passed.into_iter().chain(self.held)
+    fn give_up(&mut self) -> impl Iterator<Item = Frame> {
+        self.passed.drain(..).chain(self.held.take())
     }
 }
 

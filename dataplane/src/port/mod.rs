@@ -12,7 +12,7 @@ pub mod xsk_rs;
 
 use std::os::fd::BorrowedFd;
 
-use podlane_rings::FramePool;
+use podlane_rings::{FramePool, Socket};
 use thiserror::Error;
 
 use crate::burst::{Burst, OutQueue};
@@ -57,6 +57,19 @@ pub trait Port: Send {
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
     }
+
+    /// Its sockets, if it is made of such.
+    fn sockets(&self) -> &[Socket] {
+        &[]
+    }
+
+    /// Whether another process could go on with its [`sockets`](Self::sockets) and nothing else of it.
+    fn can_be_handed_over(&self) -> bool {
+        false
+    }
+
+    /// Gives back the frames it holds between two calls: another process may go on with its sockets.
+    fn pause(&mut self, _pool: &mut FramePool) {}
 
     /// How the port works.
     fn facts(&self) -> PortFacts;

@@ -293,6 +293,20 @@ impl Exits {
         !self.busy.is_empty()
     }
 
+    /// Lets go of every frame that waits here, by a reason.
+    pub fn give_up(&mut self, reason: DropReason) {
+        for slot in 0..self.slots.len() {
+            let attached = &mut self.slots[slot];
+            let id = attached.id;
+            attached.port.pause(&mut self.pool);
+            let mut frames = core::mem::take(attached.queue.frames());
+            attached.queue.recount(self.pool.umem());
+            for frame in frames.drain(..) {
+                self.drop(id, frame, reason);
+            }
+        }
+    }
+
     /// Closes every port and gives back every frame.
     pub fn close(&mut self) {
         while let Some(attached) = self.slots.first() {

@@ -4,18 +4,24 @@
 //! the epoch of a shard.
 
 use core::net::IpAddr;
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    sync::Arc,
+    time::Instant,
+};
 
 use podlane_wire::MacAddr;
 
 use crate::{
     flow::{
         FlowTable,
-        connections::Connections,
+        connections::{CONNECTION_FILES, Connections, Settings},
         crowd::Crowd,
         groups::Groups,
         key::{mac_word, word_mac},
         learned::{Learned, Lesson, spread},
-        table::SHARDS,
+        table::{FLOW_FILES, SHARDS, TableFacts},
     },
     ids::{NetworkId, PortId},
     stage::{meter::Meters, ways::Renewal},
@@ -25,6 +31,9 @@ use crate::{
 
 /// What workers share and learn together.
 pub struct Shared {
+    /// When the workers' clock began.
+    pub started: Instant,
+    stations: usize,
     /// The flows.
     pub flows: std::sync::Arc<FlowTable>,
     /// The connections that flows under policy belong to.
@@ -49,26 +58,94 @@ pub struct Shared {
     pub meters: std::sync::Arc<Meters>,
 }
 
+/// Memory files of the shared tables.
+pub const FILES: usize = FLOW_FILES + CONNECTION_FILES + 5;
+
+/// What is the same of the shared tables for their former process and for the heir.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedFacts {
+    /// When the workers' clock began.
+    pub started: Instant,
+    /// About so many MAC addresses and neighbours.
+    pub stations: usize,
+    /// The flows.
+    pub flows: TableFacts,
+    /// The connections.
+    pub connections: TableFacts,
+}
+
 /// Underlay next hops, and peers whose way has a smaller MTU, that are remembered at once.
 const NODES: usize = 8192;
 
 impl Shared {
     /// Shared tables for these flows and connections, and about `stations` MAC addresses and neighbours.
-    #[must_use]
-    pub fn new(flows: FlowTable, connections: Connections, stations: usize) -> Self {
-        let macs = Learned::new(stations);
-        Self {
+    ///
+    /// # Errors
+    /// The kernel gives no memory.
+    pub fn new(flows: FlowTable, connections: Connections, stations: usize) -> io::Result<Self> {
+        let macs = Learned::in_file(stations)?;
+        Ok(Self {
+            started: Instant::now(),
+            stations,
             flows: flows.into(),
             connections: connections.into(),
-            crowd: Crowd::new(macs.slots()),
+            crowd: Crowd::new(macs.slots())?,
             macs,
-            neighbours: Learned::new(stations),
-            hops: Learned::new(NODES),
+            neighbours: Learned::in_file(stations)?,
+            hops: Learned::in_file(NODES)?,
             hop_questions: Asked::of(NODES),
-            path_mtus: Learned::new(NODES),
+            path_mtus: Learned::in_file(NODES)?,
             renewal: Renewal::default(),
             groups: Groups::default(),
-            meters: std::sync::Arc::default(),
+            meters: Arc::default(),
+        })
+    }
+
+    /// The shared tables of a former process. Until its workers are halted they are for nobody to write to.
+    ///
+    /// # Errors
+    /// The files are no such tables.
+    pub fn inherit(files: Vec<OwnedFd>, settings: Settings, facts: &SharedFacts) -> io::Result<Self> {
+        let found = files.len();
+        let Ok(files) = <[OwnedFd; FILES]>::try_from(files) else {
+            let text = format!("{found} memory files of the tables were handed over, of {FILES}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        };
+        let [flows @ .., buckets, connections, macs, crowd, neighbours, hops, path_mtus] = files;
+        let macs = Learned::inherit(macs, facts.stations)?;
+        Ok(Self {
+            started: facts.started,
+            stations: facts.stations,
+            flows: FlowTable::inherit(flows, &facts.flows)?.into(),
+            connections: Connections::inherit([buckets, connections], settings, &facts.connections)?.into(),
+            crowd: Crowd::inherit(crowd, macs.slots())?,
+            macs,
+            neighbours: Learned::inherit(neighbours, facts.stations)?,
+            hops: Learned::inherit(hops, NODES)?,
+            hop_questions: Asked::of(NODES),
+            path_mtus: Learned::inherit(path_mtus, NODES)?,
+            renewal: Renewal::default(),
+            // Until somebody asks again, multicast goes to all; and every port begins with its whole burst.
+            groups: Groups::default(),
+            meters: Arc::default(),
+        })
+    }
+
+    /// The memory files, in the order of [`Self::inherit`].
+    pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let learned = [self.macs.file(), Some(self.crowd.file()), self.neighbours.file()];
+        let learned = learned.into_iter().chain([self.hops.file(), self.path_mtus.file()]).flatten();
+        self.flows.files().into_iter().chain(self.connections.files()).chain(learned)
+    }
+
+    /// What an heir has to know of them.
+    #[must_use]
+    pub fn facts(&self) -> SharedFacts {
+        SharedFacts {
+            started: self.started,
+            stations: self.stations,
+            flows: self.flows.facts(),
+            connections: self.connections.facts(),
         }
     }
 

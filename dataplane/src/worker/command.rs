@@ -3,11 +3,11 @@
 //! The only way in: one bounded channel a worker, looked at once a turn. What takes long (opening and closing sockets,
 //! freeing tables) is done on the control side, before a command is sent or with what a reply brings back.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use podlane_rings::FramePool;
+use podlane_rings::{FramePool, SocketFacts};
 
 use crate::{
     counters::Counters,
@@ -16,7 +16,10 @@ use crate::{
     policy::Enforcement,
     port::{Port, PortError, PortFacts, PortStatistics},
     tables::Tables,
-    worker::handoff::Bell,
+    worker::{
+        handoff::Bell,
+        legacy::{Inheritance, Legacy},
+    },
 };
 
 /// Commands that may wait for a worker.
@@ -44,8 +47,29 @@ pub enum Command {
     Absorb(FramePool),
     /// Copy the ledger and the state of the ports.
     Report(Sender<Report>),
+    /// Say what sockets there are, with descriptors of them.
+    Describe(Sender<Vec<Described>>),
+    /// Obey, and do not turn; see [`legacy`](crate::worker::legacy).
+    Halt(Sender<()>),
+    /// Halted: let go of every frame, and write down what is left.
+    Bequeath(Sender<Box<Legacy>>),
+    /// Halted: go on with what another process's worker left.
+    Inherit(Box<Inheritance>),
+    /// Turn again, or for the first time.
+    Resume(Sender<()>),
     /// Close everything and end.
     Stop,
+}
+
+/// One worker's end of a port, for another process.
+#[derive(Debug)]
+pub struct Described {
+    /// Which port.
+    pub port: PortId,
+    /// Whether its sockets are all there is to it.
+    pub can_be_handed_over: bool,
+    /// Its sockets, or why there is no descriptor of one to be had.
+    pub sockets: io::Result<Vec<(SocketFacts, Vec<OwnedFd>)>>,
 }
 
 /// A worker, as it is between two turns.

@@ -13,6 +13,7 @@ pub mod command;
 pub mod handoff;
 mod hops;
 pub mod idle;
+pub mod legacy;
 pub mod limits;
 mod misses;
 mod upkeep;
@@ -67,6 +68,8 @@ pub struct WorkerConfig {
     pub poll: Poll,
     /// Flows end after this many milliseconds without a packet.
     pub flow_idle: u32,
+    /// Begin halted: obey, and turn when resumed.
+    pub halted: bool,
 }
 
 /// Why workers cannot start.
@@ -114,6 +117,8 @@ pub struct Worker {
     started: Instant,
     leaving: Arc<AtomicUsize>,
     workers: usize,
+    /// Whether it only obeys, see [`legacy`].
+    halted: bool,
 }
 
 /// The running workers.
@@ -194,7 +199,7 @@ impl Worker {
             }
             ends.push((pool.umem().clone(), Bell::new().map_err(resources(worker))?));
         }
-        let (started, leaving, workers) = (Instant::now(), Arc::default(), setups.len());
+        let (started, leaving, workers) = (shared.started, Arc::default(), setups.len());
         let peers = Peers::mesh(&ends);
         let mut made = Vec::new();
         for (number, (((config, pool), peers), (_, bell))) in setups.into_iter().zip(peers).zip(ends).enumerate() {
@@ -220,6 +225,7 @@ impl Worker {
                 started,
                 leaving: Arc::clone(&leaving),
                 workers,
+                halted: config.halted,
             };
             made.push((worker, line));
         }
@@ -237,6 +243,11 @@ impl Worker {
         }
         let mut last_work = Instant::now();
         while self.obey() {
+            if self.halted {
+                let commands = &self.commands;
+                idle::sleep(&self.bell, &[], LONGEST, || !commands.is_empty());
+                continue;
+            }
             let turned = Instant::now();
             if self.turn(self.clock(turned)) {
                 last_work = turned;
@@ -284,6 +295,17 @@ impl Worker {
                 }
                 Command::Absorb(pool) => self.exits.pool.absorb(pool),
                 Command::Report(back) => drop(back.send(self.report())),
+                Command::Describe(back) => drop(back.send(self.describe())),
+                Command::Halt(back) => {
+                    self.halt();
+                    let _ = back.send(());
+                }
+                Command::Bequeath(back) => drop(back.send(Box::new(self.bequeath()))),
+                Command::Inherit(inheritance) => self.inherit(*inheritance),
+                Command::Resume(back) => {
+                    self.halted = false;
+                    let _ = back.send(());
+                }
                 Command::Stop => return false,
             }
         }
@@ -337,6 +359,15 @@ impl Worker {
             flows: self.flows.owned(),
             connections: self.connections.owned(),
         }
+    }
+
+    fn describe(&self) -> Vec<command::Described> {
+        let described = |attached: &crate::stage::dispatch::Attached| {
+            let sockets = attached.port.sockets();
+            let sockets = sockets.iter().map(|socket| Ok((socket.facts(), socket.descriptors()?))).collect();
+            command::Described { port: attached.id, can_be_handed_over: attached.port.can_be_handed_over(), sockets }
+        };
+        self.exits.slots.iter().map(described).collect()
     }
 
     /// One burst of one port down the line.

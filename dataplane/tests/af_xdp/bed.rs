@@ -151,7 +151,8 @@ impl Bed {
         let crew = (0..setup.workers).map(|_| (config, pool())).collect();
         let connections = Connections::new(1024, Settings::default(), HashSeed::random()).expect("memory for a test");
         let crew =
-            Crew::start(crew, &Arc::new(Shared::new(table, connections, 1024)), &report).expect("threads for a test");
+            Crew::start(crew, &Arc::new(Shared::new(table, connections, 1024).expect("memory for a test")), &report)
+                .expect("threads for a test");
         let mut bed = Self { setup, crew, devices: BTreeMap::new(), events, pods, lab };
         let tables = Arc::new(setup.tables(&bed.pods));
         bed.ask_all(|back| Command::Tables(Arc::clone(&tables), back));

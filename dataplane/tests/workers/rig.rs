@@ -80,7 +80,7 @@ pub(crate) fn pool(frames: u32) -> FramePool {
 pub(crate) fn shared() -> Arc<Shared> {
     let flows = FlowTable::new(1024, HashSeed::fixed()).expect("memory for a test");
     let connections = Connections::new(1024, Settings::default(), HashSeed::fixed()).expect("memory for a test");
-    Arc::new(Shared::new(flows, connections, 1024))
+    Arc::new(Shared::new(flows, connections, 1024).expect("memory for a test"))
 }
 
 /// A port in memory that wakes its worker, as a socket does, and notes what the worker's thread has cost.

@@ -58,10 +58,11 @@ impl Switch {
         let table = table.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?;
         let connections = Connections::new(FLOWS, Settings::default(), HashSeed::random());
         let connections = connections.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?;
-        let shared = Arc::new(Shared::new(table, connections, 1024));
+        let shared = Shared::new(table, connections, 1024);
+        let shared = Arc::new(shared.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?);
         let (_, pool) = Umem::create(&UmemConfig { frames: frames.get(), ..UmemConfig::default() })?;
         let (events, _events) = unbounded();
-        let config = WorkerConfig { core: Some(core), poll, flow_idle: FLOW_IDLE };
+        let config = WorkerConfig { core: Some(core), poll, flow_idle: FLOW_IDLE, ..WorkerConfig::default() };
         let crew = Crew::start(vec![(config, pool)], &shared, &events)?;
         Ok(Self { crew, shared, devices: Vec::new(), _events })
     }

@@ -25,7 +25,10 @@ mod tests;
 mod writer;
 
 use core::sync::atomic::{AtomicU32, Ordering};
-use std::io;
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use podlane_rings::ZeroedSlice;
 use podlane_wire::TcpFlags;
@@ -37,8 +40,9 @@ use crate::{
             entry::{Entry, Glance},
             state::{SPOKE, State},
         },
-        index::Index,
+        index::{Index, entry_of},
         key::HashSeed,
+        table::{Progress, TableFacts},
     },
     ids::{Generation, WorkerId},
     policy::Rule,
@@ -164,6 +168,9 @@ pub struct Fill {
 #[error("the table of connections is full; raise its capacity, or find who opens so many")]
 pub struct Full;
 
+/// Memory files of a table of connections.
+pub const CONNECTION_FILES: usize = 2;
+
 /// The table. Shared by all workers and readable by anyone.
 pub struct Connections {
     index: Index,
@@ -187,6 +194,51 @@ impl Connections {
             settings,
             seed,
         })
+    }
+
+    /// The table of a former process, followed by other settings perhaps. Before [`Self::go_on`] it is for nobody to write to.
+    ///
+    /// # Errors
+    /// The files are no such table.
+    pub fn inherit(files: [OwnedFd; CONNECTION_FILES], settings: Settings, facts: &TableFacts) -> io::Result<Self> {
+        let capacity = facts.capacity.clamp(1024, 1 << 28);
+        let [buckets, entries] = files;
+        Ok(Self {
+            index: Index::inherit(buckets, capacity)?,
+            entries: ZeroedSlice::inherit(entries, capacity)?,
+            opening: AtomicU32::new(0),
+            settings,
+            seed: HashSeed::of_words(facts.seed),
+        })
+    }
+
+    /// Its memory files, in the order of [`Self::inherit`].
+    #[must_use]
+    pub fn files(&self) -> [BorrowedFd<'_>; CONNECTION_FILES] {
+        [self.index.file(), self.entries.as_fd()]
+    }
+
+    /// What an heir has to know of it.
+    #[must_use]
+    pub fn facts(&self) -> TableFacts {
+        TableFacts { capacity: self.capacity(), seed: *self.seed.words() }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress { high_water: self.index.high_water() as u32, opening: self.opening.load(Ordering::Relaxed) }
+    }
+
+    /// Goes on where a former process ended, whose workers owned so many connections.
+    pub fn go_on(&self, progress: Progress, owned: usize) {
+        self.index.go_on(progress.high_water, owned);
+        self.opening.store(progress.opening, Ordering::Relaxed);
+    }
+
+    /// As [`FlowTable::recycle`](crate::flow::FlowTable::recycle).
+    pub fn recycle<'a>(&self, progress: Progress, owned: impl Iterator<Item = &'a u64>) {
+        self.index.recycle(progress.high_water, owned.map(|word| entry_of(*word)));
     }
 
     /// How connections are followed.

@@ -100,6 +100,17 @@ impl ConnectionWriter {
         })
     }
 
+    /// Where the connections are that this worker owns, for an heir.
+    #[must_use]
+    pub fn places(&self) -> Vec<u64> {
+        self.owned.words()
+    }
+
+    /// Owns what a former process's worker of this number owned.
+    pub fn inherit(&mut self, places: &[u64]) {
+        self.owned.inherit(places, &self.connections.index);
+    }
+
     /// How many connections this worker owns.
     #[must_use]
     pub const fn owned(&self) -> usize {
