@@ -100,7 +100,7 @@ impl Desired {
     /// port that states its MAC address is reached by it, and where it is shared by IP address, one that states its addresses.
     #[must_use]
     pub fn sharing_of(&self, network: &Name) -> Option<Sharing> {
-        let shared = |port: &Port| match &port.behind {
+        let shared = |port: &Arc<Port>| match &port.behind {
             Behind::Device(device) => device.sharing.filter(|_| port.membership.networks().any(|name| name == network)),
             Behind::Replay(_) => None,
         };
