@@ -1,29 +1,47 @@
-//! The CNI plugin, as far as it goes: it refuses every request, in the form that the CNI specification gives errors.
+//! The CNI plugin: one call of a container runtime in, one request to the daemon, one answer out. It decides nothing of networks.
 //!
-//! A plugin that exits with 0 tells the container runtime that the pod has its network. Until this one can ask the daemon for
-//! ports it has to say that it cannot, also when it is asked for the versions it supports: there are none.
+//! ```text
+//! runtime -- CNI_* and a configuration ---> podlane-cni --\
+//!                                                          one request --> daemon
+//! netavark -- a verb and a configuration -> podlane-cni --/
+//! ```
+//!
+//! A runtime starts this program for every pod and every interface, so that it is small, linked statically and without a thread. What
+//! it must decide itself is what to do while no daemon is there (`cni.rs`). Every wait for the daemon has an end (`daemon.rs`).
 
-use std::io::Write;
+mod cni;
+mod daemon;
+mod failure;
+mod netavark;
+
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use serde_json::json;
-
-/// Of the specification that gives the form of errors.
-const CNI_VERSION: &str = "1.1.0";
-
-/// The first code that the specification leaves to plugins.
-const UNSUPPORTED: u32 = 100;
+/// The longest input that is read: a hundred times the longest that is to be expected, a list of all pods to be kept.
+const MAX_INPUT: u64 = 8 * 1024 * 1024;
 
 fn main() -> ExitCode {
-    let command = std::env::var("CNI_COMMAND").unwrap_or_default();
-    let details = match command.as_str() {
-        "" => "CNI_COMMAND is not set: this program is for container runtimes to run, with the name of a command there",
-        "VERSION" => "it supports no version of CNI yet; state the ports of pods in the daemon's configuration instead",
-        _ => "state the port of this pod in the daemon's configuration, and take podlane out of the CNI configuration",
-    };
-    let msg = format!("podlane cannot carry out CNI_COMMAND={command}: it makes no ports for container runtimes yet");
-    let error = json!({ "cniVersion": CNI_VERSION, "code": UNSUPPORTED, "msg": msg, "details": details });
-    // Without a reader the exit code still tells.
-    let _ = writeln!(std::io::stdout(), "{error}");
-    ExitCode::FAILURE
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next() {
+        Some(verb) => netavark::main(&verb, arguments.next()),
+        None => cni::main(),
+    }
+}
+
+/// What came on standard input, bounded; the error is for people.
+fn input() -> Result<String, String> {
+    let mut text = String::new();
+    let read = io::stdin().lock().take(MAX_INPUT + 1).read_to_string(&mut text);
+    match read {
+        Err(error) => Err(format!("standard input cannot be read: {error} (write a network configuration to it)")),
+        Ok(_) if text.len() as u64 > MAX_INPUT => {
+            Err(format!("what is on standard input is longer than {MAX_INPUT} bytes (is it a network configuration?)"))
+        }
+        Ok(_) => Ok(text),
+    }
+}
+
+/// Prints one JSON document. A reader that is gone does not want it: the exit status tells all the same.
+fn print(document: &serde_json::Value) {
+    let _ = writeln!(io::stdout(), "{document}");
 }

@@ -210,10 +210,10 @@ fn an_idle_client_does_not_hold_the_daemon_up() {
 fn more_clients_than_the_daemon_serves_are_told_so_and_the_rest_are_served() {
     let scratch = Scratch::new("busy");
     let _daemon = Daemon::start(&scratch);
-    let idle: Vec<UnixStream> = (0..32).map(|_| UnixStream::connect(scratch.socket()).unwrap()).collect();
+    let idle: Vec<UnixStream> = (0..256).map(|_| UnixStream::connect(scratch.socket()).unwrap()).collect();
     let output = scratch.podlane(&["status"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("serving 32 clients"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("serving 256 clients"), "{}", stderr(&output));
     drop(idle);
     let deadline = Instant::now() + Duration::from_secs(5);
     while scratch.podlane(&["status"]).status.code() != Some(0) {

@@ -75,7 +75,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] names the socket and what to do.
     pub fn connect(socket: &Path, timeout: Duration) -> Result<Self, ClientError> {
-        let stream = open(socket, timeout).map_err(|source| match source.kind() {
+        let stream = connect(socket, timeout).map_err(|source| match source.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => ClientError::NotRunning { socket: socket.into() },
             ErrorKind::PermissionDenied => ClientError::Permission { socket: socket.into() },
             _ => ClientError::Connect { socket: socket.into(), source },
@@ -88,7 +88,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] names the socket and what to do.
     pub fn status(&mut self) -> Result<Status, ClientError> {
-        match self.ask(Request::Status)? {
+        match self.ask(&Request::Status)? {
             Reply::Status(status) => Ok(status),
             other => Err(self.other_reply("status", &other)),
         }
@@ -99,7 +99,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] names the socket and what to do.
     pub fn ports(&mut self) -> Result<Ports, ClientError> {
-        match self.ask(Request::Ports)? {
+        match self.ask(&Request::Ports)? {
             Reply::Ports(ports) => Ok(ports),
             other => Err(self.other_reply("ports", &other)),
         }
@@ -110,7 +110,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] names the socket and what to do; an unknown network or port is [`ClientError::Refused`].
     pub fn flows(&mut self, query: FlowQuery) -> Result<Flows, ClientError> {
-        match self.ask(Request::Flows(query))? {
+        match self.ask(&Request::Flows(query))? {
             Reply::Flows(flows) => Ok(flows),
             other => Err(self.other_reply("flows", &other)),
         }
@@ -121,7 +121,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] names the socket and what to do.
     pub fn counters(&mut self) -> Result<Counters, ClientError> {
-        match self.ask(Request::Counters)? {
+        match self.ask(&Request::Counters)? {
             Reply::Counters(counters) => Ok(counters),
             other => Err(self.other_reply("counters", &other)),
         }
@@ -132,7 +132,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] names the socket and what to do.
     pub fn tunnels(&mut self) -> Result<Tunnels, ClientError> {
-        match self.ask(Request::Tunnels)? {
+        match self.ask(&Request::Tunnels)? {
             Reply::Tunnels(tunnels) => Ok(tunnels),
             other => Err(self.other_reply("tunnels", &other)),
         }
@@ -143,7 +143,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] names the socket and what to do; an unknown network, port or peer is [`ClientError::Refused`].
     pub fn neighbours(&mut self, query: NeighbourQuery) -> Result<Neighbours, ClientError> {
-        match self.ask(Request::Neighbours(query))? {
+        match self.ask(&Request::Neighbours(query))? {
             Reply::Neighbours(neighbours) => Ok(neighbours),
             other => Err(self.other_reply("neighbours", &other)),
         }
@@ -154,7 +154,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] names the socket and what to do; an unknown network is [`ClientError::Refused`].
     pub fn endpoints(&mut self, query: EndpointQuery) -> Result<Endpoints, ClientError> {
-        match self.ask(Request::Endpoints(query))? {
+        match self.ask(&Request::Endpoints(query))? {
             Reply::Endpoints(endpoints) => Ok(endpoints),
             other => Err(self.other_reply("endpoints", &other)),
         }
@@ -165,7 +165,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; what does not fit, or is older than what is known, is [`ClientError::Refused`] and changes nothing.
     pub fn set_endpoint(&mut self, endpoint: Endpoint) -> Result<Endpoint, ClientError> {
-        match self.ask(Request::SetEndpoint(endpoint))? {
+        match self.ask(&Request::SetEndpoint(endpoint))? {
             Reply::SetEndpoint(endpoint) => Ok(endpoint),
             other => Err(self.other_reply("set_endpoint", &other)),
         }
@@ -176,13 +176,13 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; what is not there, or newer, is [`ClientError::Refused`] and stays as it is.
     pub fn remove_endpoint(&mut self, removal: EndpointRemoval) -> Result<EndpointRemoval, ClientError> {
-        match self.ask(Request::RemoveEndpoint(removal))? {
+        match self.ask(&Request::RemoveEndpoint(removal))? {
             Reply::RemoveEndpoint(removal) => Ok(removal),
             other => Err(self.other_reply("remove_endpoint", &other)),
         }
     }
 
-    fn ask(&mut self, request: Request) -> Result<Reply, ClientError> {
+    fn ask(&mut self, request: &Request) -> Result<Reply, ClientError> {
         let answer = self.connection.ask(request);
         Ok(answer.map_err(|source| ClientError::NoAnswer { socket: self.socket.clone(), source })??)
     }
@@ -192,9 +192,12 @@ impl Client {
     }
 }
 
-/// Connects with a bound: a listener whose backlog is full would otherwise hold the caller for ever. Linux takes the
+/// Connects to a Unix socket with a bound: a listener whose backlog is full would otherwise hold the caller for ever. Linux takes the
 /// bound of a Unix connect from the send timeout (unix(7)).
-fn open(path: &Path, timeout: Duration) -> std::io::Result<UnixStream> {
+///
+/// # Errors
+/// What the kernel says; `WouldBlock` when the bound has passed.
+pub fn connect(path: &Path, timeout: Duration) -> std::io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_write_timeout(Some(timeout))?;
     socket.connect(&SockAddr::unix(path)?)?;

@@ -22,6 +22,7 @@ mod listener;
 mod mac_addr;
 mod nearest;
 mod neighbour;
+mod pending;
 mod port;
 mod reply;
 mod request;
@@ -34,7 +35,7 @@ mod why;
 pub use attached::{
     Attachment, AttachmentKind, AttachmentQuery, AttachmentStage, Attachments, Caller, CniCall, NetavarkCall,
 };
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, connect};
 pub use connection::{
     ConnectionQuery, ConnectionRecord, ConnectionState, ConnectionTable, Connections, MAX_CONNECTIONS,
 };
@@ -44,11 +45,12 @@ pub use endpoint::{Endpoint, EndpointQuery, EndpointRemoval, Endpoints};
 pub use enforced::{Manifest, Manifests, Policies, PolicyApplied, PolicyEntry, PolicyFinding};
 pub use flow::{Flow, FlowTunnel, Flows};
 pub use gateway::{BadGateway, Gateway};
-pub use line::{Connection, HangUp, LineError, MAX_REPLY_BYTES, MAX_REQUEST_BYTES};
+pub use line::{Answered, Connection, HangUp, LineError, MAX_REPLY_BYTES, MAX_REQUEST_BYTES};
 pub use listener::{BindError, Listener, MAX_SOCKET_PATH};
 pub use mac_addr::{BadMacAddr, MacAddr};
 pub use nearest::nearest;
 pub use neighbour::{MAX_NEIGHBOURS, NeighbourQuery, Neighbours, Origin, Station};
+pub use pending::{Call, DEFAULT_PENDING, MAX_PENDING, Pending, PendingCall, PendingError};
 pub use port::{AttachMode, Bandwidth, KernelDrops, Port, PortKind, PortState, Ports, Rates, Traffic, XdpMode};
 pub use reply::{Refusal, Reply, Stale};
 pub use request::{FlowQuery, MAX_FLOWS, Request};

@@ -14,6 +14,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{PROTOCOL_VERSION, Refusal, Reply, Request};
@@ -45,6 +46,12 @@ pub enum LineError {
     /// The line is not what the protocol has there.
     #[error("the line is no message of the protocol: {0}")]
     Malformed(#[from] serde_json::Error),
+    /// The peer speaks another version of the protocol.
+    #[error("the answer is of protocol version {theirs}, not {PROTOCOL_VERSION}")]
+    Version {
+        /// What it speaks.
+        theirs: u32,
+    },
     /// The socket failed.
     #[error("the socket failed: {0}")]
     Io(#[from] std::io::Error),
@@ -71,10 +78,24 @@ impl HangUp {
     }
 }
 
+/// What came back, in the types that were asked for.
+#[derive(Debug)]
+pub enum Answered<A, R> {
+    /// The answer.
+    Reply(A),
+    /// There is none.
+    Refusal {
+        /// Why.
+        refusal: R,
+        /// The same in words.
+        message: String,
+    },
+}
+
 #[derive(Serialize, Deserialize)]
-struct RequestLine {
+struct RequestLine<Q> {
     version: u32,
-    request: Request,
+    request: Q,
 }
 
 /// What every version of the protocol has in its request, read first so that a stranger's version gets a clear answer.
@@ -84,12 +105,13 @@ struct VersionOnly {
 }
 
 #[derive(Serialize, Deserialize)]
-struct ReplyLine {
+#[serde(bound(deserialize = "A: Deserialize<'de>, R: Deserialize<'de>"))]
+struct ReplyLine<A, R> {
     version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    reply: Option<Reply>,
+    reply: Option<A>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    refusal: Option<Refusal>,
+    refusal: Option<R>,
     /// The refusal in words, for people who read the socket with other programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<String>,
@@ -141,7 +163,26 @@ impl Connection {
     ///
     /// # Errors
     /// [`LineError`] when no answer of the protocol came in time. `Ok(Err(_))` is the daemon's own refusal.
-    pub fn ask(&mut self, request: Request) -> Result<Result<Reply, Refusal>, LineError> {
+    pub fn ask(&mut self, request: &Request) -> Result<Result<Reply, Refusal>, LineError> {
+        match self.exchange(request) {
+            Ok(Answered::Reply(reply)) => Ok(Ok(reply)),
+            Ok(Answered::Refusal { refusal, .. }) => Ok(Err(refusal)),
+            Err(LineError::Version { theirs }) => {
+                Ok(Err(Refusal::Version { daemon: theirs, client: PROTOCOL_VERSION }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same in types of the caller's: a program that asks one thing need not carry the words of all others.
+    ///
+    /// # Errors
+    /// [`LineError`] when no answer of the protocol came in time.
+    pub fn exchange<A, R>(&mut self, request: &impl Serialize) -> Result<Answered<A, R>, LineError>
+    where
+        A: DeserializeOwned,
+        R: DeserializeOwned,
+    {
         match self.write_line(&RequestLine { version: PROTOCOL_VERSION, request }) {
             // A daemon that serves all it can refuses and closes before it hears: its answer is there all the same.
             Ok(()) | Err(LineError::Closed) => {}
@@ -150,12 +191,12 @@ impl Connection {
         let line = self.read_line(MAX_REPLY_BYTES)?;
         let VersionOnly { version } = serde_json::from_slice(&line)?;
         if version != PROTOCOL_VERSION {
-            return Ok(Err(Refusal::Version { daemon: version, client: PROTOCOL_VERSION }));
+            return Err(LineError::Version { theirs: version });
         }
-        let line: ReplyLine = serde_json::from_slice(&line)?;
+        let line: ReplyLine<A, R> = serde_json::from_slice(&line)?;
         match (line.reply, line.refusal) {
-            (Some(reply), None) => Ok(Ok(reply)),
-            (None, Some(refusal)) => Ok(Err(refusal)),
+            (Some(reply), None) => Ok(Answered::Reply(reply)),
+            (None, Some(refusal)) => Ok(Answered::Refusal { refusal, message: line.message.unwrap_or_default() }),
             _ => Err(LineError::Malformed(serde::de::Error::custom("neither a reply nor a refusal"))),
         }
     }
@@ -230,7 +271,7 @@ fn understand(line: &[u8]) -> Result<Request, Refusal> {
     if version != PROTOCOL_VERSION {
         return Err(Refusal::Version { daemon: PROTOCOL_VERSION, client: version });
     }
-    let line: RequestLine = serde_json::from_slice(line).map_err(malformed)?;
+    let line: RequestLine<Request> = serde_json::from_slice(line).map_err(malformed)?;
     Ok(line.request)
 }
 
@@ -252,7 +293,7 @@ mod tests {
         let query = FlowQuery { limit: 3, network: Some("blue".to_owned()), port: None };
         let asked = Request::Flows(query);
         std::thread::scope(|scope| {
-            let client = scope.spawn(|| client.ask(asked.clone()).unwrap());
+            let client = scope.spawn(|| client.ask(&asked).unwrap());
             assert_eq!(daemon.hear().unwrap(), Ok(asked.clone()));
             daemon.answer(Ok(Reply::Counters(Counters::default()))).unwrap();
             assert_eq!(client.join().unwrap(), Ok(Reply::Counters(Counters::default())));
@@ -334,7 +375,7 @@ mod tests {
         let (mut client, mut daemon, _raw) = pair(1000);
         daemon.answer(Err(Refusal::Busy { clients: 32 })).unwrap();
         drop(daemon);
-        assert_eq!(client.ask(Request::Status).unwrap(), Err(Refusal::Busy { clients: 32 }));
+        assert_eq!(client.ask(&Request::Status).unwrap(), Err(Refusal::Busy { clients: 32 }));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::Connection;
 pub const MAX_SOCKET_PATH: usize = 107;
 
 /// Connections the kernel queues before they are accepted.
-const BACKLOG: i32 = 64;
+const BACKLOG: i32 = 512;
 
 /// The daemon cannot have the socket.
 #[derive(Debug, thiserror::Error)]

@@ -36,7 +36,7 @@ fn every_answer_of_the_document_is_read_and_written_the_same() {
         let (client, mut daemon) = UnixStream::pair().unwrap();
         writeln!(daemon, "{line}").unwrap();
         let read =
-            Connection::new(client, TIMEOUT).ask(Request::Status).unwrap_or_else(|error| panic!("{error}: {line}"));
+            Connection::new(client, TIMEOUT).ask(&Request::Status).unwrap_or_else(|error| panic!("{error}: {line}"));
 
         let (client, daemon) = UnixStream::pair().unwrap();
         Connection::new(daemon, TIMEOUT).answer(read).unwrap();

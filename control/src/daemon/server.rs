@@ -17,8 +17,8 @@ use podlane_api::{Connection, HangUp, LineError, Listener, Refusal};
 
 use super::Answer;
 
-/// Clients served at once.
-const MAX_CLIENTS: usize = 32;
+/// Clients served at once: a node that starts attaches all its pods at the same time, and each has a shim that waits for its answer.
+const MAX_CLIENTS: usize = 256;
 
 /// How long a client may think between two questions, and take for one line.
 const PATIENCE: Duration = Duration::from_secs(10);

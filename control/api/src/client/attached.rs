@@ -8,7 +8,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; an unknown network, and a daemon that attaches no pods, is [`ClientError::Refused`].
     pub fn attachments(&mut self, query: AttachmentQuery) -> Result<Attachments, ClientError> {
-        match self.ask(Request::Attachments(query))? {
+        match self.ask(&Request::Attachments(query))? {
             Reply::Attachments(attachments) => Ok(attachments),
             other => Err(self.other_reply("attachments", &other)),
         }
@@ -19,7 +19,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; an error of CNI's own is [`Refusal::Cni`](crate::Refusal::Cni).
     pub fn cni(&mut self, call: CniCall) -> Result<serde_json::Value, ClientError> {
-        match self.ask(Request::Cni(call))? {
+        match self.ask(&Request::Cni(call))? {
             Reply::Cni(result) => Ok(result),
             other => Err(self.other_reply("cni", &other)),
         }
@@ -30,7 +30,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; what could not be done is [`Refusal::Attachment`](crate::Refusal::Attachment).
     pub fn netavark(&mut self, call: NetavarkCall) -> Result<serde_json::Value, ClientError> {
-        match self.ask(Request::Netavark(call))? {
+        match self.ask(&Request::Netavark(call))? {
             Reply::Netavark(result) => Ok(result),
             other => Err(self.other_reply("netavark", &other)),
         }

@@ -11,7 +11,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; ends that nobody knows are [`ClientError::Refused`].
     pub fn why(&mut self, query: WhyQuery) -> Result<Why, ClientError> {
-        match self.ask(Request::Why(query))? {
+        match self.ask(&Request::Why(query))? {
             Reply::Why(why) => Ok(why),
             other => Err(self.other_reply("why", &other)),
         }
@@ -22,7 +22,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; mistakes in the candidate are [`ClientError::Refused`].
     pub fn test_policy(&mut self, candidate: Manifest) -> Result<PolicyChange, ClientError> {
-        match self.ask(Request::TestPolicy(candidate))? {
+        match self.ask(&Request::TestPolicy(candidate))? {
             Reply::TestPolicy(change) => Ok(change),
             other => Err(self.other_reply("test_policy", &other)),
         }
@@ -33,7 +33,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; mistakes in the candidate, and that there is another, are [`ClientError::Refused`].
     pub fn start_shadow(&mut self, candidate: Manifest) -> Result<Shadow, ClientError> {
-        self.ask_for_shadow(Request::StartShadow(candidate))
+        self.ask_for_shadow(&Request::StartShadow(candidate))
     }
 
     /// What a shadow has seen so far.
@@ -41,7 +41,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; one that has ended is [`ClientError::Refused`].
     pub fn shadow(&mut self, query: ShadowQuery) -> Result<Shadow, ClientError> {
-        self.ask_for_shadow(Request::Shadow(query))
+        self.ask_for_shadow(&Request::Shadow(query))
     }
 
     /// Ends a shadow; says what it has seen.
@@ -49,7 +49,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; one that has ended is [`ClientError::Refused`].
     pub fn end_shadow(&mut self, query: ShadowQuery) -> Result<Shadow, ClientError> {
-        self.ask_for_shadow(Request::EndShadow(query))
+        self.ask_for_shadow(&Request::EndShadow(query))
     }
 
     /// What policies have denied, by rule.
@@ -57,7 +57,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] names the socket and what to do.
     pub fn denied(&mut self, query: DeniedQuery) -> Result<Denied, ClientError> {
-        match self.ask(Request::Denied(query))? {
+        match self.ask(&Request::Denied(query))? {
             Reply::Denied(denied) => Ok(denied),
             other => Err(self.other_reply("denied", &other)),
         }
@@ -68,13 +68,13 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; an end that nobody knows is [`ClientError::Refused`].
     pub fn connections(&mut self, query: ConnectionQuery) -> Result<Connections, ClientError> {
-        match self.ask(Request::Connections(query))? {
+        match self.ask(&Request::Connections(query))? {
             Reply::Connections(connections) => Ok(connections),
             other => Err(self.other_reply("connections", &other)),
         }
     }
 
-    fn ask_for_shadow(&mut self, request: Request) -> Result<Shadow, ClientError> {
+    fn ask_for_shadow(&mut self, request: &Request) -> Result<Shadow, ClientError> {
         match self.ask(request)? {
             Reply::Shadow(shadow) => Ok(shadow),
             other => Err(self.other_reply("shadow", &other)),
