@@ -77,6 +77,8 @@ pub struct Link {
     pub name: String,
     /// The largest packet, in bytes, without the Ethernet header.
     pub mtu: u32,
+    /// What somebody noted that it is for.
+    pub alias: Option<String>,
     /// The Ethernet address; `None` for links that have none of six bytes.
     pub mac: Option<MacAddress>,
     /// The kind of virtual device (`veth`, `bridge`, `vxlan`); `None` for hardware and `lo`.
@@ -115,6 +117,7 @@ impl Link {
             index,
             name: name.to_string_lossy().into_owned(),
             mtu: attributes.get_mtu().unwrap_or(0),
+            alias: attributes.get_ifalias().ok().map(|alias| alias.to_string_lossy().into_owned()),
             mac: attributes.get_address().ok().and_then(|mac| mac.try_into().ok()),
             kind: kind.ok().map(|kind| kind.to_string_lossy().into_owned()),
             rx_queues: attributes.get_num_rx_queues().unwrap_or(1),

@@ -173,6 +173,33 @@ impl Links {
         self.set(link, task, |set| set.push_net_ns_fd(descriptor(netns)))
     }
 
+    /// Moves the link to another namespace, where it goes by `name`, is down and has no addresses.
+    ///
+    /// # Errors
+    /// [`HostError::Exists`] when the name is taken there.
+    pub fn move_as<'a>(
+        &mut self,
+        link: impl Into<LinkId<'a>>,
+        netns: BorrowedFd<'_>,
+        name: &str,
+    ) -> Result<(), HostError> {
+        check_name(name)?;
+        let index = self.index_of(link.into())?;
+        let link = LinkId::Index(index);
+        let task = format_args!("move {link} to another network namespace as {name}");
+        self.set(link, task, |set| set.push_ifname_bytes(name.as_bytes()).push_net_ns_fd(descriptor(netns)))
+    }
+
+    /// Notes beside the link what it is for, in at most 255 bytes; `ip link` shows it as its alias.
+    ///
+    /// # Errors
+    /// [`HostError::NoSuchLink`], and as any request.
+    pub fn set_alias<'a>(&mut self, link: impl Into<LinkId<'a>>, alias: &str) -> Result<(), HostError> {
+        let link = link.into();
+        let task = format_args!("set the alias of {link}");
+        self.set(link, task, |set| set.push_ifalias_bytes(alias.as_bytes()))
+    }
+
     /// Makes the link a port of `bridge`.
     ///
     /// # Errors

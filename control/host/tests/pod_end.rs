@@ -132,3 +132,25 @@ fn a_freed_link_is_in_no_bridge() {
     assert_eq!(near.by_name("host").unwrap().master, None);
     near.free("host").unwrap();
 }
+
+#[test]
+fn a_link_that_moves_under_another_name_keeps_its_alias() {
+    if skip("a_link_that_moves_under_another_name_keeps_its_alias") {
+        return;
+    }
+    let (host, pod, mut links) = pair();
+    let mut near = Links::open_in(&host).unwrap();
+    near.veth(&Veth {
+        name: "eth0",
+        mtu: 1500,
+        mac: None,
+        queues: 1,
+        peer: VethPeer { name: "far", netns: None, mac: None },
+    })
+    .unwrap();
+    near.set_alias("eth0", "podlane test of c1").unwrap();
+    near.move_as("eth0", pod.as_fd(), "net1").unwrap();
+    assert_eq!(links.by_name("net1").unwrap().alias.as_deref(), Some("podlane test of c1"));
+    assert_eq!(links.by_name("eth0").unwrap().alias, None);
+    assert!(near.move_as("far", pod.as_fd(), "net1").is_err(), "the name is taken");
+}

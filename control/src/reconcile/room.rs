@@ -82,6 +82,7 @@ mod tests {
             index: 7,
             name: "uplink".into(),
             mtu,
+            alias: None,
             mac: None,
             kind: None,
             rx_queues: 1,
