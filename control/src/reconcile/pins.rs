@@ -5,12 +5,11 @@
 //! under policy among them.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use podlane_bpf::{ensure_bpffs, port_pin, sweep};
+use podlane_bpf::{PinError, ensure_bpffs, port_pin, sweep, vacate};
 use thiserror::Error;
 
 use super::board::Board;
@@ -84,14 +83,15 @@ impl Pins {
 
     /// Leaves what is pinned to the next daemon.
     pub(super) fn leave(self) {
-        // It goes only if it is empty.
+        // It goes only if no port is left.
         let _ = self.vacate();
     }
 
-    fn vacate(&self) -> io::Result<()> {
-        fs::remove_dir(&self.directory)?;
+    fn vacate(&self) -> Result<(), PinError> {
         // The parent goes with its last instance; while there is another, it does not go, and that is right.
-        if let Some(parent) = self.directory.parent() {
+        if vacate(&self.directory)?
+            && let Some(parent) = self.directory.parent()
+        {
             let _ = fs::remove_dir(parent);
         }
         Ok(())

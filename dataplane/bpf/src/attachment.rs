@@ -4,13 +4,13 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{MapData, XskMap};
 use aya::programs::links::FdLink;
 
 use crate::error::errno;
-use crate::object::{Object, SOCKETS};
+use crate::loaded::{Loaded, Sockets};
+use crate::pins::Pinned;
 use crate::uplink::UplinkMaps;
-use crate::{AttachError, AttachMode, Claim, MAX_QUEUES, Program};
+use crate::{AttachError, AttachMode, Claim};
 use crate::{Request, UplinkCounters, link, pins};
 
 /// A program on a device.
@@ -22,7 +22,7 @@ pub struct Attachment {
     mode: AttachMode,
     adopted: bool,
     pin: Option<PathBuf>,
-    sockets: XskMap<MapData>,
+    sockets: Sockets,
     uplink: Option<UplinkMaps>,
     link: FdLink,
 }
@@ -43,9 +43,10 @@ impl Attachment {
     ///
     /// With a pin that still holds this device's link, the link is adopted: its program is
     /// replaced in one step, and pinned maps of the right shape live on with their sockets, claims
-    /// and counts. Any other pin there is removed first. It blocks for the kernel's RCU waits, 10
-    /// to 20 ms on a veth; where an earlier Podlane is still letting go of the device, up to half
-    /// a second.
+    /// and counts. Any other pin there is removed first. A pod's device of one queue is attached in
+    /// less than a millisecond once there was another one; any other device waits for the kernel's
+    /// RCU, 10 to 20 ms. Where an earlier Podlane is still letting go of the device, it takes up to
+    /// half a second.
     ///
     /// A link is adopted from a living process just as from a dead one: that no two daemons share a
     /// pin is for the daemon to see to.
@@ -60,10 +61,10 @@ impl Attachment {
             return Self::fresh(request);
         };
         pins::prepare(directory)?;
-        if let Some(link) = pins::open_link(directory)?
-            && let Some(mode) = link::adoptable(&link, &device, request.mode)
+        if let Some(pinned) = pins::open_link(directory)?
+            && let Some(mode) = link::adoptable(&pinned, &device, request)
         {
-            return Self::adopt(request, directory, link, mode);
+            return Self::adopt(request, directory, pinned, mode);
         }
         pins::remove_port(directory)?;
         pins::prepare(directory)?;
@@ -74,38 +75,37 @@ impl Attachment {
     }
 
     fn fresh(request: &Request<'_>) -> Result<Self, AttachError> {
-        let mut object = Object::load(request.program, request.name, request.pin)?;
-        let (mut link, mode) = link::create(&mut object, request)?;
+        let mut loaded = Loaded::new(request)?;
+        let (mut link, mode) = link::create(&mut loaded, request)?;
         if let Some(directory) = request.pin {
-            link = pins::pin_link(directory, link)?;
+            link = pins::pin_link(directory, loaded.told_by(request), link)?;
         }
-        Self::new(request, object, link, (mode, false))
+        Self::new(request, loaded, link, (mode, false))
     }
 
-    fn adopt(request: &Request<'_>, directory: &Path, link: FdLink, mode: AttachMode) -> Result<Self, AttachError> {
-        let mut object = Object::load(request.program, request.name, request.pin)?;
-        let link = link::swap(&mut object, link, request, mode)?;
-        pins::remove_others(directory, request.program)?;
-        Self::new(request, object, link, (mode, true))
+    fn adopt(request: &Request<'_>, directory: &Path, pinned: Pinned, mode: AttachMode) -> Result<Self, AttachError> {
+        // A device keeps its own map of sockets, in which there may be some that were handed over.
+        let mut loaded = if pinned.on.is_some() { Loaded::new(request)? } else { Loaded::own(request)? };
+        let link = link::swap(&mut loaded, pinned.link, request, mode)?;
+        pins::rename_link(directory, pinned.on, loaded.told_by(request))?;
+        pins::remove_others(directory, loaded.shapes(request.program))?;
+        Self::new(request, loaded, link, (mode, true))
     }
 
     fn new(
         request: &Request<'_>,
-        mut object: Object,
+        loaded: Loaded,
         link: FdLink,
         (mode, adopted): (AttachMode, bool),
     ) -> Result<Self, AttachError> {
-        let failed = |error| AttachError::map(request.name, "opening the maps", error);
-        let uplink = match request.program {
-            Program::Pod | Program::PolicedPod => None,
-            Program::Uplink => Some(UplinkMaps::take(&mut object).map_err(failed)?),
-        };
+        let maps = loaded.into_maps(request.program);
+        let (sockets, uplink) = maps.map_err(|error| AttachError::map(request.name, "opening the maps", error))?;
         Ok(Self {
             device: request.name.to_owned(),
             mode,
             adopted,
             pin: request.pin.map(Path::to_owned),
-            sockets: object.map(SOCKETS).and_then(XskMap::try_from).map_err(failed)?,
+            sockets,
             uplink,
             link,
         })
@@ -131,7 +131,7 @@ impl Attachment {
     /// [`AttachError::NoSuchQueue`], [`AttachError::NotASocket`], or [`AttachError::Map`].
     pub fn register(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), AttachError> {
         self.check_queue(queue)?;
-        self.sockets.set(queue, socket, 0).map_err(|error| match errno(&error) {
+        self.sockets.set(queue, socket).map_err(|error| match errno(&error) {
             Some(libc::ENOTSOCK | libc::EOPNOTSUPP) => AttachError::NotASocket { device: self.device.clone(), queue },
             _ => AttachError::map(&self.device, "registering a socket", error),
         })
@@ -190,10 +190,11 @@ impl Attachment {
     }
 
     fn check_queue(&self, queue: u32) -> Result<(), AttachError> {
-        if queue < MAX_QUEUES {
+        let queues = self.sockets.queues();
+        if queue < queues {
             return Ok(());
         }
-        Err(AttachError::NoSuchQueue { device: self.device.clone(), queue })
+        Err(AttachError::NoSuchQueue { device: self.device.clone(), queue, queues })
     }
 }
 

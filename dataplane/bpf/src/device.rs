@@ -2,9 +2,9 @@
 //!
 //! The BPF calls answer with an errno and no more. To say which program stands in the way, in which
 //! mode ours runs, or whether a pinned link is really the one on this device, rtnetlink has to be
-//! asked. Program ids are unique on a host and each attachment loads its own program, so "the
-//! link's program is the device's program" tells more than an ifindex: indices repeat between
-//! network namespaces and are given again after a restart.
+//! asked. Program ids are unique on a host, so of a program that one device has alone "the link's
+//! program is the device's program" tells more than an ifindex: indices repeat between network
+//! namespaces and are given again after a restart.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -37,13 +37,7 @@ pub(crate) struct Device {
 impl Device {
     /// Asks the kernel, in the calling thread's network namespace.
     pub(crate) fn query(ifindex: u32) -> io::Result<Self> {
-        let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
-        let mut socket = File::from(socket);
-        socket.write_all(&question(ifindex))?;
-        // One link without statistics is under 2 KiB; a reply is cut, never split, when it is not.
-        let mut reply = vec![0; 32 * 1024];
-        let length = socket.read(&mut reply)?;
-        answer(reply.get(..length).unwrap_or_default())
+        answer(&exchange(&question(ifindex))?)
     }
 
     /// The program on the device and where it runs.
@@ -56,29 +50,70 @@ impl Device {
     }
 }
 
+/// Makes a veth, both ends down and named by the kernel, in the calling thread's network namespace.
+pub(crate) fn make_veth() -> io::Result<()> {
+    let (mut body, mut info) = (vec![0; IFINFO_BYTES], Vec::new());
+    push(&mut info, libc::IFLA_INFO_KIND, b"veth");
+    push(&mut body, libc::IFLA_LINKINFO, &info);
+    let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL | libc::NLM_F_ACK;
+    let reply = exchange(&message(libc::RTM_NEWLINK, flags, &body))?;
+    refusal(&reply)
+}
+
 /// An RTM_GETLINK for one index, statistics left out.
 fn question(ifindex: u32) -> Vec<u8> {
-    let length = HEADER_BYTES + IFINFO_BYTES + ATTRIBUTE_BYTES + 4;
+    let mut body = vec![0; 4]; // family, device type
+    body.extend(ifindex.to_ne_bytes());
+    body.extend([0; 8]); // flags, change
+    push(&mut body, libc::IFLA_EXT_MASK, &(libc::RTEXT_FILTER_SKIP_STATS as u32).to_ne_bytes());
+    message(libc::RTM_GETLINK, 0, &body)
+}
+
+fn message(kind: u16, flags: i32, body: &[u8]) -> Vec<u8> {
+    let length = HEADER_BYTES + body.len();
     let mut message = Vec::with_capacity(length);
     message.extend((length as u32).to_ne_bytes());
-    message.extend(libc::RTM_GETLINK.to_ne_bytes());
-    message.extend((libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(((flags | libc::NLM_F_REQUEST) as u16).to_ne_bytes());
     message.extend([0; 8]); // sequence and port: one question, one socket
-    message.extend([0; 4]); // family, device type
-    message.extend(ifindex.to_ne_bytes());
-    message.extend([0; 8]); // flags, change
-    message.extend(((ATTRIBUTE_BYTES + 4) as u16).to_ne_bytes());
-    message.extend(libc::IFLA_EXT_MASK.to_ne_bytes());
-    message.extend((libc::RTEXT_FILTER_SKIP_STATS as u32).to_ne_bytes());
+    message.extend(body);
     message
 }
 
-fn answer(message: &[u8]) -> io::Result<Device> {
-    let kind = u16_at(message, 4).ok_or(Errno::EBADMSG)?;
-    if i32::from(kind) == libc::NLMSG_ERROR {
-        let errno = u32_at(message, HEADER_BYTES).ok_or(Errno::EBADMSG)?;
-        return Err(io::Error::from_raw_os_error((errno as i32).wrapping_neg()));
+/// Adds an attribute, padded.
+fn push(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    message.extend(((ATTRIBUTE_BYTES + value.len()) as u16).to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(value);
+    message.resize(message.len().next_multiple_of(4), 0);
+}
+
+/// Sends one request and returns the first reply.
+fn exchange(message: &[u8]) -> io::Result<Vec<u8>> {
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    let mut socket = File::from(socket);
+    socket.write_all(message)?;
+    // One link without statistics is under 2 KiB; a reply is cut, never split, when it is not.
+    let mut reply = vec![0; 32 * 1024];
+    let length = socket.read(&mut reply)?;
+    reply.truncate(length);
+    Ok(reply)
+}
+
+/// The error that a reply is, if it is one.
+fn refusal(reply: &[u8]) -> io::Result<()> {
+    let kind = u16_at(reply, 4).ok_or(Errno::EBADMSG)?;
+    if i32::from(kind) != libc::NLMSG_ERROR {
+        return Ok(());
     }
+    match u32_at(reply, HEADER_BYTES).ok_or(Errno::EBADMSG)? as i32 {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno.wrapping_neg())),
+    }
+}
+
+fn answer(message: &[u8]) -> io::Result<Device> {
+    refusal(message)?;
     let mut device = Device::default();
     let attributes = message.get(HEADER_BYTES + IFINFO_BYTES..);
     for (kind, value) in Attributes(attributes.ok_or(Errno::EBADMSG)?) {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::{AttachMode, MAX_MACS, MAX_NEXT_HOPS, MAX_QUEUES, MAX_STATIONS, MAX_TUNNEL_PORTS, MAX_VTEPS};
+use crate::{AttachMode, MAX_MACS, MAX_NEXT_HOPS, MAX_STATIONS, MAX_TUNNEL_PORTS, MAX_VTEPS};
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -146,15 +146,17 @@ pub enum AttachError {
     },
     /// The queue is past the end of the socket map.
     #[error(
-        "{device} has no queue {queue} for a socket: Podlane serves queues 0 to {}; `ethtool -L` \
+        "{device} has no queue {queue} for a socket: Podlane serves its queues 0 to {}; `ethtool -L` \
          sets how many a device uses",
-        MAX_QUEUES - 1
+        queues - 1
     )]
     NoSuchQueue {
         /// The device.
         device: String,
         /// The queue asked for.
         queue: u32,
+        /// How many there are.
+        queues: u32,
     },
     /// What was registered is not an AF_XDP socket.
     #[error("the descriptor for queue {queue} of {device} is not an AF_XDP socket")]

@@ -1,8 +1,9 @@
 //! The XDP programs, their committed objects, and the loader that attaches and pins them.
 //!
 //! An AF_XDP socket receives nothing until a program on the device redirects frames to it. There
-//! are three such programs: two for pod ports, which redirect everything, and one for uplinks,
-//! which claims only what is Podlane's and leaves the rest to the host. They are written in C in
+//! are three kinds of them: two for pod ports, which redirect everything, and one for uplinks,
+//! which claims only what is Podlane's and leaves the rest to the host. A pod whose link has one
+//! queue has its program and its map of sockets together with all others. They are written in C in
 //! `xdp/`, and their objects are committed beside them, so that neither a build nor a host needs
 //! clang; `.ci/bpf-objects` proves that the two agree.
 //!
@@ -19,17 +20,20 @@
 //!
 //! There is no `unsafe` here; aya's calls wrap what the kernel wants.
 
+mod anchor;
 mod attachment;
 mod device;
 mod error;
 mod link;
+mod loaded;
 mod object;
 mod pins;
+mod pods;
 mod uplink;
 
 pub use attachment::Attachment;
 pub use error::{AttachError, Holder, PinError};
-pub use pins::{ensure_bpffs, port_pin, sweep};
+pub use pins::{ensure_bpffs, port_pin, sweep, vacate};
 pub use uplink::{
     Claim, MAX_MACS, MAX_NEXT_HOPS, MAX_STATIONS, MAX_TUNNEL_PORTS, MAX_VTEPS, Station, UplinkCounters, Vtep,
 };
@@ -90,6 +94,9 @@ pub struct Request<'a> {
     pub name: &'a str,
     /// The program.
     pub program: Program,
+    /// Receive queues that are to be served, of those the device has. The devices of pods with one
+    /// share their program, and are attached sooner.
+    pub queues: u32,
     /// The port's directory on a bpffs ([`port_pin`]), for an attachment that outlives the
     /// process; `None` for one that ends with it.
     pub pin: Option<&'a Path>,

@@ -9,7 +9,9 @@ use aya::programs::{ProgramError, XdpMode, loaded_programs};
 
 use crate::device::Device;
 use crate::error::errno;
-use crate::object::{NAME_PREFIX, Object};
+use crate::loaded::Loaded;
+use crate::object::NAME_PREFIX;
+use crate::pins::Pinned;
 use crate::{AskMode, AttachError, AttachMode, Holder, Request};
 
 /// How long an attach waits for a device whose last program was Podlane's too. A killed daemon's
@@ -31,42 +33,46 @@ fn no_device(request: &Request<'_>) -> AttachError {
 }
 
 /// Whether a pinned link is the one on this device, in a mode the request can live with.
-pub(crate) fn adoptable(link: &FdLink, device: &Device, ask: AskMode) -> Option<AttachMode> {
+///
+/// A program of the device's own tells: ids of programs are unique on a host. Of the one that pods have
+/// together the index has to be the same as well. Two devices in two network namespaces may have one index
+/// and that program, but not one slot at a time, so that only one of them is attached that way.
+pub(crate) fn adoptable(pinned: &Pinned, device: &Device, request: &Request<'_>) -> Option<AttachMode> {
     let (program, mode) = device.program()?;
-    let asked = match ask {
+    let asked = match request.mode {
         AskMode::Auto => true,
         AskMode::Native => mode == AttachMode::Native,
         AskMode::Generic => mode == AttachMode::Generic,
     };
-    (asked && link.info().is_ok_and(|info| info.program_id() == program)).then_some(mode)
+    let here = pinned.on.is_none_or(|ifindex| ifindex == request.ifindex);
+    (asked && here && pinned.link.info().is_ok_and(|info| info.program_id() == program)).then_some(mode)
 }
 
 /// Replaces the program under a link, in one step.
 pub(crate) fn swap(
-    object: &mut Object,
+    loaded: &mut Loaded,
     link: FdLink,
     request: &Request<'_>,
     mode: AttachMode,
 ) -> Result<FdLink, AttachError> {
-    let swapped = || {
-        let program = object.xdp()?;
+    let swapped = loaded.with_xdp(|program| {
         let link = XdpLink::try_from(link).map_err(|_| ProgramError::UnexpectedProgramType)?;
         let id = program.attach_to_link(link)?;
         program.take_link(id)
-    };
-    as_descriptor(swapped().map_err(|error| refusal(request, mode, error))?, request)
+    });
+    as_descriptor(swapped.map_err(|error| refusal(request, mode, error))?, request)
 }
 
 /// Makes a link, native first where the request leaves it open.
-pub(crate) fn create(object: &mut Object, request: &Request<'_>) -> Result<(FdLink, AttachMode), AttachError> {
+pub(crate) fn create(loaded: &mut Loaded, request: &Request<'_>) -> Result<(FdLink, AttachMode), AttachError> {
     let native = match request.mode {
         AskMode::Generic => None,
-        AskMode::Auto | AskMode::Native => Some(patiently(object, request, AttachMode::Native)),
+        AskMode::Auto | AskMode::Native => Some(patiently(loaded, request, AttachMode::Native)),
     };
     match (native, request.mode) {
         (Some(Ok(link)), _) => Ok((link, AttachMode::Native)),
         (Some(Err(AttachError::NoNative { .. })), AskMode::Auto) | (None, _) => {
-            let link = patiently(object, request, AttachMode::Generic)?;
+            let link = patiently(loaded, request, AttachMode::Generic)?;
             Ok((link, AttachMode::Generic))
         }
         (Some(Err(error)), _) => Err(error),
@@ -74,10 +80,10 @@ pub(crate) fn create(object: &mut Object, request: &Request<'_>) -> Result<(FdLi
 }
 
 /// Attaches, and while only a program of Podlane's stands in the way tries again.
-fn patiently(object: &mut Object, request: &Request<'_>, mode: AttachMode) -> Result<FdLink, AttachError> {
+fn patiently(loaded: &mut Loaded, request: &Request<'_>, mode: AttachMode) -> Result<FdLink, AttachError> {
     let deadline = Instant::now() + BUSY_PATIENCE;
     loop {
-        match attach_once(object, request, mode) {
+        match attach_once(loaded, request, mode) {
             Err(AttachError::Busy { holder, .. }) if may_pass(holder.as_ref()) && Instant::now() < deadline => {
                 sleep(BUSY_STEP);
             }
@@ -92,12 +98,12 @@ fn may_pass(holder: Option<&Holder>) -> bool {
     holder.is_none_or(|holder| holder.program_name.as_ref().is_some_and(|name| name.starts_with(NAME_PREFIX)))
 }
 
-fn attach_once(object: &mut Object, request: &Request<'_>, mode: AttachMode) -> Result<FdLink, AttachError> {
+fn attach_once(loaded: &mut Loaded, request: &Request<'_>, mode: AttachMode) -> Result<FdLink, AttachError> {
     let flag = match mode {
         AttachMode::Native => XdpMode::Driver,
         AttachMode::Generic => XdpMode::Skb,
     };
-    let attached = object.xdp().and_then(|program| {
+    let attached = loaded.with_xdp(|program| {
         let id = program.attach_to_if_index(request.ifindex, flag)?;
         program.take_link(id)
     });
@@ -146,7 +152,7 @@ mod tests {
         let io_error = io::Error::from_raw_os_error(errno);
         let error = SyscallError { call: "bpf_link_create", io_error }.into();
         let (program, ask) = (Program::Pod, AskMode::Auto);
-        let request = Request { ifindex: 1, name: "lo", program, pin: None, mode: ask };
+        let request = Request { ifindex: 1, name: "lo", program, queues: 1, pin: None, mode: ask };
         refusal(&request, mode, error)
     }
 

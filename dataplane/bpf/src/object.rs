@@ -4,7 +4,7 @@
 //! One whose shape is not the program's would be refused by the verifier at best and misread at
 //! worst, so shapes are compared before a pin is reused.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use aya::maps::{Map, MapData, MapError, MapType};
@@ -14,6 +14,7 @@ use aya::{Ebpf, EbpfLoader};
 use crate::{AttachError, MAX_MACS, MAX_NEXT_HOPS, MAX_QUEUES, MAX_STATIONS, MAX_VTEPS, Program, pins};
 
 static POD: &[u8] = aya::include_bytes_aligned!("../xdp/pod.o");
+static PODS: &[u8] = aya::include_bytes_aligned!("../xdp/pods.o");
 static UPLINK: &[u8] = aya::include_bytes_aligned!("../xdp/uplink.o");
 
 type Loader = LazyLock<Mutex<EbpfLoader<'static>>>;
@@ -41,6 +42,10 @@ pub(crate) const MACS: &str = "MACS";
 pub(crate) const STATIONS: &str = "STATIONS";
 pub(crate) const COUNTS: &str = "COUNTS";
 
+/// The sockets of all pods' devices together, and how many slots there are for them.
+pub(crate) const POD_SOCKETS: &str = "PODS";
+pub(crate) const POD_SLOTS: u32 = 1 << 16;
+
 /// A map as `xdp/*.c` declares it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Shape {
@@ -64,12 +69,17 @@ impl Shape {
     }
 
     fn fits(&self, pin: &Path) -> bool {
-        MapData::from_pin(pin).and_then(|map| map.info()).is_ok_and(|info| {
-            info.map_type().is_ok_and(|kind| kind == self.kind)
-                && info.key_size() == self.key_bytes
-                && info.value_size() == self.value_bytes
-                && info.max_entries() == self.entries
-        })
+        self.id_at(pin).is_some()
+    }
+
+    /// The id of the map that is pinned there, if it is of this shape.
+    pub(crate) fn id_at(&self, pin: &Path) -> Option<u32> {
+        let info = MapData::from_pin(pin).and_then(|map| map.info()).ok()?;
+        let fits = info.map_type().is_ok_and(|kind| kind == self.kind)
+            && info.key_size() == self.key_bytes
+            && info.value_size() == self.value_bytes
+            && info.max_entries() == self.entries;
+        fits.then(|| info.id())
     }
 }
 
@@ -83,7 +93,9 @@ static SHAPES: [Shape; 7] = [
     Shape::new(COUNTS, MapType::PerCpuArray, (4, 8), 3),
 ];
 
-/// The maps of one program.
+pub(crate) static POD_SHAPE: Shape = Shape::new(POD_SOCKETS, MapType::XskMap, (4, 4), POD_SLOTS);
+
+/// The maps of a program that is one device's alone.
 pub(crate) fn shapes(program: Program) -> &'static [Shape] {
     match program {
         Program::Pod | Program::PolicedPod => &SHAPES[..1],
@@ -91,7 +103,16 @@ pub(crate) fn shapes(program: Program) -> &'static [Shape] {
     }
 }
 
-/// An object in the kernel: its maps made or found again, its program loaded.
+/// A program's name in its object.
+pub(crate) fn name(program: Program) -> &'static str {
+    match program {
+        Program::Pod => "podlane_pod",
+        Program::PolicedPod => "podlane_policed",
+        Program::Uplink => "podlane_uplink",
+    }
+}
+
+/// An object in the kernel: its maps made or found again, its program loaded. It is one device's.
 pub(crate) struct Object {
     ebpf: Ebpf,
     program: Program,
@@ -101,22 +122,12 @@ impl Object {
     /// Creates the maps and loads the program. With `pin`, maps of the right shape that are pinned
     /// there are used again, any others are replaced, and all end up pinned.
     pub(crate) fn load(program: Program, device: &str, pin: Option<&Path>) -> Result<Self, AttachError> {
-        let loader = if pin.is_some() { &PINNED } else { &UNPINNED };
-        let mut loader = loader.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(directory) = pin {
-            for shape in shapes(program) {
-                let path = directory.join(shape.pin_name());
-                if path.exists() && !shape.fits(&path) {
-                    pins::remove_file(&path)?;
-                }
-                loader.map_pin_path(shape.name, path);
-            }
-        }
         let bytes = match program {
             Program::Pod | Program::PolicedPod => POD,
             Program::Uplink => UPLINK,
         };
-        let ebpf = loader.load(bytes).map_err(|error| AttachError::load(device, error))?;
+        let pins = shapes(program).iter().filter_map(|shape| Some((shape, pin?.join(shape.pin_name()))));
+        let ebpf = load(bytes, device, pins.collect())?;
         let mut object = Self { ebpf, program };
         let loaded = object.xdp().and_then(Xdp::load);
         loaded.map_err(|error| AttachError::load(device, error))?;
@@ -125,16 +136,44 @@ impl Object {
 
     /// The program.
     pub(crate) fn xdp(&mut self) -> Result<&mut Xdp, ProgramError> {
-        let name = match self.program {
-            Program::Pod => "podlane_pod",
-            Program::PolicedPod => "podlane_policed",
-            Program::Uplink => "podlane_uplink",
-        };
-        self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()
+        xdp(&mut self.ebpf, self.program)
     }
 
     /// Takes a map out.
     pub(crate) fn map(&mut self, name: &'static str) -> Result<Map, MapError> {
-        self.ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
+        map(&mut self.ebpf, name)
     }
+}
+
+/// The object of all pods' devices together, both programs loaded; its map is pinned, or found again, at `pin`.
+pub(crate) fn load_pods(device: &str, pin: Option<PathBuf>) -> Result<Ebpf, AttachError> {
+    let mut ebpf = load(PODS, device, pin.map(|pin| (&POD_SHAPE, pin)).into_iter().collect())?;
+    for program in [Program::Pod, Program::PolicedPod] {
+        let loaded = xdp(&mut ebpf, program).and_then(Xdp::load);
+        loaded.map_err(|error| AttachError::load(device, error))?;
+    }
+    Ok(ebpf)
+}
+
+/// A program of an object.
+pub(crate) fn xdp(ebpf: &mut Ebpf, program: Program) -> Result<&mut Xdp, ProgramError> {
+    ebpf.program_mut(name(program)).ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+/// Takes a map out of an object.
+pub(crate) fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, MapError> {
+    ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
+}
+
+/// Makes an object's maps, those with a pin there or from there, and relocates its programs.
+fn load(bytes: &[u8], device: &str, pins: Vec<(&'static Shape, PathBuf)>) -> Result<Ebpf, AttachError> {
+    let loader = if pins.is_empty() { &UNPINNED } else { &PINNED };
+    let mut loader = loader.lock().unwrap_or_else(PoisonError::into_inner);
+    for (shape, path) in pins {
+        if path.exists() && !shape.fits(&path) {
+            pins::remove_file(&path)?;
+        }
+        loader.map_pin_path(shape.name, path);
+    }
+    loader.load(bytes).map_err(|error| AttachError::load(device, error))
 }

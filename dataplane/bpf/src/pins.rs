@@ -7,6 +7,9 @@
 //!                                       vteps      (uplinks) ... at which addresses ...
 //!                                       hops       (uplinks) ... and answers about whom
 //!                                       counts     (uplinks) claimed, passed, fragments
+//!                               <port>/link-<index of the device>    of a pod that has its
+//!                                       program and its XSKMAP together with the others:
+//!                               %pods              that XSKMAP
 //! ```
 //!
 //! Removing a pin hands the last reference to a kernel worker, and the device stays busy for
@@ -22,11 +25,15 @@ use aya::programs::links::{FdLink, PinnedLink};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
+use crate::PinError;
 use crate::error::errno;
-use crate::object::shapes;
-use crate::{PinError, Program};
+use crate::object::Shape;
 
 const LINK: &str = "link";
+const SHARED_LINK: &str = "link-";
+
+/// The sockets of all pods. No port has this name: [`port_pin`] spells a `%` otherwise.
+const SHARED: &str = "%pods";
 
 /// Sees to it that a BPF file system is mounted at `at` (normally `/sys/fs/bpf`), as systemd and
 /// iproute2 do, readable by root alone. Returns whether it had to be mounted.
@@ -68,6 +75,11 @@ fn port_name(directory: &str) -> String {
     directory.replace("%2e", ".").replace("%25", "%")
 }
 
+/// Where the map of all pods' sockets is pinned.
+pub(crate) fn shared_pin(instance: &Path) -> PathBuf {
+    instance.join(SHARED)
+}
+
 /// Removes the pins of every port of an instance that is not to be kept, which detaches their
 /// programs. Returns the names of those ports. An instance without a directory has none.
 ///
@@ -75,24 +87,36 @@ fn port_name(directory: &str) -> String {
 ///
 /// [`PinError::Io`] where an entry could not be removed; the ones before it are gone.
 pub fn sweep(instance: &Path, keep: &[&str]) -> Result<Vec<String>, PinError> {
-    let failed = |source| io_error(instance, "reading", source);
-    let entries = match fs::read_dir(instance) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
     let mut removed = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let Some(port) = entry.file_name().to_str().map(port_name) else {
-            continue;
-        };
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !keep.contains(&port.as_str()) {
-            remove_port(&entry.path())?;
+    for directory in names(instance)? {
+        let port = port_name(&directory);
+        let path = instance.join(directory);
+        if path.is_dir() && !keep.contains(&port.as_str()) {
+            remove_port(&path)?;
             removed.push(port);
         }
     }
     removed.sort();
     Ok(removed)
+}
+
+/// Removes an instance's directory, if no port has pins there. Returns whether it is gone.
+///
+/// # Errors
+///
+/// [`PinError::Io`] where it could not be removed.
+pub fn vacate(instance: &Path) -> Result<bool, PinError> {
+    let names = names(instance)?;
+    if names.iter().any(|name| name != SHARED) {
+        return Ok(false);
+    }
+    for name in names {
+        remove_file(&instance.join(name))?;
+    }
+    match fs::remove_dir(instance) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        removed => removed.map(|()| true).map_err(|source| io_error(instance, "removing", source)),
+    }
 }
 
 /// Makes a port's directory ready for pins.
@@ -112,24 +136,54 @@ pub(crate) fn prepare(directory: &Path) -> Result<(), PinError> {
         .map_err(|source| io_error(directory, "creating", source))
 }
 
+/// A link that was pinned in a port's directory.
+pub(crate) struct Pinned {
+    /// The link.
+    pub(crate) link: FdLink,
+    /// The index of its device, if it has its program together with others.
+    pub(crate) on: Option<u32>,
+}
+
+/// Where a link is pinned, as [`Pinned::on`] has it.
+fn link_pin(directory: &Path, on: Option<u32>) -> PathBuf {
+    match on {
+        None => directory.join(LINK),
+        Some(ifindex) => directory.join(format!("{SHARED_LINK}{ifindex}")),
+    }
+}
+
 /// Opens the link pinned in a port's directory, if there is one.
-pub(crate) fn open_link(directory: &Path) -> Result<Option<FdLink>, PinError> {
-    let path = directory.join(LINK);
-    match PinnedLink::from_pin(&path) {
+pub(crate) fn open_link(directory: &Path) -> Result<Option<Pinned>, PinError> {
+    if let Some(link) = open_pin(&link_pin(directory, None))? {
+        return Ok(Some(Pinned { link, on: None }));
+    }
+    for name in names(directory)? {
+        let ifindex = name.strip_prefix(SHARED_LINK).and_then(|ifindex| ifindex.parse().ok());
+        if ifindex.is_some()
+            && let Some(link) = open_pin(&link_pin(directory, ifindex))?
+        {
+            return Ok(Some(Pinned { link, on: ifindex }));
+        }
+    }
+    Ok(None)
+}
+
+fn open_pin(path: &Path) -> Result<Option<FdLink>, PinError> {
+    match PinnedLink::from_pin(path) {
         Ok(link) => Ok(Some(link.into())),
         Err(error) => match errno(&error) {
             Some(libc::ENOENT) => Ok(None),
             errno => {
                 let errno = errno.unwrap_or(libc::EINVAL);
-                Err(io_error(&path, "opening", io::Error::from_raw_os_error(errno)))
+                Err(io_error(path, "opening", io::Error::from_raw_os_error(errno)))
             }
         },
     }
 }
 
 /// Pins a link, and keeps it open.
-pub(crate) fn pin_link(directory: &Path, link: FdLink) -> Result<FdLink, PinError> {
-    let path = directory.join(LINK);
+pub(crate) fn pin_link(directory: &Path, on: Option<u32>, link: FdLink) -> Result<FdLink, PinError> {
+    let path = link_pin(directory, on);
     match link.pin(&path) {
         Ok(link) => Ok(link.into()),
         Err(error) => {
@@ -139,30 +193,45 @@ pub(crate) fn pin_link(directory: &Path, link: FdLink) -> Result<FdLink, PinErro
     }
 }
 
+/// Gives a link's pin the name it has to have now.
+pub(crate) fn rename_link(directory: &Path, before: Option<u32>, now: Option<u32>) -> Result<(), PinError> {
+    if before == now {
+        return Ok(());
+    }
+    let path = link_pin(directory, before);
+    fs::rename(&path, link_pin(directory, now)).map_err(|source| io_error(&path, "renaming", source))
+}
+
 /// Removes all of a port's pins and its directory; nothing there is no error.
 pub(crate) fn remove_port(directory: &Path) -> Result<(), PinError> {
     let _closed_last = open_link(directory)?;
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(|source| io_error(directory, "reading", source))?,
-    };
-    for entry in entries {
-        remove_file(&entry.map_err(|source| io_error(directory, "reading", source))?.path())?;
+    for name in names(directory)? {
+        remove_file(&directory.join(name))?;
     }
-    fs::remove_dir(directory).map_err(|source| io_error(directory, "removing", source))
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|source| io_error(directory, "removing", source)),
+    }
 }
 
-/// Removes the pins of maps that a port's program does not have: another program's, before it.
-pub(crate) fn remove_others(directory: &Path, program: Program) -> Result<(), PinError> {
-    let failed = |source| io_error(directory, "reading", source);
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        if name != LINK && !shapes(program).iter().any(|shape| name == shape.pin_name().as_str()) {
-            remove_file(&entry.path())?;
+/// Removes the pins of maps that are not among a port's own: another program's, before this one.
+pub(crate) fn remove_others(directory: &Path, own: &[Shape]) -> Result<(), PinError> {
+    for name in names(directory)? {
+        if !name.starts_with(LINK) && !own.iter().any(|shape| name == shape.pin_name()) {
+            remove_file(&directory.join(name))?;
         }
     }
     Ok(())
+}
+
+/// What is in a directory; nothing, if it is not there.
+fn names(directory: &Path) -> Result<Vec<String>, PinError> {
+    let failed = |source| io_error(directory, "reading", source);
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Removes one pin.

@@ -5,7 +5,7 @@ mod bed;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use bed::{Bed, NEAR, Veth, attach, attach_policed, request, xdp_socket};
+use bed::{Bed, FAR, NEAR, Veth, attach, index, request, xdp_socket};
 use podlane_bpf::{AskMode, AttachError, AttachMode, Attachment, Holder, Program, Request};
 
 #[test]
@@ -80,22 +80,76 @@ fn a_frame_of_a_pod_under_policy_without_a_socket_goes_nowhere() {
     };
     let wire = bed.wire();
     assert!(wire.carries(100), "before there is a program");
-    let mut attachment = attach_policed(NEAR, None);
-    assert!(wire.loses(100), "no socket was registered");
+    // With the program of all pods, and with one of its own.
+    for queues in [1, 2] {
+        let policed = Request { queues, ..request(NEAR, Program::PolicedPod, None) };
+        let mut attachment = Attachment::attach(&policed).unwrap();
+        assert!(wire.loses(100), "no socket was registered");
+        let socket = xdp_socket();
+        attachment.register(0, socket.as_fd()).unwrap();
+        assert!(wire.loses(100), "the frames are the socket's");
+        drop(socket);
+        assert!(wire.loses(100), "the socket closed, as a killed daemon's does");
+        let socket = xdp_socket();
+        attachment.register(0, socket.as_fd()).unwrap();
+        attachment.unregister(0).unwrap();
+        assert!(wire.loses(100), "the socket was taken out");
+        if queues > 1 {
+            // A queue that is not served is no way around.
+            attachment.register(1, socket.as_fd()).unwrap();
+            assert!(wire.loses(100), "another queue has a socket");
+        }
+        attachment.detach().unwrap();
+        assert!(wire.carries(100), "the program was what dropped them");
+    }
+}
+
+#[test]
+fn pods_have_one_program_and_each_its_own_socket_and_verdict() {
+    let Some(bed) = Bed::with_veth("pods_have_one_program_and_each_its_own_socket_and_verdict") else {
+        return;
+    };
+    bed.add_veth("other", &Veth::default());
+    let wire = bed.wire();
+    let mut near = attach(NEAR, None);
+    let mut other = Attachment::attach(&request("other", Program::PolicedPod, None)).unwrap();
     let socket = xdp_socket();
-    attachment.register(0, socket.as_fd()).unwrap();
-    assert!(wire.loses(100), "the frames are the socket's");
-    drop(socket);
-    assert!(wire.loses(100), "the socket closed, as a killed daemon's does");
+    other.register(0, socket.as_fd()).unwrap();
+    assert!(wire.carries(100), "the socket is the other pod's");
+    near.register(0, socket.as_fd()).unwrap();
+    assert!(wire.loses(100));
+    other.detach().unwrap();
+    assert!(wire.loses(100), "the other's leaving takes nothing with it");
+    let _other = attach("other", None);
+    assert_eq!(program_of(NEAR), program_of("other"));
+    let error = near.register(1, socket.as_fd()).unwrap_err();
+    assert!(matches!(error, AttachError::NoSuchQueue { queue: 1, queues: 1, .. }), "{error}");
+    near.unregister(0).unwrap();
+    assert!(wire.carries(100), "a pod without policy falls to the kernel");
+}
+
+#[test]
+fn a_device_whose_slot_is_another_ones_gets_a_program_of_its_own() {
+    let Some(bed) = Bed::with_veth("a_device_whose_slot_is_another_ones_gets_a_program_of_its_own") else {
+        return;
+    };
+    let wire = bed.wire();
+    // An instance's map has one slot for both: the far namespace numbers its links as the near one does.
+    assert_eq!(index(NEAR), bed.in_far(|| index(FAR)));
+    let (near_pin, far_pin) = (bed::pin(NEAR), bed::pin(FAR));
+    let mut near = attach(NEAR, Some(&near_pin));
+    let mut far = bed.in_far(|| attach(FAR, Some(&far_pin)));
+    assert!(near_pin.join(format!("link-{}", index(NEAR))).exists());
+    assert!(far_pin.join("link").exists() && far_pin.join("sockets").exists());
     let socket = xdp_socket();
-    attachment.register(0, socket.as_fd()).unwrap();
-    attachment.unregister(0).unwrap();
-    assert!(wire.loses(100), "the socket was taken out");
-    // A queue that is not served is no way around.
-    attachment.register(1, socket.as_fd()).unwrap();
-    assert!(wire.loses(100), "another queue has a socket");
-    attachment.detach().unwrap();
-    assert!(wire.carries(100), "the program was what dropped them");
+    far.register(63, socket.as_fd()).unwrap();
+    far.register(0, socket.as_fd()).unwrap();
+    assert!(wire.carries(100), "the far pod's socket takes nothing of the near one's");
+    near.register(0, socket.as_fd()).unwrap();
+    assert!(wire.loses(100));
+    near.detach().unwrap();
+    far.detach().unwrap();
+    attach(NEAR, Some(&near_pin)).detach().unwrap();
 }
 
 #[test]
@@ -178,7 +232,8 @@ fn only_an_xdp_socket_of_a_queue_that_exists_is_registered() {
     let Some(_bed) = Bed::with_veth(test) else {
         return;
     };
-    let mut attachment = attach(NEAR, None);
+    let wide = Request { queues: 2, ..request(NEAR, Program::Pod, None) };
+    let mut attachment = Attachment::attach(&wide).unwrap();
     let udp = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     let file = std::fs::File::open("/dev/null").unwrap();
     for wrong in [udp.as_fd(), file.as_fd()] {
@@ -189,6 +244,15 @@ fn only_an_xdp_socket_of_a_queue_that_exists_is_registered() {
     attachment.register(63, socket.as_fd()).unwrap();
     let errors = [attachment.register(64, socket.as_fd()), attachment.unregister(64)];
     for error in errors.map(Result::unwrap_err) {
-        assert!(matches!(error, AttachError::NoSuchQueue { queue: 64, .. }), "{error}");
+        assert!(matches!(error, AttachError::NoSuchQueue { queue: 64, queues: 64, .. }), "{error}");
+    }
+}
+
+/// The id of the program on a device, as an attach that it stands in the way of tells it.
+fn program_of(name: &str) -> u32 {
+    let again = Request { mode: AskMode::Native, ..request(name, Program::Uplink, None) };
+    match Attachment::attach(&again).unwrap_err() {
+        AttachError::Busy { holder: Some(holder), .. } => holder.program_id,
+        error => panic!("{error}"),
     }
 }

@@ -7,9 +7,9 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use bed::{Bed, NEAR, Veth, attach, instance, pin, request, xdp_socket};
+use bed::{Bed, NEAR, Veth, attach, index, instance, pin, request, xdp_socket};
 use podlane_bpf::{AskMode, AttachError, AttachMode, Attachment, Claim, PinError, Program, Request};
-use podlane_bpf::{UplinkCounters, Vtep, ensure_bpffs, port_pin, sweep};
+use podlane_bpf::{UplinkCounters, Vtep, ensure_bpffs, port_pin, sweep, vacate};
 
 fn entries(directory: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
@@ -25,7 +25,7 @@ fn a_pinned_program_stays_and_is_adopted() {
     };
     let pin = pin(NEAR);
     drop(attach(NEAR, Some(&pin)));
-    assert_eq!(entries(&pin), ["link", "sockets"]);
+    assert_eq!(entries(&pin), [format!("link-{}", index(NEAR))]);
     let unpinned = Attachment::attach(&request(NEAR, Program::Pod, None)).unwrap_err();
     assert!(matches!(unpinned, AttachError::Busy { .. }), "{unpinned}");
 
@@ -153,7 +153,7 @@ fn a_port_that_becomes_an_uplink_and_back_keeps_its_link() {
     drop(uplink);
     let mut pod = attach(NEAR, Some(&pin));
     assert!(pod.adopted());
-    assert_eq!(entries(&pin), ["link", "sockets"]);
+    assert_eq!(entries(&pin), ["link", "sockets"], "it keeps the sockets it had");
     assert!(matches!(pod.counters(), Err(AttachError::NotAnUplink { .. })));
     assert!(matches!(pod.claim(&Claim::default()), Err(AttachError::NotAnUplink { .. })));
 }
@@ -182,12 +182,19 @@ fn a_map_pinned_under_the_links_name_is_replaced() {
         return;
     };
     let pin = pin(NEAR);
-    drop(attach(NEAR, Some(&pin)));
+    let wide = Request { queues: 2, ..request(NEAR, Program::Pod, Some(&pin)) };
+    drop(Attachment::attach(&wide).unwrap());
     // The link's last pin goes, and a map takes its name.
     fs::rename(pin.join("sockets"), pin.join("link")).unwrap();
-    let attachment = attach(NEAR, Some(&pin));
+    let attachment = Attachment::attach(&wide).unwrap();
     assert!(!attachment.adopted());
     assert_eq!(entries(&pin), ["link", "sockets"]);
+    drop(attachment);
+    fs::rename(pin.join("sockets"), pin.join("link-1")).unwrap();
+    fs::remove_file(pin.join("link")).unwrap();
+    let narrow = attach(NEAR, Some(&pin));
+    assert!(!narrow.adopted());
+    assert_eq!(entries(&pin), [format!("link-{}", index(NEAR))]);
 }
 
 #[test]
@@ -246,4 +253,45 @@ fn a_bpf_file_system_is_mounted_once_however_many_ask() {
     let error = ensure_bpffs(Path::new("/sys/fs/nothing-here")).unwrap_err();
     assert!(matches!(error, PinError::Mount { .. }), "{error}");
     assert_eq!(port_pin(at, "eth0"), at.join("eth0"));
+}
+
+#[test]
+fn a_pin_of_another_pods_device_is_stale_though_both_have_one_program() {
+    let test = "a_pin_of_another_pods_device_is_stale_though_both_have_one_program";
+    let Some(bed) = Bed::with_veth(test) else {
+        return;
+    };
+    bed.add_veth("other", &Veth::default());
+    let (one, two) = (pin("one"), pin("two"));
+    drop(attach(NEAR, Some(&one)));
+    let other = attach("other", Some(&two));
+    // A daemon with another configuration: the ports have changed places.
+    let error = Attachment::attach(&request("other", Program::Pod, Some(&one))).unwrap_err();
+    assert!(matches!(error, AttachError::Busy { .. }), "{error}");
+    assert!(!one.exists(), "what was there was not this port's");
+    other.detach().unwrap();
+    assert!(!attach("other", Some(&one)).adopted());
+    assert!(!attach(NEAR, Some(&two)).adopted());
+}
+
+#[test]
+fn the_sockets_of_all_pods_are_pinned_once_and_go_with_the_last_port() {
+    let test = "the_sockets_of_all_pods_are_pinned_once_and_go_with_the_last_port";
+    let Some(bed) = Bed::with_veth(test) else {
+        return;
+    };
+    bed.add_veth("other", &Veth::default());
+    drop(attach(NEAR, Some(&pin(NEAR))));
+    drop(attach("other", Some(&pin("other"))));
+    assert_eq!(entries(&instance()), ["%pods", NEAR, "other"]);
+    assert!(!vacate(&instance()).unwrap(), "ports are left");
+    assert_eq!(sweep(&instance(), &["other"]).unwrap(), [NEAR]);
+    assert!(attach("other", Some(&pin("other"))).adopted(), "the map is that of the port that was kept");
+    assert_eq!(sweep(&instance(), &[]).unwrap(), ["other"]);
+    assert!(vacate(&instance()).unwrap());
+    assert!(vacate(&instance()).unwrap(), "twice is no error");
+    assert!(!instance().exists());
+    let after = attach(NEAR, Some(&pin(NEAR)));
+    assert_eq!(entries(&instance()), ["%pods", NEAR], "and is made anew");
+    after.detach().unwrap();
 }

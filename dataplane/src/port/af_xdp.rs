@@ -35,7 +35,7 @@ pub struct DeviceConfig {
     pub ring: u32,
     /// Slots of the fill ring, a power of two: so many frames each queue keeps for what may arrive.
     pub fill: u32,
-    /// The most queues to serve; the device may have fewer.
+    /// The most queues to serve, at least one; the device may have fewer.
     pub queues: u32,
     /// Whether packets may span frames (an MTU beyond one frame).
     pub multi_buffer: bool,
@@ -48,12 +48,13 @@ pub struct Device {
     name: String,
     program: Program,
     attachment: Attachment,
-    promiscuous: Promiscuous,
+    /// An uplink's. No pod needs it, and to close its socket takes an RCU grace period.
+    promiscuous: Option<Promiscuous>,
 }
 
 impl Device {
-    /// Attaches the program and opens the sockets, in the calling thread's network namespace. Takes tens of milliseconds. `pools` are
-    /// what each worker lent for its fill rings: one ring's worth of frames a queue.
+    /// Attaches the program and opens the sockets, in the calling thread's network namespace. Takes about a millisecond for a pod with one
+    /// queue, and tens of milliseconds for any other device. `pools` are what each worker lent for its fill rings: one ring's worth of frames a queue.
     ///
     /// # Errors
     /// [`PortError`], naming the device; nothing is left attached or open then, but for what [`give_up`](Self::give_up) leaves.
@@ -65,10 +66,17 @@ impl Device {
             ifindex: config.ifindex,
             name: &config.name,
             program: config.program,
+            queues: config.queues,
             pin: config.pin.as_deref(),
             mode: config.attach,
         };
-        let promiscuous = Promiscuous::open(config.ifindex).map_err(|source| socket_error(&config.name, source))?;
+        // Here, because the namespace is the device's here.
+        let promiscuous = match config.program {
+            Program::Pod | Program::PolicedPod => None,
+            Program::Uplink => {
+                Some(Promiscuous::open(config.ifindex).map_err(|source| socket_error(&config.name, source))?)
+            }
+        };
         let attachment = Attachment::attach(&request).map_err(|source| attach_error(&config.name, source))?;
         let mut device = Self { name: config.name.clone(), program: config.program, attachment, promiscuous };
         match device.open_sockets(config, pools) {
@@ -99,7 +107,10 @@ impl Device {
     /// The device has the program of a pod port, or the kernel refuses.
     pub fn claim(&mut self, claim: &Claim<'_>) -> Result<(), PortError> {
         self.attachment.claim(claim).map_err(|source| attach_error(&self.name, source))?;
-        self.promiscuous.set(claim.whole).map_err(|source| socket_error(&self.name, source))
+        match &mut self.promiscuous {
+            Some(promiscuous) => promiscuous.set(claim.whole).map_err(|source| socket_error(&self.name, source)),
+            None => Ok(()),
+        }
     }
 
     /// What an uplink's program has judged so far.

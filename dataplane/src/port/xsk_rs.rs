@@ -133,6 +133,7 @@ impl XskRsDevice {
                     ifindex: config.ifindex,
                     name: &config.name,
                     program: config.program,
+                    queues: config.queues,
                     pin: config.pin.as_deref(),
                     mode: config.attach,
                 });

@@ -46,6 +46,7 @@ impl End {
                 ifindex: link.ifindex,
                 name: &link.name,
                 program: Program::Pod,
+                queues: 1,
                 pin: None,
                 mode: podlane_bpf::AskMode::Native,
             };

@@ -25,7 +25,7 @@ const RENICE: Tool = Tool { program: "renice", install: "apt-get install util-li
 /// packets at all. This program passes all of them; GRO would look in vain for packets to merge: UDP is not.
 pub(crate) fn take_bursts(netns: &Netns, link: &HostEnd) -> Result<Attachment, SubjectError> {
     let request =
-        Request { ifindex: link.ifindex, name: &link.name, program: Program::Uplink, pin: None, mode: AskMode::Native };
+        Request { ifindex: link.ifindex, name: &link.name, program: Program::Uplink, queues: 1, pin: None, mode: AskMode::Native };
     Ok(netns.run(|| Attachment::attach(&request))??)
 }
 

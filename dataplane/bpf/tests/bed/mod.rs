@@ -195,7 +195,7 @@ pub(crate) fn index(name: &str) -> u32 {
 
 /// A request for a device of the near namespace.
 pub(crate) fn request<'a>(name: &'a str, program: Program, pin: Option<&'a Path>) -> Request<'a> {
-    Request { ifindex: index(name), name, program, pin, mode: AskMode::Auto }
+    Request { ifindex: index(name), name, program, queues: 1, pin, mode: AskMode::Auto }
 }
 
 /// Attaches the pod program, which has to work.

@@ -58,6 +58,7 @@ impl Port {
                     ifindex: pod.host_ifindex,
                     name: &pod.host_ifname,
                     program: Program::Pod,
+                    queues,
                     pin: None,
                     mode: AskMode::Native,
                 })
