@@ -71,7 +71,7 @@ fn adoption_keeps_an_uplinks_claim_and_its_counts() {
     let before = first.counters().unwrap();
     assert_eq!(before.claimed, 1);
     drop(first);
-    assert_eq!(entries(&pin), ["claim", "counts", "hops", "link", "sockets", "vteps"]);
+    assert_eq!(entries(&pin), ["claim", "counts", "hops", "link", "macs", "sockets", "stations", "vteps"]);
 
     let mut second = Attachment::attach(&uplink).unwrap();
     assert!(second.adopted());

@@ -155,7 +155,12 @@ fn what_two_claims_both_name_is_never_missed_between_them() {
     let next_hops = [FAR_ADDRESS.into()];
     let claims = [
         Claim { vteps: &[own4, shared()], tunnel_ports: &[4789, WIRE_PORT], ..Claim::default() },
-        Claim { vteps: &[shared(), own6], tunnel_ports: &[WIRE_PORT, 6081, 4789], next_hops: &next_hops, whole: false },
+        Claim {
+            vteps: &[shared(), own6],
+            tunnel_ports: &[WIRE_PORT, 6081, 4789],
+            next_hops: &next_hops,
+            ..Claim::default()
+        },
         Claim { vteps: &[shared()], tunnel_ports: &[WIRE_PORT], ..Claim::default() },
     ];
     uplink.claim(&claims[0]).unwrap();
