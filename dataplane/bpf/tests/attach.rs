@@ -251,8 +251,8 @@ fn only_an_xdp_socket_of_a_queue_that_exists_is_registered() {
 /// The id of the program on a device, as an attach that it stands in the way of tells it.
 fn program_of(name: &str) -> u32 {
     let again = Request { mode: AskMode::Native, ..request(name, Program::Uplink, None) };
-    match Attachment::attach(&again).unwrap_err() {
-        AttachError::Busy { holder: Some(holder), .. } => holder.program_id,
-        error => panic!("{error}"),
+    match Attachment::attach(&again) {
+        Err(AttachError::Busy { holder: Some(holder), .. }) => holder.program_id,
+        other => panic!("{other:?}"),
     }
 }

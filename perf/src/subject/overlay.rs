@@ -83,7 +83,7 @@ impl Node {
             vteps: &[Claimed { address: self.vtep.into(), own: true }],
             tunnel_ports: &[Encapsulation::Vxlan.port()],
             next_hops: &[self.peer.into()],
-            whole: false,
+            ..Claim::default()
         };
         switch.attach(netns, &ends.pod, POD, RING)?;
         switch.attach_uplink(netns, &ends.uplink, UPLINK, &claim)?;
