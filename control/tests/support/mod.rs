@@ -148,7 +148,14 @@ impl Node {
         let occupy = || {
             let ifindex = nix::net::if_::if_nametoindex(device).unwrap();
             let (program, mode) = (podlane_bpf::Program::Pod, podlane_bpf::AskMode::Native);
-            podlane_bpf::Attachment::attach(&podlane_bpf::Request { ifindex, name: device, program, pin: None, mode })
+            podlane_bpf::Attachment::attach(&podlane_bpf::Request {
+                ifindex,
+                name: device,
+                program,
+                queues: 1,
+                pin: None,
+                mode,
+            })
         };
         self.lab.switch().run(occupy).unwrap().unwrap()
     }
