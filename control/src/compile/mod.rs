@@ -157,7 +157,7 @@ fn gateway(network: &desired::Network, mtu: u16) -> Option<Gateway> {
 
 fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Numbers) {
     let id = numbers.port(&port.name);
-    let Attached { mtu, unfinished_checksums, .. } = facts;
+    let Attached { mtu, mac, unfinished_checksums } = facts;
     let native = port.membership.untagged.as_ref().map(|name| numbers.network(name));
     // In order of the ids already: the map is.
     let vlans: Vec<_> = port.membership.tagged.iter().map(|(vlan, name)| (vlan.get(), numbers.network(name))).collect();
@@ -171,6 +171,7 @@ fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Nu
         native,
         vlans,
         mtu,
+        outer_mac: (port.sharing() == Some(desired::Sharing::Ip)).then_some(mac),
         underlay: false,
         unfinished_checksums,
         policed: false,

@@ -89,7 +89,7 @@ impl Moment<'_> {
 
 /// Whether a flow's packets leave by the port its program names.
 fn carried(flow: &FlowRecord) -> bool {
-    matches!(flow.program.op(), Op::Bridge | Op::Route) || is_tunnelled(&flow.program)
+    matches!(flow.program.op(), Op::Bridge | Op::Route | Op::Readdress) || is_tunnelled(&flow.program)
 }
 
 fn is_tunnelled(program: &Program) -> bool {
@@ -124,6 +124,7 @@ pub(super) fn action(program: &Program) -> String {
     match program.op() {
         Op::Bridge => format!("bridge{tag}"),
         Op::Route => format!("route to {}{tag}", program.next_hop()),
+        Op::Readdress => format!("bridge to {} as {}{tag}", program.next_hop(), program.source()),
         Op::Encapsulate => format!("encapsulate to {}{tag}", program.next_hop()),
         Op::RouteEncapsulate => {
             format!("route to {}, encapsulate to {}{tag}", program.inner_next_hop(), program.next_hop())

@@ -100,11 +100,8 @@ impl Desired {
     /// port that states its MAC address is reached by it, and where it is shared by IP address, one that states its addresses.
     #[must_use]
     pub fn sharing_of(&self, network: &Name) -> Option<Sharing> {
-        let shared = |port: &Arc<Port>| match &port.behind {
-            Behind::Device(device) => device.sharing.filter(|_| port.membership.networks().any(|name| name == network)),
-            Behind::Replay(_) => None,
-        };
-        self.ports.values().find_map(shared)
+        let is_in = |port: &&Arc<Port>| port.membership.networks().any(|name| name == network);
+        self.ports.values().filter(is_in).find_map(|port| port.sharing())
     }
 
     /// The networks that route to each other in `vrf`.

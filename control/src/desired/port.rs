@@ -35,6 +35,15 @@ pub struct Port {
 }
 
 impl Port {
+    /// How it is shared with the host, if it is an uplink that is.
+    #[must_use]
+    pub fn sharing(&self) -> Option<Sharing> {
+        match &self.behind {
+            Behind::Device(device) => device.sharing,
+            Behind::Replay(_) => None,
+        }
+    }
+
     /// What is behind it, in one word.
     #[must_use]
     pub fn kind(&self) -> PortKind {

@@ -231,6 +231,16 @@ pub enum SocketError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// What the netdev hears that is for everyone cannot be had.
+    #[error(
+        "interface {ifindex}: its broadcast and multicast cannot be heard: {source}; it takes root (CAP_NET_RAW), a megabyte of kernel memory and an interface that is there"
+    )]
+    PacketRing {
+        /// The netdev.
+        ifindex: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The netdev was deleted under the socket: close it.
     #[error("{at}: the device is gone; close the port")]
     DeviceGone {

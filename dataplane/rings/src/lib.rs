@@ -37,6 +37,7 @@ mod frame;
 mod inherit;
 mod layout;
 mod open;
+mod packet_ring;
 mod pool;
 mod prefetch;
 mod promiscuous;
@@ -55,6 +56,7 @@ pub use config::{AskMode, BusyPoll, FrameSize, HugePages, SocketConfig, UmemConf
 pub use error::{InheritError, NoRoom, QueueId, Ring, SocketError, UmemError};
 pub use frame::Frame;
 pub use inherit::{Inherited, SocketFacts};
+pub use packet_ring::{Hears, PacketRing};
 pub use pool::FramePool;
 pub use prefetch::{prefetch, prefetch_of};
 pub use promiscuous::Promiscuous;

@@ -164,6 +164,11 @@ impl FramePool {
         self.collect(bytes.len(), std::iter::once(bytes))
     }
 
+    /// A packet of these pieces, one behind the other, as [`Self::write_packet`].
+    pub(crate) fn write_pieces(&mut self, pieces: &[&[u8]]) -> Option<Frame> {
+        self.collect(pieces.iter().map(|piece| piece.len()).sum(), pieces.iter().copied())
+    }
+
     /// Lays `total` bytes, which come in `pieces`, into fresh slots.
     fn collect<'a>(&mut self, total: usize, pieces: impl Iterator<Item = &'a [u8]>) -> Option<Frame> {
         let capacity = self.umem.frame_size() - HEADROOM;

@@ -119,6 +119,54 @@ pub(crate) fn bind(fd: impl AsFd, flags: u16, ifindex: u32, queue_id: u32, share
     check(result).map(drop)
 }
 
+/// Binds a packet socket to every protocol of a netdev.
+pub(crate) fn bind_packet(fd: impl AsFd, ifindex: u32) -> io::Result<()> {
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as libc::c_ushort,
+        sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
+        sll_ifindex: ifindex as libc::c_int,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    // SAFETY:
+    // * The pointer and length describe `address`, which lives through the call; the kernel only reads it.
+    let result = unsafe {
+        libc::bind(
+            fd.as_fd().as_raw_fd(),
+            std::ptr::from_ref(&address).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Has a socket receive only what a classic filter keeps.
+pub(crate) fn attach_filter(fd: impl AsFd, filter: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    // The kernel copies the filter, which lives through the call, and does not write to it.
+    set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
+/// Frames that a packet socket had no room for since this was last asked.
+pub(crate) fn packet_drops(fd: impl AsFd) -> io::Result<u32> {
+    let (counted, _) = option::<PacketCounts>(fd, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
+    Ok(counted.drops)
+}
+
+/// `struct tpacket_stats`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct PacketCounts {
+    packets: u32,
+    drops: u32,
+}
+
+// SAFETY:
+// * `repr(C)`, of `u32` fields only.
+unsafe impl Plain for PacketCounts {}
+
 /// Tells the kernel to look at the tx ring.
 pub(crate) fn kick_transmit(fd: impl AsFd) -> io::Result<()> {
     // SAFETY:

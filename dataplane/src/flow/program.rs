@@ -44,6 +44,8 @@ pub enum Op {
     Encapsulate = 5,
     /// Rewrite both MAC addresses, count the hop, send into the tunnel of [`Program::path`].
     RouteEncapsulate = 6,
+    /// Rewrite both MAC addresses, send out of [`Program::egress`]: to or from stations that share an uplink's MAC address.
+    Readdress = 7,
 }
 
 /// What happens to the outer VLAN tag on the way out.
@@ -116,6 +118,12 @@ impl Program {
     #[must_use]
     pub fn route(egress: PortId, tag: TagEdit, mtu: u16, next_hop: MacAddr, source: MacAddr) -> Self {
         Self { words: [head(Op::Route, egress, tag, mtu), mac_word(next_hop), mac_word(source)] }
+    }
+
+    /// Send out of `egress` as within one segment, from `source` to `destination`.
+    #[must_use]
+    pub fn readdress(egress: PortId, tag: TagEdit, mtu: u16, destination: MacAddr, source: MacAddr) -> Self {
+        Self { words: [head(Op::Readdress, egress, tag, mtu), mac_word(destination), mac_word(source)] }
     }
 
     /// Send into a tunnel and out of the uplink `egress`, by the underlay's `next_hop`; `mtu` is what the inner IP packet may have.
@@ -198,6 +206,7 @@ impl Program {
             4 => Op::Answer,
             5 => Op::Encapsulate,
             6 => Op::RouteEncapsulate,
+            7 => Op::Readdress,
             _ => Op::Drop,
         }
     }
@@ -239,7 +248,7 @@ impl Program {
         (self.words[0] >> 48) as u16
     }
 
-    /// The next hop's MAC address, for [`Op::Route`] and, in the underlay, for packets into tunnels.
+    /// The next hop's MAC address, for [`Op::Route`] and [`Op::Readdress`], and, in the underlay, for packets into tunnels.
     #[inline]
     #[must_use]
     pub fn next_hop(&self) -> MacAddr {
@@ -260,14 +269,14 @@ impl Program {
         word_mac(self.words[2])
     }
 
-    /// The source MAC address, for [`Op::Route`].
+    /// The source MAC address, for [`Op::Route`] and [`Op::Readdress`].
     #[inline]
     #[must_use]
     pub fn source(&self) -> MacAddr {
         word_mac(self.words[2])
     }
 
-    /// Writes both MAC addresses as they stand in a frame: the next hop's, then the source, for [`Op::Route`].
+    /// Writes both MAC addresses as they stand in a frame: the next hop's, then the source, for [`Op::Route`] and [`Op::Readdress`].
     #[inline]
     pub fn write_link_addresses(&self, header: &mut [u8; 12]) {
         let [_, next_hop, source] = self.words;
@@ -314,6 +323,9 @@ mod tests {
         for tag in [TagEdit::Keep, TagEdit::Pop, TagEdit::Push(4094), TagEdit::Set(1)] {
             let program = Program::route(PortId(700), tag, 9000, next_hop, source).depending_on(4095);
             assert_eq!(program.op(), Op::Route);
+            let readdressed = Program::readdress(PortId(700), tag, 9000, next_hop, source).depending_on(4095);
+            assert_eq!(readdressed.op(), Op::Readdress);
+            assert_eq!(readdressed.words()[1..], program.words()[1..]);
             assert_eq!(program.egress(), PortId(700));
             assert_eq!(program.tag(), tag);
             assert_eq!(program.mtu(), 9000);

@@ -7,6 +7,7 @@ pub mod af_xdp;
 pub mod fault;
 pub mod memory;
 pub mod replay;
+pub mod shared;
 #[cfg(feature = "xsk-rs")]
 pub mod xsk_rs;
 

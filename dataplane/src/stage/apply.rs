@@ -9,7 +9,7 @@ use crate::{
     headers::{ETHERNET, VLAN_TAG},
     ids::{Generation, PortId, VrfId},
     policy::Enforcement,
-    stage::{dispatch::Exits, encapsulate, finish, fragment, gateway, hop, replicate, shared::Shared},
+    stage::{dispatch::Exits, encapsulate, finish, fragment, gateway, hop, outer_mac, replicate, shared::Shared},
     tables::{PortTable, Tables, underlay::Underlay},
 };
 
@@ -77,6 +77,7 @@ pub fn apply(line: &mut Line, burst: &mut Burst, pass: &Pass<'_>, exits: &mut Ex
             Op::Flood => replicate::flood(packet, pass, exits),
             Op::Answer => gateway::answer(packet, program.reason(), pass, exits),
             Op::Encapsulate => encapsulate::bridged(packet, program, line.hashes[row], pass, exits),
+            Op::Readdress => readdress(packet, program, pass.ingress, exits),
             Op::RouteEncapsulate => encapsulate::routed(packet, program, line.hashes[row], pass, exits),
         }
         row += 1;
@@ -92,7 +93,7 @@ fn finish(line: &Line, frames: &mut [Frame], exits: &Exits) {
             Op::Drop | Op::Answer => continue,
             // Its copies leave by many ports.
             Op::Flood => false,
-            Op::Bridge | Op::Route | Op::Encapsulate | Op::RouteEncapsulate => {
+            Op::Bridge | Op::Route | Op::Readdress | Op::Encapsulate | Op::RouteEncapsulate => {
                 exits.finishes_checksums(program.egress())
             }
         };
@@ -115,6 +116,9 @@ fn ready(line: &mut Line, frames: &mut [Frame], underlay: &Underlay, exits: &mut
             && match program.plain_op() {
                 Some(Op::Bridge) => true,
                 Some(Op::Route) => hop::rewrite(frame.bytes_mut(), program),
+                Some(Op::Readdress) => {
+                    outer_mac::plain(frame.bytes_mut(), |addresses| program.write_link_addresses(addresses))
+                }
                 Some(Op::Encapsulate) => {
                     let bytes = *length;
                     let pushed = encapsulate::plain(frame, length, (program, *hash), underlay);
@@ -151,6 +155,12 @@ pub(super) fn forward(mut packet: Packet<'_>, program: &Program, ingress: PortId
         return exits.drop(ingress, packet.frame, reason);
     }
     exits.send(ingress, egress, packet.frame);
+}
+
+/// To or from a station that shares an uplink's MAC address.
+fn readdress(mut packet: Packet<'_>, program: &Program, ingress: PortId, exits: &mut Exits) {
+    outer_mac::readdress(&mut packet, program.next_hop(), program.source());
+    forward(packet, program, ingress, exits);
 }
 
 fn route(mut packet: Packet<'_>, program: &Program, pass: &Pass<'_>, exits: &mut Exits) {

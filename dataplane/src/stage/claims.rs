@@ -70,6 +70,13 @@ impl<'a> Message<'a> {
         solicitation.then(|| self.target())?
     }
 
+    /// Whom an ARP packet is for: of a request the address asked for, of a reply whom it tells.
+    #[must_use]
+    pub(super) fn arp_target(&self) -> Option<IpAddr> {
+        let target = self.body.get(24..28)?.first_chunk::<4>()?;
+        (self.class == Class::Arp).then(|| Ipv4Addr::from(*target).into())
+    }
+
     /// Whether it is a router advertisement or a redirect: what RFC 6105 guards a link against.
     #[must_use]
     pub(super) fn speaks_as_router(&self) -> bool {

@@ -75,7 +75,7 @@ fn place<'a>(packet: &Packet<'_>, pass: &Pass<'a>) -> Option<(NetworkId, &'a Net
 
 fn reply(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
     let mut room = [0; ROOM];
-    if let Some(answer) = answer_for_remote(&packet, pass, exits) {
+    if let Some(answer) = answer_for_station(&packet, pass, exits) {
         exits.pool.give(packet.frame);
         return send_back(Packet::made(answer, packet.key), pass, pass.ingress, exits);
     }
@@ -96,12 +96,16 @@ fn reply(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
     }
 }
 
-/// The answer to a question for a station of another node, which does not hear it: what it would say (RFC 9161).
-fn answer_for_remote(packet: &Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) -> Option<Frame> {
+/// The answer to a question for a station that does not hear it, or whose own answer would not do: what it would say (RFC 9161), and
+/// for one that shares the MAC address of the uplink it is asked by, with that address.
+fn answer_for_station(packet: &Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) -> Option<Frame> {
     let (number, network) = network(packet, pass)?;
     let target = Message::of(packet.key.kind().class, packet.frame.bytes(), packet.layout)?.asks_for()?;
-    let mac = *network.neighbours.get(&target)?;
-    network.stations.get(&mac)?.path()?;
+    let own = *network.neighbours.get(&target)?;
+    let mac = match pass.port.and_then(|port| port.outer_mac) {
+        Some(outer) => outer,
+        None => network.stations.get(&own)?.path().map(|_| own)?,
+    };
     let mut room = [0; ROOM];
     let question = untagged(packet.frame.bytes(), packet.layout, &mut room);
     let speaker = slow::Gateway { mac, ipv4: &[], ipv6: &[], link_local: mac.link_local(), mtu: u16::MAX };

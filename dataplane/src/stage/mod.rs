@@ -13,6 +13,7 @@ pub mod lookup;
 pub mod meter;
 pub mod open;
 mod outer_checksum;
+mod outer_mac;
 mod plain;
 pub(crate) mod police;
 mod replicate;

@@ -84,7 +84,7 @@ pub(crate) struct Onward {
 #[inline]
 pub(crate) fn concerns(tables: &Tables, from: PortId, program: &Program) -> Option<Onward> {
     let (to, routed) = match program.op() {
-        Op::Bridge => (program.egress(), false),
+        Op::Bridge | Op::Readdress => (program.egress(), false),
         Op::Route => (program.egress(), true),
         Op::Encapsulate => (program.path().port(), false),
         Op::RouteEncapsulate => (program.path().port(), true),

@@ -21,7 +21,7 @@ use crate::{
         apply::{Packet, Pass, forward},
         claims::{ROOM, untagged},
         dispatch::Exits,
-        encapsulate, police,
+        encapsulate, outer_mac, police,
         resolve::way_into,
         underlay,
     },
@@ -191,9 +191,12 @@ fn asked_everyone(key: &FlowKey) -> Option<Family> {
 }
 
 /// Sends one copy one way. `origin` is whom the ledger has it from.
-fn send(packet: Packet<'_>, way: &Way<'_>, (pass, origin): (&Pass<'_>, PortId), exits: &mut Exits) {
+fn send(mut packet: Packet<'_>, way: &Way<'_>, (pass, origin): (&Pass<'_>, PortId), exits: &mut Exits) {
     match way {
         Way::Port(member) => {
+            if let Some(outer) = pass.tables.port(member.port).and_then(|port| port.outer_mac) {
+                outer_mac::speak_as(&mut packet, outer);
+            }
             let program = Program::bridge(member.port, member.tag_edit(packet.key.vlan()), member.mtu);
             forward(packet, &program, origin, exits);
         }

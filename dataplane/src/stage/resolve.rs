@@ -7,6 +7,8 @@
 //!     -> unicast MAC:            station -> program | unknown -> flood
 //! ```
 //!
+//! By an uplink whose MAC address is that of stations as well, a unicast packet is for the station with its IP address.
+//!
 //! Where a station is behind a path, the program leads into its tunnel: peer -> next hop that answers -> program. What came out of
 //! a tunnel has no port of a pod: its guard is that no peer speaks for another's stations.
 
@@ -97,6 +99,11 @@ impl<'a> Resolver<'a> {
             None => self.guard_remote(&place)?,
         }
         let destination = key.destination_mac();
+        if let Some(outer) = port.and_then(|port| port.outer_mac)
+            && !is_group(destination)
+        {
+            return self.to_shared(&place, outer);
+        }
         match &network.gateway {
             Some(gateway) if destination == gateway.mac => self.to_gateway(&place, gateway),
             gateway if is_group(destination) => self.to_group(&place, gateway.as_ref()),
@@ -109,7 +116,8 @@ impl<'a> Resolver<'a> {
         if is_group(source) {
             return Err(DropReason::SourceMulticast);
         }
-        if place.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
+        if port.outer_mac == Some(source) || place.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source)
+        {
             return Err(DropReason::SpoofedMac);
         }
         match port.mac {
@@ -291,10 +299,52 @@ impl<'a> Resolver<'a> {
         }
         let target = self.message().and_then(|message| message.asks_for());
         let asks_gateway = gateway.zip(target).is_some_and(|(gateway, target)| gateway.has(target));
-        if asks_gateway || target.is_some_and(|target| self.is_remote(place.network, target)) {
+        let is_spoken_for = |target| self.is_remote(place.network, target) || self.shares_uplink(place.network, target);
+        if asks_gateway || target.is_some_and(is_spoken_for) {
             return Ok(Resolution::once(Program::answer(DropReason::ForGateway)));
         }
         Ok(self.flood(place, DropReason::NoDestination))
+    }
+
+    /// By an uplink with the MAC address of stations here: for the one that has the IP address.
+    fn to_shared(&self, place: &Place<'_>, outer: MacAddr) -> Result<Resolution, DropReason> {
+        let key = self.miss.key;
+        if key.destination_mac() != outer {
+            return Err(DropReason::UnknownDestination);
+        }
+        let message = self.message();
+        if message
+            .and_then(|message| message.asks_for())
+            .is_some_and(|target| self.shares_uplink(place.network, target))
+        {
+            return Ok(Resolution::once(Program::answer(DropReason::ForGateway)));
+        }
+        let address = key.addresses().map(|(_, destination)| destination);
+        let address = address.or_else(|| message.and_then(|message| message.arp_target()));
+        let mac = address.and_then(|address| place.network.neighbours.get(&address)).copied();
+        let mac = mac.ok_or(DropReason::UnknownDestination)?;
+        let egress = *place.network.stations.get(&mac).ok_or(DropReason::UnknownDestination)?;
+        if egress == key.port() {
+            return Err(DropReason::SamePort);
+        }
+        let member = place.network.member(egress).ok_or(DropReason::EgressGone)?;
+        let program = Program::readdress(egress, member.tag_edit(key.vlan()), member.mtu, mac, key.source_mac());
+        Ok(self.resolution(place, program, mac))
+    }
+
+    /// A program that leads to `mac`, as long as that is where it is.
+    fn resolution(&self, place: &Place<'_>, program: Program, mac: MacAddr) -> Resolution {
+        let shard = shard(&mac_key(place.number, mac));
+        let looked_at_each = matches!(self.miss.key.kind().class, Class::Arp | Class::Nd);
+        let epoch = self.shared.flows.epoch(shard);
+        Resolution { program: program.depending_on(shard), epoch, cacheable: !looked_at_each }
+    }
+
+    /// Whether a station of this node has the address and shares the MAC address of the uplink that the packet came by. Then the
+    /// switch answers for it: its own answer would name its own MAC address.
+    fn shares_uplink(&self, network: &Network, address: IpAddr) -> bool {
+        let is_shared = || self.tables.port(self.miss.key.port()).is_some_and(|port| port.outer_mac.is_some());
+        network.neighbours.contains_key(&address) && is_shared()
     }
 
     fn to_station(&self, place: &Place<'_>, destination: MacAddr) -> Result<Resolution, DropReason> {
@@ -319,7 +369,11 @@ impl<'a> Resolver<'a> {
             },
             None => {
                 let member = place.network.member(egress).ok_or(DropReason::EgressGone)?;
-                Program::bridge(egress, member.tag_edit(self.miss.key.vlan()), member.mtu)
+                let tag = member.tag_edit(self.miss.key.vlan());
+                match self.tables.port(egress).and_then(|port| port.outer_mac) {
+                    Some(outer) => Program::readdress(egress, tag, member.mtu, destination, outer),
+                    None => Program::bridge(egress, tag, member.mtu),
+                }
             }
         };
         let looked_at_each = matches!(self.miss.key.kind().class, Class::Arp | Class::Nd);

@@ -91,6 +91,9 @@ pub struct PortTable {
     pub vlans: Vec<(u16, NetworkId)>,
     /// The longest IP packet it takes, bytes.
     pub mtu: u16,
+    /// The MAC address that all stations of this node have beyond it, where it is an uplink whose own address they share: what
+    /// leaves by it is from that address, and what comes in for it is for the station that has the IP address.
+    pub outer_mac: Option<MacAddr>,
     /// Whether it is an uplink that tunnelled packets come in by.
     pub underlay: bool,
     /// Whether its sender leaves TCP and UDP checksums to be finished, as a veth's kernel does.

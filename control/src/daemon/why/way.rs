@@ -232,7 +232,9 @@ impl Moment<'_> {
         };
         let out = |verb: &str, mac: MacAddr| format!("{verb} to {mac}, out of port {}", port(program.egress()));
         match program.op() {
-            Op::Bridge => carried(format!("bridged out of port {}", port(program.egress())), program.egress()),
+            Op::Bridge | Op::Readdress => {
+                carried(format!("bridged out of port {}", port(program.egress())), program.egress())
+            }
             Op::Route => carried(out("routed", program.next_hop()), program.egress()),
             Op::Encapsulate => carried(tunnel(), program.path().port()),
             Op::RouteEncapsulate => {
