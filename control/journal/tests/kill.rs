@@ -1,5 +1,6 @@
 //! Kill -9 at any moment: what was acknowledged is there, and what was not is there whole or not at all.
-#![expect(clippy::unwrap_used, reason = "a test, though clippy takes one with its own main for a program")]
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

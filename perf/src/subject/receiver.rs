@@ -24,8 +24,14 @@ const RENICE: Tool = Tool { program: "renice", install: "apt-get install util-li
 /// Has a link take packets in bursts, until what is returned is dropped. Only with a program or GRO does a veth, and the generator's
 /// packets at all. This program passes all of them; GRO would look in vain for packets to merge: UDP is not.
 pub(crate) fn take_bursts(netns: &Netns, link: &HostEnd) -> Result<Attachment, SubjectError> {
-    let request =
-        Request { ifindex: link.ifindex, name: &link.name, program: Program::Uplink, queues: 1, pin: None, mode: AskMode::Native };
+    let request = Request {
+        ifindex: link.ifindex,
+        name: &link.name,
+        program: Program::Uplink,
+        queues: 1,
+        pin: None,
+        mode: AskMode::Native,
+    };
     Ok(netns.run(|| Attachment::attach(&request))??)
 }
 
