@@ -27,7 +27,7 @@ fn sigterm_leaves_nothing_behind() {
     node.configure(&format!("{BLUE}{}{}", port("red"), port("green")));
     let daemon = node.start();
     daemon.wait_all_up(SOON);
-    assert!(node.pins().join("red/link").exists());
+    assert!(node.has_link("red"));
     let stream = Stream::start(&red.netns, &green.netns, [10, 1, 0, 3]);
     stream.flows();
     let took = daemon.terminate();
@@ -113,7 +113,7 @@ fn after_a_kill_the_kernel_gets_the_packets_and_the_next_daemon_the_pins() {
     // The pins keep XDP on the device; without a socket it passes all packets on.
     node.lab.links().add_address("red", [10, 1, 0, 254].into(), 24).unwrap();
     assert!(ping(&red.netns, [10, 1, 0, 254], SOON), "the host end does not answer");
-    assert!(node.pins().join("red/link").exists());
+    assert!(node.has_link("red"));
 
     let began = Instant::now();
     let daemon = node.start();
@@ -138,7 +138,7 @@ fn pins_of_ports_that_are_no_longer_configured_are_swept() {
     let daemon = node.start();
     daemon.wait_all_up(SOON);
     daemon.kill();
-    assert!(node.pins().join("green/link").exists());
+    assert!(node.has_link("green"));
 
     node.configure(&format!("{BLUE}{}", port("red")));
     let daemon = node.start();

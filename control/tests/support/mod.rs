@@ -115,6 +115,12 @@ impl Node {
         Path::new("/sys/fs/bpf/podlane").join(&self.instance)
     }
 
+    /// Whether a port's XDP link is pinned.
+    pub(crate) fn has_link(&self, port: &str) -> bool {
+        let pins = fs::read_dir(self.pins().join(port)).into_iter().flatten();
+        pins.flatten().any(|pin| pin.file_name().to_string_lossy().starts_with("link"))
+    }
+
     /// Starts the daemon inside, on what was configured, and waits until it is ready.
     pub(crate) fn start(&self) -> Daemon {
         Daemon::start(self.lab.switch(), &self.path("podlane.toml"), &self.socket())
@@ -165,8 +171,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.scratch);
         // A killed daemon's.
-        if podlane_bpf::sweep(&self.pins(), &[]).is_ok() {
-            let _ = fs::remove_dir(self.pins());
+        if podlane_bpf::sweep(&self.pins(), &[]).and_then(|_| podlane_bpf::vacate(&self.pins())).is_ok() {
             let _ = fs::remove_dir("/sys/fs/bpf/podlane");
         }
     }
