@@ -6,12 +6,14 @@
 
 pub mod attach;
 pub mod cli;
+pub mod cnm;
 pub mod compile;
 pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod desired;
 pub mod enforce;
+pub mod netavark;
 mod paint;
 pub mod reconcile;
 mod shadow;

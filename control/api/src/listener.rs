@@ -118,9 +118,17 @@ impl Listener {
     /// # Errors
     /// What `accept` of the kernel says.
     pub fn accept(&self, timeout: Duration) -> io::Result<Connection> {
+        Ok(Connection::new(self.accept_stream()?, timeout))
+    }
+
+    /// The same, for a protocol that is not ours.
+    ///
+    /// # Errors
+    /// What `accept` of the kernel says.
+    pub fn accept_stream(&self) -> io::Result<UnixStream> {
         let (stream, _) = self.listener.accept()?;
         stream.set_nonblocking(false)?;
-        Ok(Connection::new(stream, timeout))
+        Ok(stream)
     }
 }
 

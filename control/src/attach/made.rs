@@ -14,6 +14,9 @@ pub struct MadeNetwork {
     pub name: String,
     /// Who asked.
     pub origin: Origin,
+    /// The configured network that this is only another caller's name of: nothing is made then, and what is asked of it is that one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<String>,
     /// The switch's own addresses in it, each with its subnet.
     pub gateways: Vec<Gateway>,
     /// The largest IP packet; none takes what its path carries.
