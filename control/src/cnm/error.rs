@@ -89,7 +89,7 @@ pub(super) enum CnmError {
         wished: std::net::IpAddr,
     },
     /// A network that is not known.
-    #[error("podlane has no network {network} (podlane show networks lists them; or leave out the option to make one)")]
+    #[error("podlane has no network {network} (podlane status lists them; or leave out the option to make one)")]
     NoNetwork {
         /// The network.
         network: String,

@@ -195,7 +195,6 @@ fn written(pool: Prefix) -> Gateway {
     Gateway::new(pool.network(), pool.len()).unwrap_or_else(|| unreachable!("a prefix is no longer than its family's"))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
 pub(super) fn said(error: impl fmt::Display) -> CnmError {
     CnmError::Attaching(error.to_string())
 }

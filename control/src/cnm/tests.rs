@@ -24,10 +24,12 @@ impl Docker {
         Self { driver: Driver::new(Arc::clone(&paper)), paper }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "json! makes a value to give away")]
     fn call(&self, method: &str, body: Value) -> Value {
         self.driver.call(method, body.to_string().as_bytes()).unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "json! makes a value to give away")]
     fn refused(&self, method: &str, body: Value) -> String {
         self.driver.call(method, body.to_string().as_bytes()).unwrap_err().to_string()
     }
@@ -199,7 +201,7 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
         (
             "NetworkDriver.CreateNetwork",
             create(json!({"podlane.network": "red"})),
-            "podlane has no network red (podlane show networks lists them; or leave out the option to make one)",
+            "podlane has no network red (podlane status lists them; or leave out the option to make one)",
         ),
         (
             "NetworkDriver.CreateEndpoint",

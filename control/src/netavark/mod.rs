@@ -90,7 +90,7 @@ pub enum NetavarkError {
     )]
     NoSubnet,
     /// A configured network is not there.
-    #[error("podlane has no network {network} (podlane show networks lists them)")]
+    #[error("podlane has no network {network} (podlane status lists them)")]
     NoNetwork {
         /// The network.
         network: String,
@@ -356,7 +356,6 @@ fn options(network: &Network) -> Result<Parsed, NetavarkError> {
     Ok(parsed)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
 fn said(error: impl std::fmt::Display) -> NetavarkError {
     NetavarkError::Attaching(error.to_string())
 }

@@ -99,7 +99,7 @@ fn what_cannot_be_done_says_why_and_what_to_do_and_leaves_nothing() {
         ),
         (
             network(&json!({"podlane.network": "red"}), &Value::Null),
-            "podlane has no network red (podlane show networks lists them)",
+            "podlane has no network red (podlane status lists them)",
         ),
         (
             network(&json!({"podlane.network": "blue"}), &subnets),
