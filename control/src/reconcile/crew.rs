@@ -7,7 +7,8 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use podlane_dataplane::policy::Enforcement;
 use podlane_dataplane::port::Port;
 use podlane_dataplane::tables::Tables;
-use podlane_dataplane::worker::command::{Command, Line, Report};
+use podlane_dataplane::worker::command::{Command, Described, Line, Report};
+use podlane_dataplane::worker::legacy::{Inheritance, Legacy};
 use podlane_dataplane::{PortId, WorkerId};
 use podlane_rings::FramePool;
 use thiserror::Error;
@@ -70,6 +71,46 @@ impl Workers {
     /// A worker does not answer.
     pub fn reports(&self) -> Result<Vec<Report>, Silent> {
         self.ask_all(Command::Report).into_iter().collect()
+    }
+
+    /// What sockets each worker has.
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn describe(&self) -> Result<Vec<Vec<Described>>, Silent> {
+        self.ask_all(Command::Describe).into_iter().collect()
+    }
+
+    /// Has all workers obey and not turn.
+    ///
+    /// # Errors
+    /// A worker does not answer; the others are halted.
+    pub fn halt(&self) -> Result<(), Silent> {
+        self.ask_all(Command::Halt).into_iter().collect()
+    }
+
+    /// Has halted workers write down what they leave.
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn bequeath(&self) -> Result<Vec<Legacy>, Silent> {
+        self.ask_all(Command::Bequeath).into_iter().map(|legacy| legacy.map(|legacy| *legacy)).collect()
+    }
+
+    /// Has a halted worker go on with what another process's left.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn inherit(&self, worker: WorkerId, inheritance: Inheritance) -> Result<(), Silent> {
+        self.tell(worker, Command::Inherit(Box::new(inheritance)))
+    }
+
+    /// Has all workers turn.
+    ///
+    /// # Errors
+    /// A worker does not answer; the others turn.
+    pub fn resume(&self) -> Result<(), Silent> {
+        self.ask_all(Command::Resume).into_iter().collect()
     }
 
     /// Borrows up to `frames` frames of each worker.

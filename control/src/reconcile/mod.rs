@@ -16,7 +16,9 @@ pub mod board;
 mod cores;
 mod crew;
 mod endpoints;
+mod estate;
 mod fill;
+mod heir;
 mod open;
 mod pass;
 mod pins;
@@ -26,7 +28,8 @@ mod room;
 mod underlay;
 mod world;
 
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -37,12 +40,14 @@ use podlane_dataplane::stage::shared::Shared;
 use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::worker::idle::Poll;
 use podlane_dataplane::worker::{Crew, WorkerConfig, WorkerError};
-use podlane_rings::{FrameSize, HugePages, Umem, UmemConfig, UmemError};
+use podlane_rings::{FramePool, FrameSize, HugePages, Umem, UmemConfig, UmemError};
 use thiserror::Error;
 
 pub use board::{Board, Facts, Fate};
 pub use crew::{Ends, PATIENCE, Silent, Workers};
 pub use endpoints::{EndpointError, Endpoints};
+pub use estate::{End, Estate, Hold, Remains, Withheld};
+pub use heir::{Heir, InheritError};
 pub use plan::Plan;
 pub use publisher::Publisher;
 
@@ -102,7 +107,23 @@ pub struct Engine {
     began: Instant,
     stop: Option<Sender<()>>,
     reconciler: Option<JoinHandle<()>>,
+    /// Held during each pass of the reconciler.
+    turnstile: Arc<Mutex<()>>,
+    /// The lock on the pins, where there are any.
+    pin_lock: Option<OwnedFd>,
     crew: Crew,
+}
+
+/// What a switch is begun on.
+struct Basis {
+    desired: Desired,
+    numbers: Numbers,
+    /// Of a former daemon.
+    pins: Option<Pins>,
+    shared: Shared,
+    setups: Vec<(WorkerConfig, FramePool)>,
+    /// The last one that was given.
+    generation: u32,
 }
 
 impl Engine {
@@ -112,22 +133,36 @@ impl Engine {
     /// # Errors
     /// [`StartError`].
     pub fn start(desired: Desired) -> Result<Self, StartError> {
-        let plan = Plan::of(desired);
+        let numbers = Numbers::of(&desired);
+        let flows =
+            FlowTable::new(desired.flows.capacity.get() as usize, HashSeed::random()).map_err(StartError::Flows)?;
+        let connections = connections(desired.policy.as_ref()).map_err(StartError::Connections)?;
+        let shared = Shared::new(flows, connections, STATIONS).map_err(StartError::Flows)?;
+        let setups = setups(&desired)?;
+        let basis = Basis { desired, numbers, pins: None, shared, setups, generation: 0 };
+        let (mut engine, reconciler) = Self::assemble(basis)?;
+        engine.reconcile(reconciler)?;
+        Ok(engine)
+    }
+
+    /// Starts workers, with the policy in force, and makes the reconciler, which does nothing yet.
+    fn assemble(basis: Basis) -> Result<(Self, Reconciler), StartError> {
+        let Basis { desired, numbers, pins, shared, setups, generation } = basis;
+        let plan = Plan { desired: Arc::new(desired), numbers: Arc::new(numbers) };
         let Plan { desired, numbers } = plan.clone();
         let plans = Arc::new(Plans::new(plan));
         // What is wrong with the files is said before anything is begun.
         let places = || Arc::new(Places::of(&desired, &numbers));
         let policy = desired.policy.as_ref().map(|_| Live::open(&desired, places())).transpose()?;
         let board = Arc::new(Board::new(&desired));
-        let pins = Pins::take(&desired, &board)?;
-        let flows =
-            FlowTable::new(desired.flows.capacity.get() as usize, HashSeed::random()).map_err(StartError::Flows)?;
-        let connections = connections(desired.policy.as_ref()).map_err(StartError::Connections)?;
-        let shared = Arc::new(Shared::new(flows, connections, STATIONS).map_err(StartError::Flows)?);
+        let pins = pins.map_or_else(|| Pins::take(&desired, &board), |pins| Ok(Some(pins)))?;
+        let pin_lock = pins.as_ref().and_then(|pins| pins.lock().try_clone_to_owned().ok());
+        let shared = Arc::new(shared);
         let (events, happened) = bounded(1024);
-        let crew = Crew::start(setups(&desired)?, &shared, &events)?;
+        let crew = Crew::start(setups, &shared, &events)?;
         let workers = Workers::new(crew.lines.clone());
-        let publisher = Publisher::new(workers.clone());
+        let publisher = Publisher::after(workers.clone(), generation);
+        let turnstile = Arc::default();
         // Before any port is opened, so that none is ever without its policy.
         let enforcer = policy.map(|(live, doubts)| enforce(live, &doubts, &publisher)).transpose()?.map(Arc::new);
         let (stop, stopped) = bounded(0);
@@ -139,6 +174,7 @@ impl Engine {
             board: Arc::clone(&board),
             workers: workers.clone(),
             pins,
+            turnstile: Arc::clone(&turnstile),
             happened,
             set_aside: Default::default(),
             stopped,
@@ -155,11 +191,7 @@ impl Engine {
             publisher: publisher.clone(),
             behind: false,
         };
-        let reconciler = std::thread::Builder::new()
-            .name("podlane-recon".into())
-            .spawn(move || reconciler.run())
-            .map_err(StartError::Thread)?;
-        Ok(Self {
+        let engine = Self {
             plans,
             shared,
             board,
@@ -169,9 +201,19 @@ impl Engine {
             workers,
             began: Instant::now(),
             stop: Some(stop),
-            reconciler: Some(reconciler),
+            reconciler: None,
+            turnstile,
+            pin_lock,
             crew,
-        })
+        };
+        Ok((engine, reconciler))
+    }
+
+    /// Has the reconciler begin.
+    fn reconcile(&mut self, reconciler: Reconciler) -> Result<(), StartError> {
+        let thread = std::thread::Builder::new().name("podlane-recon".into());
+        self.reconciler = Some(thread.spawn(move || reconciler.run()).map_err(StartError::Thread)?);
+        Ok(())
     }
 
     /// What is desired and how it is numbered at this moment, of which the one fits the other.
@@ -273,11 +315,17 @@ const MOST: u32 = i32::MAX as u32 - 60_000;
 
 /// The table of connections that the policy asks for; without one there are none to follow.
 fn connections(policy: Option<&Policy>) -> std::io::Result<Connections> {
-    let Some(policy) = policy else { return Connections::new(0, Settings::default(), HashSeed::random()) };
+    let capacity = policy.map_or(0, |policy| policy.connections.get() as usize);
+    Connections::new(capacity, settings(policy), HashSeed::random())
+}
+
+/// How the policy has connections followed.
+fn settings(policy: Option<&Policy>) -> Settings {
+    let Some(policy) = policy else { return Settings::default() };
     // Ages are told up to half the clock, 24 days: longer is as long as that.
     let milliseconds = |time: Duration| u32::try_from(time.as_millis()).map_or(MOST, |time| time.min(MOST));
     let timeouts = policy.timeouts;
-    let settings = Settings {
+    Settings {
         pick_up: policy.pick_up,
         tcp_opening: milliseconds(timeouts.tcp_opening),
         tcp_established: milliseconds(timeouts.tcp_established),
@@ -288,8 +336,7 @@ fn connections(policy: Option<&Policy>) -> std::io::Result<Connections> {
         icmp: milliseconds(timeouts.icmp),
         other: milliseconds(timeouts.other),
         ..Settings::default()
-    };
-    Connections::new(policy.connections.get() as usize, settings, HashSeed::random())
+    }
 }
 
 /// Puts a policy in force, and tells the log what of it is probably not meant.
@@ -298,26 +345,36 @@ fn enforce(live: Live, doubts: &[Doubt], publisher: &Publisher) -> Result<Enforc
     Enforcer::start(live, publisher)
 }
 
-/// Each worker's settings and packet memory.
-fn setups(desired: &Desired) -> Result<Vec<(WorkerConfig, podlane_rings::FramePool)>, StartError> {
-    let memory = UmemConfig {
+/// A worker's packet memory.
+fn memory(desired: &Desired) -> UmemConfig {
+    UmemConfig {
         frames: desired.workers.frames.get(),
         frame_size: match desired.workers.frame_bytes {
             FrameBytes::TwoKiB => FrameSize::Bytes2048,
             FrameBytes::FourKiB => FrameSize::Bytes4096,
         },
         huge_pages: HugePages::Prefer,
-    };
+    }
+}
+
+/// Each worker's settings.
+fn configs(desired: &Desired, halted: bool) -> impl Iterator<Item = WorkerConfig> {
     let poll = match desired.workers.poll {
         podlane_api::Poll::Adaptive => Poll::Adaptive,
         podlane_api::Poll::Busy => Poll::Busy,
     };
     let flow_idle = u32::try_from(desired.flows.idle.as_millis()).unwrap_or(u32::MAX);
-    let setup = |(worker, core): (usize, &usize)| {
+    desired.workers.cores.iter().map(move |core| WorkerConfig { core: Some(*core), poll, flow_idle, halted })
+}
+
+/// Each worker's settings and packet memory.
+fn setups(desired: &Desired) -> Result<Vec<(WorkerConfig, FramePool)>, StartError> {
+    let memory = memory(desired);
+    let setup = |(worker, config)| {
         let (_, pool) = Umem::create(&memory).map_err(|source| StartError::Memory { worker, source })?;
-        Ok((WorkerConfig { core: Some(*core), poll, flow_idle, halted: false }, pool))
+        Ok((config, pool))
     };
-    desired.workers.cores.iter().enumerate().map(setup).collect()
+    configs(desired, false).enumerate().map(setup).collect()
 }
 
 /// An error with what caused it: some name their object and remedy only at the root.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use podlane_dataplane::port::af_xdp::{AfXdpPort, Device, DeviceConfig};
 use podlane_dataplane::port::fault::{FaultConfig, FaultPort};
 use podlane_dataplane::port::replay::{Pace, ReplayConfig, ReplayPort};
 use podlane_host::{Feature, HostError, Link, Links, Netns, NetnsError};
-use podlane_rings::{AskMode, FramePool};
+use podlane_rings::{AskMode, FramePool, Inherited};
 use podlane_wire::MacAddr;
 use thiserror::Error;
 
@@ -66,6 +67,12 @@ pub(super) enum OpenError {
     /// A worker does not answer.
     #[error(transparent)]
     Silent(#[from] Silent),
+    /// A former daemon had it otherwise.
+    #[error("it cannot be gone on with as the former daemon had it: {what}")]
+    Changed {
+        /// What is different.
+        what: &'static str,
+    },
 }
 
 impl OpenError {
@@ -128,18 +135,51 @@ impl Opener<'_> {
             Behind::Device(device) => self.device(port, device)?,
             Behind::Replay(replay) => Self::replay(port, replay)?,
         };
-        if let Some(fault) = port.fault {
-            let config = FaultConfig {
-                drop: fault.drop.get(),
-                reorder: fault.reorder.get(),
-                corrupt: fault.corrupt.get(),
-                duplicate: 0.0,
-                seed: fault.seed,
-            };
-            let wrap = |(worker, end)| (worker, Box::new(FaultPort::new(end, config)) as Box<dyn Port>);
-            opened.ends = opened.ends.into_iter().map(wrap).collect();
-        }
+        opened.ends = faulty(port, opened.ends);
         Ok(opened)
+    }
+
+    /// Finds a port as a former daemon left it, with these sockets, which go on being registered.
+    ///
+    /// # Errors
+    /// [`OpenError`]: it is not to be gone on with, and is as it was.
+    pub(super) fn inherit(&self, port: &desired::Port, sockets: &[&Inherited]) -> Result<Opened, OpenError> {
+        let Behind::Device(device) = &port.behind else {
+            return Err(OpenError::Changed { what: "it is a device no more" });
+        };
+        let Found { spot, link, netns } = self.world.find(device)?;
+        let mac = MacAddr(link.mac.unwrap_or_default());
+        let claimed = match device.role {
+            Role::Pod => None,
+            Role::Uplink => Some(Claimed::of(self.desired, &port.name, mac, self.hosts)),
+        };
+        let config = self.device_config(port, device, link);
+        for socket in sockets {
+            let facts = socket.facts();
+            let [rx, tx, _, completion] = facts.rings;
+            let what = if facts.ifindex != config.ifindex {
+                "it is another device now"
+            } else if facts.queue >= config.queues {
+                "it has fewer queues now"
+            } else if [rx, tx, completion] != [config.ring; 3] {
+                "its rings have another size now"
+            } else if facts.multi_buffer != config.multi_buffer {
+                "its packets are longer or shorter now"
+            } else {
+                continue;
+            };
+            return Err(OpenError::Changed { what });
+        }
+        let sockets: Vec<_> = sockets.iter().map(|socket| (socket.facts().queue, socket.as_fd())).collect();
+        let open = || Device::inherit(&config, &sockets);
+        let mut half = match netns {
+            Some(netns) => netns.run(open)?,
+            None => open(),
+        }?;
+        if let Some(claimed) = &claimed {
+            half.claim(&claimed.claim())?;
+        }
+        Ok(self.opened((half, Ends::new()), (spot, link), claimed, config.multi_buffer))
     }
 
     fn device(&self, port: &desired::Port, device: &desired::Device) -> Result<Opened, OpenError> {
@@ -165,22 +205,34 @@ impl Opener<'_> {
         let opened =
             opened.map_err(OpenError::from).and_then(|opened| Ok(claim(opened?, claimed.as_ref(), &mut pools)?));
         self.workers.give_back(pools);
-        let (device_half, ends) = opened?;
-        let xdp = match device_half.attach_mode() {
+        let (half, ends) = opened?;
+        let ends = ends.into_iter().map(|(worker, end)| (worker, Box::new(end) as Box<dyn Port>)).collect();
+        Ok(Opened { warning, ..self.opened((half, ends), (spot, link), claimed, config.multi_buffer) })
+    }
+
+    /// What there is to know of a device that is open.
+    fn opened(
+        &self,
+        (half, ends): (Device, Ends),
+        (spot, link): (Spot, &Link),
+        claimed: Option<Claimed>,
+        spans_frames: bool,
+    ) -> Opened {
+        let xdp = match half.attach_mode() {
             podlane_bpf::AttachMode::Native => XdpMode::Native,
             podlane_bpf::AttachMode::Generic => XdpMode::Generic,
         };
-        Ok(Opened {
-            device: Some(OpenDevice { half: device_half, spot, claimed, spans_frames: config.multi_buffer }),
-            ends: ends.into_iter().map(|(worker, end)| (worker, Box::new(end) as Box<dyn Port>)).collect(),
+        Opened {
+            device: Some(OpenDevice { half, spot, claimed, spans_frames }),
+            ends,
             attached: Attached {
                 mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
-                mac,
+                mac: MacAddr(link.mac.unwrap_or_default()),
                 unfinished_checksums: link.kind.as_deref() == Some("veth"),
             },
             fate: Fate { state: PortState::Up, reason: None, xdp: Some(xdp), mtu: Some(link.mtu) },
-            warning,
-        })
+            warning: None,
+        }
     }
 
     fn device_config(&self, port: &desired::Port, device: &desired::Device, link: &Link) -> DeviceConfig {
@@ -282,6 +334,20 @@ fn is_link_local(address: &IpAddr) -> bool {
 
 fn list(addresses: &[IpAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Puts a fault port's bad wire around its ends.
+pub(super) fn faulty(port: &desired::Port, ends: Ends) -> Ends {
+    let Some(fault) = port.fault else { return ends };
+    let config = FaultConfig {
+        drop: fault.drop.get(),
+        reorder: fault.reorder.get(),
+        corrupt: fault.corrupt.get(),
+        duplicate: 0.0,
+        seed: fault.seed,
+    };
+    let wrap = |(worker, end)| (worker, Box::new(FaultPort::new(end, config)) as Box<dyn Port>);
+    ends.into_iter().map(wrap).collect()
 }
 
 /// Whether the longest packet of a device does not fit into one frame.

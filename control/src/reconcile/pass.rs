@@ -53,6 +53,13 @@ pub(super) struct Up {
     fate: Fate,
 }
 
+impl Up {
+    /// A port that was opened.
+    pub(super) fn of(Opened { device, ends, attached, fate, .. }: Opened) -> Self {
+        Self { device, ends, attached, fate }
+    }
+}
+
 /// Why the tables in force are not those that should be.
 #[derive(Debug, Error)]
 enum Unpublished {
@@ -79,6 +86,8 @@ pub(super) struct Reconciler {
     pub(super) board: Arc<Board>,
     pub(super) workers: Workers,
     pub(super) pins: Option<Pins>,
+    /// Held during each pass.
+    pub(super) turnstile: Arc<Mutex<()>>,
     pub(super) happened: Receiver<Event>,
     /// What happened and was set aside while a port was taken away.
     pub(super) set_aside: VecDeque<Event>,
@@ -107,7 +116,10 @@ impl Reconciler {
     pub(super) fn run(mut self) {
         self.publish();
         while !self.is_stopped() {
+            let turnstile = Arc::clone(&self.turnstile);
+            let pass = turnstile.lock().unwrap_or_else(PoisonError::into_inner);
             self.pass();
+            drop(pass);
             self.wait();
         }
         // A pod under policy stays closed over a defect, until the next daemon; over an end that somebody asked for it does not.
@@ -409,7 +421,7 @@ impl Reconciler {
 
     /// Compiles and puts in force what is desired and open now, and only then gives new ports to the workers: what comes in by
     /// a port that is in no table yet would be dropped.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let attached = self.up.iter().map(|(name, up)| (name.clone(), up.attached)).collect();
         let seen = Seen { attached, hosts: self.hosts.clone(), endpoints: self.endpoints.list() };
         let outcome = self.put_in_force(&seen);

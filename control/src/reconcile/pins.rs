@@ -4,11 +4,10 @@
 //! file system the daemon goes on unpinned and says so: XDP then ends with the process, and the kernel gets the packets, those of pods
 //! under policy among them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use podlane_bpf::{PinError, ensure_bpffs, port_pin, sweep, vacate};
 use thiserror::Error;
 
@@ -31,7 +30,8 @@ pub struct PinLockError {
 /// The pins of one instance, held.
 pub(super) struct Pins {
     directory: PathBuf,
-    _lock: Flock<File>,
+    /// Locked, for as long as any process has a descriptor of it: it is never unlocked by name, so that an heir can have one too.
+    lock: File,
 }
 
 impl Pins {
@@ -56,14 +56,24 @@ impl Pins {
             Ok(file) => file,
             Err(error) => return unpinned(format!("{}: {error}", directory.display())),
         };
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => return Err(PinLockError { instance, directory }),
-            Err((_, error)) => return unpinned(format!("{}: {error}", directory.display())),
-        };
-        let pins = Self { directory, _lock: lock };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(PinLockError { instance, directory }),
+            Err(TryLockError::Error(error)) => return unpinned(format!("{}: {error}", directory.display())),
+        }
+        let pins = Self { directory, lock: file };
         pins.sweep(desired);
         Ok(Some(pins))
+    }
+
+    /// Goes on with the place of a former daemon, whose lock this is. What is pinned there is its own until it has ended.
+    pub(super) fn inherit(desired: &Desired, lock: OwnedFd) -> Self {
+        Self { directory: pin_directory(desired.daemon.instance.as_str()), lock: File::from(lock) }
+    }
+
+    /// The lock, for an heir.
+    pub(super) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// Where they are.
@@ -97,7 +107,8 @@ impl Pins {
         Ok(())
     }
 
-    fn sweep(&self, desired: &Desired) {
+    /// Removes what is pinned for ports that are not desired.
+    pub(super) fn sweep(&self, desired: &Desired) {
         let keep: Vec<String> = desired
             .ports
             .keys()

@@ -58,6 +58,17 @@ impl Publisher {
         Ok(generation)
     }
 
+    /// A publisher that goes on from a former daemon's last number.
+    #[must_use]
+    pub fn after(workers: Workers, last: u32) -> Self {
+        Self { workers, last: Arc::new(Mutex::new(last)) }
+    }
+
+    /// Holds up every publication, at the last number that was given.
+    pub(super) fn freeze(&self) -> MutexGuard<'_, u32> {
+        self.lock()
+    }
+
     fn lock(&self) -> MutexGuard<'_, u32> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -19,7 +19,7 @@
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -206,6 +206,20 @@ impl Inherited {
             probe,
             fd: Arc::new(fd),
         }))
+    }
+}
+
+impl Inherited {
+    /// What was said of it.
+    #[must_use]
+    pub fn facts(&self) -> SocketFacts {
+        self.0.facts()
+    }
+}
+
+impl AsFd for Inherited {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -62,6 +62,33 @@ impl Device {
         config: &DeviceConfig,
         pools: &mut [FramePool],
     ) -> Result<(Self, Vec<(WorkerId, AfXdpPort)>), PortError> {
+        let mut device = Self::attach(config)?;
+        match device.open_sockets(config, pools) {
+            Ok(ports) => Ok((device, ports)),
+            Err(error) => {
+                // The first error is the one to tell; a program that cannot be detached dies with this process.
+                let _ = device.give_up();
+                Err(error)
+            }
+        }
+    }
+
+    /// Goes on with a device of a former daemon, in the calling thread's network namespace: its pinned program, and the sockets it
+    /// has, which stay registered or are registered again: those of all workers, each with its queue.
+    ///
+    /// # Errors
+    /// [`PortError`], naming the device.
+    pub fn inherit(config: &DeviceConfig, sockets: &[(u32, BorrowedFd<'_>)]) -> Result<Self, PortError> {
+        let mut device = Self::attach(config)?;
+        for (queue, socket) in sockets {
+            let registered = device.attachment.register(*queue, *socket);
+            registered.map_err(|source| attach_error(&config.name, source))?;
+        }
+        Ok(device)
+    }
+
+    /// The program on its device, without sockets.
+    fn attach(config: &DeviceConfig) -> Result<Self, PortError> {
         let request = Request {
             ifindex: config.ifindex,
             name: &config.name,
@@ -78,15 +105,7 @@ impl Device {
             }
         };
         let attachment = Attachment::attach(&request).map_err(|source| attach_error(&config.name, source))?;
-        let mut device = Self { name: config.name.clone(), program: config.program, attachment, promiscuous };
-        match device.open_sockets(config, pools) {
-            Ok(ports) => Ok((device, ports)),
-            Err(error) => {
-                // The first error is the one to tell; a program that cannot be detached dies with this process.
-                let _ = device.give_up();
-                Err(error)
-            }
-        }
+        Ok(Self { name: config.name.clone(), program: config.program, attachment, promiscuous })
     }
 
     /// Whether a former daemon's attachment was taken over.
