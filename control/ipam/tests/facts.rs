@@ -1,5 +1,7 @@
 //! What an operator and a pod can rely on, one by one.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 use std::net::IpAddr;
 use std::time::Duration;
 
