@@ -46,9 +46,63 @@ fn a_default_means_what_it_means_when_written() {
 #[test]
 fn every_mistake_is_told_at_its_place() {
     let names = ["syntax", "header", "keys", "values", "workers", "idle", "networks", "ports", "stations", "routes"];
-    for name in names.into_iter().chain(["rates", "underlay", "peers", "overlay", "no_underlay", "policy"]) {
+    for name in
+        names.into_iter().chain(["rates", "underlay", "peers", "overlay", "no_underlay", "policy", "attachments"])
+    {
         insta::assert_snapshot!(name, bad(name));
     }
+}
+
+#[test]
+fn addresses_for_pods_need_pods_that_are_attached() {
+    let network = "[[network]]\nname = \"blue\"\ngateways = [\"10.1.0.1/24\"]\n";
+    for (head, keys, told) in [
+        ("[attachments]\n", "ranges = [\"10.1.0.0/28\"]\nreserved = [\"10.1.0.9\"]\n", &[][..]),
+        (
+            "",
+            "ranges = [\"10.1.0.0/28\"]\nreserved = [\"10.1.0.9\"]\n",
+            &["\"ranges\" is about pods", "\"reserved\" is about pods"],
+        ),
+        ("", "", &[]),
+        (
+            "[attachment]\n",
+            "ranges = [\"10.1.0.0/28\"]\n",
+            &["unknown key \"attachment\" (did you mean \"attachments\"?)"],
+        ),
+        ("[attachments]\nquarantine = 30\n", "ranges = [\"10.1.0.0/28\"]\n", &["\"quarantine\" must be a time"]),
+    ] {
+        let text = format!("[workers]\ncores = [0]\n{head}{network}{keys}");
+        let found = podlane::config::parse(&text, &machine()).err().unwrap_or_default();
+        let found: Vec<_> = found.iter().map(|finding| finding.mistake.to_string()).collect();
+        assert_eq!(found.len(), told.len(), "{text}: {found:#?}");
+        for (found, told) in found.iter().zip(told) {
+            assert!(found.starts_with(told), "{found}");
+        }
+    }
+}
+
+#[test]
+fn the_journal_and_the_sockets_are_the_instances_own() {
+    let text = "[daemon]\ninstance = \"edge\"\n[workers]\ncores = [0]\n[attachments]\n";
+    let attachments = podlane::config::parse(text, &machine()).unwrap().attachments.unwrap();
+    assert_eq!(attachments.journal, Path::new("/var/lib/podlane/edge/journal.redb"));
+    assert_eq!(attachments.pending(), Path::new("/var/lib/podlane/edge/pending"));
+    assert_eq!(attachments.vhost_sockets, Path::new("/run/podlane/edge/vhost"));
+}
+
+#[test]
+fn what_the_configuration_gives_to_ports_and_endpoints_is_not_given_to_pods() {
+    let desired = good("good/full.toml");
+    let plan = |name: &str| desired.plan(&desired.networks[&podlane::desired::Name::new(name).unwrap()]);
+    let blue = plan("blue");
+    let stated: Vec<_> = blue.stated.iter().map(|(address, whose)| format!("{address} {whose}")).collect();
+    assert_eq!(stated, ["10.1.0.2 port \"red\"", "fd00:1::2 port \"red\""]);
+    assert_eq!(
+        blue.subnets.iter().map(|subnet| subnet.gateway.unwrap().to_string()).collect::<Vec<_>>(),
+        ["10.1.0.1", "fd00:1::1"]
+    );
+    assert_eq!(plan("far").stated, [("10.7.0.11".parse().unwrap(), "endpoint 02:00:00:00:07:0b".to_owned())]);
+    assert_eq!(plan("wire").subnets[0].gateway, Some("203.0.113.1".parse().unwrap()));
 }
 
 /// A pod's network that two nodes have; nothing in it is wrong.

@@ -26,7 +26,7 @@ use crate::compile::Numbers;
 use crate::config::{self, ConfigError, Machine};
 use crate::daemon::{self, DaemonError};
 use crate::demo;
-use crate::desired::Desired;
+use crate::desired::{Desired, Network};
 use crate::enforce::{Doubt, EnforceError, Live, Places};
 use crate::reconcile::StartError;
 use args::{Args, Ask, EndpointVerb, Verb, Which};
@@ -168,6 +168,11 @@ fn check(file: &Path) -> Result<(), CliError> {
         parts.extend(below.into_iter().chain([("underlay route", underlay.routes.len())]));
     }
     let mut parts: Vec<String> = parts.into_iter().map(|(noun, number)| units::some(number, noun)).collect();
+    if desired.attachments.is_some() {
+        let gives = |network: &&Network| !network.gateways.is_empty() || !network.supply.routers.is_empty();
+        let networks = desired.networks.values().filter(gives).count();
+        parts.push(format!("addresses for pods in {}", units::some(networks, "network")));
+    }
     if desired.policy.is_some() {
         parts.extend(check_policy(&desired)?);
     }

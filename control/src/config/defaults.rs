@@ -22,6 +22,11 @@ pub(super) const FLOW_CAPACITY: FlowCapacity = sure(FlowCapacity::new(1 << 20));
 /// The least idle time NAT and firewalls must grant UDP is 120 s (RFC 4787, REQ-5).
 pub(super) const FLOW_IDLE: Duration = Duration::from_secs(120);
 
+pub(super) const JOURNAL: &str = "journal.redb";
+pub(super) const VHOST_SOCKETS: &str = "vhost";
+/// Linux asks again for a neighbour that it has not used for 15 to 45 s (`base_reachable_time`), so that by then it knows of another MAC address.
+pub(super) const QUARANTINE: Duration = Duration::from_secs(30);
+
 /// Of a network of this node alone; an overlay network takes what its tunnels carry.
 pub(super) const MTU: Mtu = sure(Mtu::new(1_500));
 pub(super) const LEARNING: bool = true;

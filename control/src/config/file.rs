@@ -1,5 +1,6 @@
 //! The file as it is written: one struct a table, one line a key, every value typed and still at its place.
 
+mod attachments;
 mod policy;
 mod rates;
 
@@ -19,6 +20,7 @@ use crate::desired::{
     Mtu, Name, Policy, Poll, Queues, RingSize, Sharing, VlanId, Vni, WakeLatency, Xdp,
 };
 
+pub(super) use attachments::{AttachmentsTable, SupplyKeys};
 pub(super) use policy::PodKeys;
 pub(super) use rates::{BandwidthKeys, RateKeys};
 
@@ -30,6 +32,9 @@ pub(super) struct File {
     pub(super) policy: Option<Policy>,
     /// False where `[policy]` is not there for a mistake that is told.
     pub(super) is_policy_sound: bool,
+    pub(super) attachments: Option<AttachmentsTable>,
+    /// False where `[attachments]` is not there for a mistake that is told.
+    pub(super) are_attachments_sound: bool,
     pub(super) networks: Vec<NetworkTable>,
     pub(super) ports: Vec<PortTable>,
     pub(super) routes: Vec<RouteTable>,
@@ -67,6 +72,7 @@ pub(super) struct NetworkTable {
     pub(super) are_peers_sound: bool,
     pub(super) flood: Entry<bool>,
     pub(super) replication_limit: Entry<FloodLimit>,
+    pub(super) supply: SupplyKeys,
 }
 
 /// `[[port]]`
@@ -168,6 +174,8 @@ pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Finding
         flows: flows(&root),
         policy: root.table("policy").map(policy::policy),
         is_policy_sound: true,
+        attachments: root.table("attachments").map(AttachmentsTable::of),
+        are_attachments_sound: true,
         networks: root.tables("network").into_iter().map(network).collect(),
         ports: root.tables("port").into_iter().map(port).collect(),
         routes: root.tables("route").into_iter().map(route).collect(),
@@ -178,6 +186,7 @@ pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Finding
     };
     file.is_underlay_sound = root.is_sound("underlay");
     file.is_policy_sound = root.is_sound("policy");
+    file.are_attachments_sound = root.is_sound("attachments");
     root.end();
     file
 }
@@ -233,6 +242,7 @@ fn network(table: Table<'_>) -> NetworkTable {
         are_peers_sound: true,
         flood: table.get("flood"),
         replication_limit: table.get("replication_limit"),
+        supply: SupplyKeys::of(&table),
     };
     network.are_peers_sound = table.is_sound("peers");
     if !table.is_sound("vni") {

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use podlane_api::PortKind;
 
 use super::value::Found;
+use podlane_ipam::Span;
 use podlane_policy::model::PodName;
 
 use crate::desired::{Burst, DeviceName, FrameCount, Gateway, MacAddr, Mtu, Name, Prefix, VlanId, Vni};
@@ -146,6 +147,23 @@ pub enum Mistake {
         "uplink \"{uplink}\" of the network is shared by ip, and so the network is one with the wire behind it (remove this: the wire has its own routers; or share the uplink by mac)"
     )]
     RoutedOnUplink { uplink: Name },
+
+    #[error(
+        "\"{key}\" is about pods that are attached while the daemon runs, and none are (write [attachments], or remove this)"
+    )]
+    NeedsAttachments { key: &'static str },
+    #[error(
+        "{range} is in no subnet of the network, which has {} (choose addresses of one of them, or add a gateway)",
+        list(subnets)
+    )]
+    RangeOutside { range: Span, subnets: Vec<Prefix> },
+    #[error("{range} overlaps {other}, on line {first} (let an address be in one of them)")]
+    RangeTwice { range: Span, other: Span, first: usize },
+    #[error(
+        "{reserved} is in no range that pods get addresses from, which are {} (remove it, or widen \"ranges\")",
+        list(ranges)
+    )]
+    ReservedOutside { reserved: Span, ranges: Vec<Span> },
 
     #[error("exactly one of {keys} must be given ({})", if *given { "remove the other" } else { "add one" })]
     OneOf { keys: &'static str, given: bool },

@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use podlane_ipam::Span;
 use toml::de::{DeInteger, DeValue};
 
 use crate::desired::{
@@ -355,6 +356,17 @@ impl FromValue for Gateway {
     }
 }
 
+impl FromValue for Span {
+    fn must_be() -> Cow<'static, str> {
+        "a subnet such as \"10.1.0.0/24\", a first and a last address such as \"10.1.0.10-10.1.0.99\", or one address"
+            .into()
+    }
+
+    fn from_value(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str()?.parse().ok()
+    }
+}
+
 /// A subnet, perhaps with bits set where it has none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct WrittenPrefix(pub(super) Gateway);
@@ -381,6 +393,21 @@ impl FromValue for FilePath {
     fn from_value(value: &DeValue<'_>) -> Option<Self> {
         let path = PathBuf::from(value.as_str()?);
         (path.is_absolute() && path.file_name().is_some()).then_some(Self(path))
+    }
+}
+
+/// A directory's path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct DirectoryPath(pub(super) PathBuf);
+
+impl FromValue for DirectoryPath {
+    fn must_be() -> Cow<'static, str> {
+        "the absolute path of a directory".into()
+    }
+
+    fn from_value(value: &DeValue<'_>) -> Option<Self> {
+        let path = PathBuf::from(value.as_str()?);
+        path.is_absolute().then_some(Self(path))
     }
 }
 

@@ -11,6 +11,7 @@ mod rates;
 mod routes;
 mod sharing;
 mod stations;
+mod supply;
 mod underlay;
 mod workers;
 
@@ -28,6 +29,7 @@ use crate::desired::{Desired, Endpoint, Name, Network};
 /// Applies all rules. The result is meaningful only when nothing was found.
 pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> Desired {
     let below = underlay::verify(&file, findings);
+    supply::needed(&file, findings);
     let networks = networks::verify(&file.networks, &below, findings);
     let routes = routes::verify(&file.routes, &networks, findings);
     stations::verify(&file.ports, (&networks, &below), findings);
@@ -38,6 +40,7 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
     let ports = ports::verify(file.ports, (&networks, &below), findings);
     let workers = workers::verify(file.workers, &ports, machine, findings);
     Desired {
+        attachments: file.attachments.map(|attachments| attachments.of_instance(&file.daemon.instance)),
         daemon: file.daemon,
         workers,
         flows: file.flows,

@@ -4,6 +4,7 @@
 //! seen by a worker: names are still names, no device has been looked for. What can be known to be wrong
 //! without the machine has been refused before a [`Desired`] exists; see [`crate::config`].
 
+mod attachments;
 mod name;
 mod network;
 mod policy;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use attachments::{Attachments, Supply};
 pub use name::{DeviceName, Name};
 pub use network::{FloodLimit, Network, Route, Target};
 pub use podlane_api::{Gateway, MacAddr, Poll};
@@ -40,6 +42,8 @@ pub struct Desired {
     pub flows: FlowTable,
     /// What is enforced; none where no policy is, and then every port is open.
     pub policy: Option<Policy>,
+    /// How pods are attached; none where they are not.
+    pub attachments: Option<Attachments>,
     /// The networks, by name.
     pub networks: BTreeMap<Name, Network>,
     /// The ports, by name. Every network a port names is in `networks`. Shared, so that a snapshot of many ports is cheap.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::underlay::Below;
-use super::{First, Networks};
+use super::{First, Networks, supply};
 use crate::config::defaults;
 use crate::config::file::NetworkTable;
 use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::At;
-use crate::desired::{Gateway, Name, Network, Prefix, Vni};
+use crate::desired::{Gateway, Name, Network, Prefix, Supply, Vni};
 use podlane_dataplane::ids::MAX_PATHS;
 
 /// The least MTU of a link that carries IPv6 (RFC 8200, section 5).
@@ -50,6 +50,8 @@ pub(super) fn verify(tables: &[NetworkTable], below: &Below, findings: &Findings
             }
             subnets.add(gateway.value, &network);
         }
+        let supply = supply::verify(table, &network, &mut subnets, findings);
+        let network = Network { supply, ..network };
         networks.insert(name.value.clone(), network);
     }
     paths(tables, &networks, below, findings);
@@ -71,6 +73,7 @@ fn network(table: &NetworkTable, name: &Name) -> Network {
         peers: Vec::new(),
         flood: table.flood.given().map_or(defaults::FLOOD, |flood| flood.value),
         replication_limit: table.replication_limit.given().map_or(defaults::REPLICATION_LIMIT, |limit| limit.value),
+        supply: Supply::default(),
     }
 }
 
@@ -154,7 +157,7 @@ fn paths(tables: &[NetworkTable], networks: &Networks, below: &Below, findings: 
 }
 
 /// Why the gateway's address can be no station's.
-fn station(gateway: Gateway) -> Option<Mistake> {
+pub(super) fn station(gateway: Gateway) -> Option<Mistake> {
     let subnet = Prefix::of(gateway);
     if let Some(class) = class(gateway.address()) {
         return Some(Mistake::NotUnicast { address: gateway.address(), class });
@@ -183,16 +186,16 @@ pub(super) fn class(address: IpAddr) -> Option<&'static str> {
 
 /// The subnets of each VRF so far, with their networks.
 #[derive(Default)]
-struct Subnets(BTreeMap<Name, Vec<(Prefix, Name)>>);
+pub(super) struct Subnets(BTreeMap<Name, Vec<(Prefix, Name)>>);
 
 impl Subnets {
-    fn overlap(&self, gateway: Gateway, network: &Network) -> Option<Mistake> {
+    pub(super) fn overlap(&self, gateway: Gateway, network: &Network) -> Option<Mistake> {
         let subnet = Prefix::of(gateway);
         let (other, of) = self.0.get(&network.vrf)?.iter().find(|(other, _)| other.overlaps(subnet))?;
         Some(Mistake::SubnetOverlap { subnet, other: *other, network: of.clone(), vrf: network.vrf.clone() })
     }
 
-    fn add(&mut self, gateway: Gateway, network: &Network) {
+    pub(super) fn add(&mut self, gateway: Gateway, network: &Network) {
         self.0.entry(network.vrf.clone()).or_default().push((Prefix::of(gateway), network.name.clone()));
     }
 }
