@@ -6,6 +6,7 @@
 
 pub mod attach;
 pub mod cli;
+pub mod cni;
 pub mod cnm;
 pub mod compile;
 pub mod config;

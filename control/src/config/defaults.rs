@@ -70,7 +70,7 @@ pub(super) const RING: RingSize = sure(RingSize::new(2_048));
 /// A quarter of a second of the rate: a TCP sender that lost all it sent waits 200 ms (Linux's least retransmission timeout), and what a
 /// shorter burst does not keep of that time is lost to it. Between pods, at 20 and at 200 Mbit/s, TCP got 56 to 61 % of a rate with 100 ms of it, and
 /// 89 to 99 % with 200 ms and more. At least 1 Mbit, 82 packets of 1500 bytes.
-pub(super) const fn burst(rate: BitRate) -> Burst {
+pub(crate) const fn burst(rate: BitRate) -> Burst {
     const LEAST: u64 = 1_000_000;
     let quarter = rate.get().get() / 4;
     sure(Burst::new(if quarter < LEAST { LEAST } else { quarter }))

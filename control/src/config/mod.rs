@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub(crate) use defaults::burst;
 pub use mistake::{Finding, Mistake, Place};
 
 use crate::desired::Desired;
