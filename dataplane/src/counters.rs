@@ -78,6 +78,8 @@ pub struct PathCounters {
 pub struct Counters {
     /// By [`PortId`]; grows when a port is attached.
     pub ports: Vec<PortCounters>,
+    /// Of ports whose numbers are others' by now.
+    pub gone: PortCounters,
     /// By [`PathId`]: inner packets out of and into tunnels. They are counted at their uplink too, so they are no part of the
     /// balance.
     pub paths: Vec<PathCounters>,
@@ -161,6 +163,13 @@ impl Counters {
         &mut self.ports[index]
     }
 
+    /// Begins anew for a port whose number was another's: what that one has counted is counted among those that are gone.
+    pub fn retire(&mut self, port: PortId) {
+        if let Some(former) = self.ports.get_mut(port.index()) {
+            self.gone.merge(&core::mem::take(former));
+        }
+    }
+
     /// Makes room for so many paths.
     pub fn make_room_for_paths(&mut self, paths: usize) {
         // One more, for a packet of tables that are gone.
@@ -202,6 +211,7 @@ impl Counters {
         for (mine, theirs) in self.ports.iter_mut().zip(&other.ports) {
             mine.merge(theirs);
         }
+        self.gone.merge(&other.gone);
         if self.paths.len() < other.paths.len() {
             self.paths.resize(other.paths.len(), PathCounters::default());
         }
@@ -221,19 +231,24 @@ impl Counters {
     /// All that came in, the switch's own packets included.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.ports.iter().map(|port| port.received.packets).sum()
+        self.all().map(|port| port.received.packets).sum()
     }
 
     /// All that went out.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.ports.iter().map(|port| port.sent.packets).sum()
+        self.all().map(|port| port.sent.packets).sum()
     }
 
     /// All that died.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.ports.iter().flat_map(|port| port.dropped).sum()
+        self.all().flat_map(|port| port.dropped).sum()
+    }
+
+    /// The numbers of every port there is or was.
+    pub fn all(&self) -> impl Iterator<Item = &PortCounters> {
+        self.ports.iter().chain([&self.gone])
     }
 
     /// All that waits: in queues, and under way between workers.

@@ -24,7 +24,7 @@ use super::Machine;
 use super::file::File;
 use super::mistake::{Findings, Mistake};
 use super::table::At;
-use crate::desired::{Desired, Endpoint, Name, Network};
+use crate::desired::{Desired, Endpoint, Name, Network, Port};
 
 /// Applies all rules. The result is meaningful only when nothing was found.
 pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> Desired {
@@ -70,6 +70,17 @@ pub(crate) fn endpoint(endpoint: &Endpoint, desired: &Desired) -> Option<Mistake
     };
     let address = || endpoint.addresses.iter().find_map(|address| endpoints::unfit(*address, network, &below));
     endpoints::reach(network, peer).or_else(|| stations::mac_in(endpoint.mac, network)).or_else(address)
+}
+
+/// Why the station of a port that is added while the daemon runs does not fit its networks, which are desired. The same rules as for one in
+/// the file, but for what another port has already.
+pub(crate) fn station(port: &Port, desired: &Desired) -> Option<Mistake> {
+    let below =
+        underlay::Below { underlay: desired.underlay.clone(), peers: desired.peers.clone(), ..Default::default() };
+    let networks: Vec<&Network> = port.membership.networks().filter_map(|name| desired.networks.get(name)).collect();
+    let of_mac = |mac| networks.iter().find_map(|network| stations::mac_in(mac, network));
+    let of_address = |address| below.vtep(address).or_else(|| stations::placement(address, &networks));
+    port.mac.and_then(of_mac).or_else(|| port.addresses.iter().find_map(|address| of_address(*address)))
 }
 
 /// The networks by name, the way every rule sees them.

@@ -129,7 +129,7 @@ impl Moment<'_> {
     fn counters(&self) -> Result<Counters, Refusal> {
         let (reports, numbers) = self.fitting_reports()?;
         let mut dropped = Dropped::new();
-        for (reason, count) in numbers.ports.iter().flat_map(PortCounters::reasons) {
+        for (reason, count) in numbers.all().flat_map(PortCounters::reasons) {
             *dropped.entry(reason.name().to_owned()).or_default() += count;
         }
         let total = Ledger {

@@ -12,9 +12,10 @@ use podlane_policy::yaml::{Documents, Source, unmatched_among};
 use podlane_policy::{Change, Cluster, Compiler};
 
 use super::error::{Doubt, Misfit, Unfit};
-use super::places::Places;
+use super::places::{Place, Places};
 use super::{EnforceError, Judge, files};
-use crate::desired::{Description, Desired, Name};
+use crate::desired::{Description, Desired, Name, Port};
+use podlane_dataplane::PortId;
 
 /// A pod that a port states.
 #[derive(Clone, Debug)]
@@ -25,6 +26,13 @@ struct Stated {
 }
 
 impl Stated {
+    /// What a port states of the pod behind it.
+    fn by(port: &Port) -> Option<(PodName, Self)> {
+        let pod = port.pod.as_ref()?;
+        let (addresses, description) = (port.addresses.clone(), pod.description.clone());
+        Some((pod.name.clone(), Self { port: port.name.clone(), addresses, description }))
+    }
+
     /// The pod as the port describes it, if it does.
     fn pod(&self, name: &PodName) -> Option<Pod> {
         let Description { labels, ports } = self.description.clone()?;
@@ -73,6 +81,8 @@ pub struct Changed {
 pub struct Live {
     compiler: Compiler,
     stated: BTreeMap<PodName, Stated>,
+    /// The pods that documents describe, as they do.
+    documented: BTreeMap<PodName, Pod>,
     places: Arc<Places>,
     sources: BTreeMap<PolicyName, Source>,
 }
@@ -85,15 +95,10 @@ impl Live {
     pub fn open(desired: &Desired, places: Arc<Places>) -> Result<(Self, Vec<Doubt>), EnforceError> {
         let named = desired.policy.as_ref().map(|policy| policy.files.as_slice()).unwrap_or_default();
         let documents = files::read(named)?;
-        let stated = desired.ports.values().filter_map(|port| {
-            let pod = port.pod.as_ref()?;
-            let (addresses, description) = (port.addresses.clone(), pod.description.clone());
-            Some((pod.name.clone(), Stated { port: port.name.clone(), addresses, description }))
-        });
-        let stated: BTreeMap<PodName, Stated> = stated.collect();
+        let stated: BTreeMap<PodName, Stated> = desired.ports.values().filter_map(|port| Stated::by(port)).collect();
         let described = stated.iter().filter_map(|(name, stated)| stated.pod(name));
         let compiler = Compiler::of(Cluster { pods: described.collect(), ..Cluster::default() });
-        let mut live = Self { compiler, stated, places, sources: BTreeMap::new() };
+        let mut live = Self { compiler, stated, documented: BTreeMap::new(), places, sources: BTreeMap::new() };
         let pods = documents.cluster.pods.iter();
         let contradictions = pods.filter_map(|pod| {
             let misfit = live.stated.get(&pod.name)?.contradiction(pod)?;
@@ -130,7 +135,8 @@ impl Live {
             return Err(misfits);
         }
         let objects = objects(&documents);
-        let Documents { cluster: Cluster { namespaces, policies, .. }, sources, warnings, .. } = documents;
+        let Documents { cluster: Cluster { namespaces, policies, pods: written }, sources, warnings, .. } = documents;
+        self.documented.extend(written.into_iter().map(|pod| (pod.name.clone(), pod)));
         namespaces.into_iter().for_each(|namespace| self.compiler.apply(Change::Namespace(namespace)));
         policies.into_iter().for_each(|policy| self.compiler.apply(Change::Policy(policy)));
         pods.into_iter().for_each(|pod| self.compiler.apply(Change::Pod(pod)));
@@ -177,10 +183,62 @@ impl Live {
         }
         namespaces.into_iter().for_each(|namespace| self.compiler.apply(Change::NoNamespace(namespace.name)));
         for Pod { name, .. } in pods {
+            self.documented.remove(&name);
             let described = self.stated.get(&name).and_then(|stated| stated.pod(&name));
             self.compiler.apply(described.map_or(Change::NoPod(name), Change::Pod));
         }
         Ok(Changed { objects, doubts: Vec::new() })
+    }
+
+    /// Puts a pod behind a new port. What documents say of the pod counts before what the port does, but for the addresses, which are the
+    /// port's. Returns whether anything is behind the port that policies are about.
+    ///
+    /// # Errors
+    /// The pod cannot be behind a port, or its address is another's; nothing is changed then.
+    pub fn house_port(&mut self, id: PortId, port: &Port) -> Result<bool, Misfit> {
+        let place = Place::behind(port);
+        if place == Place::Elsewhere {
+            return Ok(false);
+        }
+        if let Some((name, stated)) = Stated::by(port) {
+            let pod = self.inhabitant(&name, &stated)?;
+            self.stated.insert(name, stated);
+            pod.into_iter().for_each(|pod| self.compiler.apply(Change::Pod(pod)));
+        }
+        Arc::make_mut(&mut self.places).set(id, place);
+        Ok(true)
+    }
+
+    /// Takes a pod from behind a port that is gone; what documents say of the pod stays. Returns whether anything was behind it that
+    /// policies are about.
+    pub fn unhouse_port(&mut self, id: PortId, port: &Port) -> bool {
+        if *self.places.at(id) == Place::Elsewhere {
+            return false;
+        }
+        Arc::make_mut(&mut self.places).set(id, Place::Elsewhere);
+        let inside = port.pod.as_ref().map(|pod| &pod.name);
+        let inside = inside.filter(|name| self.stated.get(*name).is_some_and(|stated| stated.port == port.name));
+        if let Some(name) = inside {
+            self.stated.remove(name);
+            let documented = self.documented.get(name).cloned();
+            self.compiler.apply(documented.map_or_else(|| Change::NoPod(name.clone()), Change::Pod));
+        }
+        true
+    }
+
+    /// The pod of a port that is to come, as policies will see it; none that nobody describes.
+    fn inhabitant(&self, name: &PodName, stated: &Stated) -> Result<Option<Pod>, Misfit> {
+        for address in &stated.addresses {
+            if let Some(owner) = self.compiler.pod_at(*address).filter(|owner| owner.name != *name) {
+                return Err(Misfit::AddressTaken { address: *address, pod: owner.name.clone() });
+            }
+        }
+        match self.documented.get(name) {
+            Some(pod) if pod.host_network => Err(Misfit::HostNetwork { port: stated.port.clone() }),
+            Some(pod) if stated.addresses.is_empty() => Ok(Some(pod.clone())),
+            Some(pod) => Ok(Some(Pod { addresses: stated.addresses.clone(), ..pod.clone() })),
+            None => Ok(stated.pod(name)),
+        }
     }
 
     /// What decides as everything is now.

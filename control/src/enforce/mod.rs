@@ -21,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use podlane_dataplane::PortId;
 use podlane_dataplane::policy::{Opening, Policy, Verdict};
 use podlane_policy::yaml::Documents;
 
@@ -29,7 +30,8 @@ pub use judge::Judge;
 pub use live::{Changed, Live};
 pub use places::{Place, Places};
 
-use crate::reconcile::{PATIENCE, Publisher};
+use crate::desired::Port;
+use crate::reconcile::{PATIENCE, Publisher, Silent};
 
 /// Between two publications at least. The first after a pause does not wait.
 const PACE: Duration = Duration::from_millis(100);
@@ -74,6 +76,9 @@ struct State {
 /// The policy in force, and the way to change it. Dropped, it changes no more, and what is in force stays.
 pub struct Enforcer {
     state: Arc<Mutex<State>>,
+    publisher: Publisher,
+    /// Held while a judge is made and published, so that none that is older comes in force after it.
+    turn: Arc<Mutex<()>>,
     /// Something changed; one that is full says so already.
     nudge: Mutex<Option<Sender<()>>>,
     publishing: Mutex<Option<JoinHandle<()>>>,
@@ -93,12 +98,15 @@ impl Enforcer {
         let state = State { live, in_force: judge, beside: None, behind: false, waiting: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let (nudge, nudged) = bounded(1);
-        let publishing = Publishing { state: Arc::clone(&state), publisher: publisher.clone(), nudged };
+        let turn = Arc::new(Mutex::new(()));
+        let publishing =
+            Publishing { state: Arc::clone(&state), publisher: publisher.clone(), turn: Arc::clone(&turn), nudged };
         let publishing = std::thread::Builder::new()
             .name("podlane-policy".into())
             .spawn(move || publishing.run())
             .map_err(EnforceError::Thread)?;
-        Ok(Self { state, nudge: Mutex::new(Some(nudge)), publishing: Mutex::new(Some(publishing)) })
+        let (nudge, publishing) = (Mutex::new(Some(nudge)), Mutex::new(Some(publishing)));
+        Ok(Self { state, publisher: publisher.clone(), turn, nudge, publishing })
     }
 
     /// Applies objects; with `wait`, returns once they decide about every packet that arrives from then on.
@@ -137,6 +145,39 @@ impl Enforcer {
         let mut state = lock(&self.state);
         state.beside = beside;
         self.published(state, true)
+    }
+
+    /// Puts a pod behind a port that no table has yet. Returns whether policies are about it: then it is to be [published](Self::publish)
+    /// before any table has the port.
+    ///
+    /// # Errors
+    /// What the pod, or another with its address, is to policies already.
+    pub fn house(&self, id: PortId, port: &Port) -> Result<bool, Misfit> {
+        lock(&self.state).live.house_port(id, port)
+    }
+
+    /// Takes a pod from behind a port that is in no table any more. It is published with the next change, or after a [nudge](Self::nudge).
+    pub fn unhouse(&self, id: PortId, port: &Port) {
+        let mut state = lock(&self.state);
+        state.behind |= state.live.unhouse_port(id, port);
+    }
+
+    /// Has what changed so far published in its own time.
+    pub fn nudge(&self) {
+        if lock(&self.state).behind {
+            // Full: whoever nudged before is not heard yet. None: nothing is published any more.
+            let _ = lock(&self.nudge).as_ref().map(|nudge| nudge.try_send(()));
+        }
+    }
+
+    /// Puts everything that changed so far in force, at once: a pod that is born waits for it. The pace does not hold for births, since the
+    /// tables with them cost every flow a miss too, and those that come together are published together.
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn publish(&self) -> Result<(), Silent> {
+        lock(&self.state).behind = true;
+        publish(&self.state, &self.publisher, &self.turn)
     }
 
     /// Publishes nothing any more. To be called before the workers end, which could not be told from workers that do not answer.
@@ -187,6 +228,7 @@ impl Drop for Enforcer {
 struct Publishing {
     state: Arc<Mutex<State>>,
     publisher: Publisher,
+    turn: Arc<Mutex<()>>,
     nudged: Receiver<()>,
 }
 
@@ -197,7 +239,7 @@ impl Publishing {
             if !pause(last, &self.nudged) {
                 return;
             }
-            while !self.publish() {
+            while publish(&self.state, &self.publisher, &self.turn).is_err() {
                 if self.nudged.recv_timeout(PACE) == Err(RecvTimeoutError::Disconnected) {
                     return;
                 }
@@ -205,36 +247,37 @@ impl Publishing {
             last = Some(Instant::now());
         }
     }
+}
 
-    /// Puts the present state in force; false if it is to be tried again.
-    fn publish(&self) -> bool {
-        let mut state = lock(&self.state);
-        // What this nudge was for went with the one before.
-        if !std::mem::take(&mut state.behind) {
-            return true;
-        }
-        let waiting = std::mem::take(&mut state.waiting);
-        let judge = Arc::new(state.live.judge());
-        let onlooker = state.beside.as_ref().and_then(|beside| beside(&judge, &state.live));
-        drop(state);
-        let outcome = self.publisher.policy(Box::new(Bench { judge: Arc::clone(&judge), onlooker }));
-        let mut state = lock(&self.state);
-        // Also where a worker is silent: the others decide by it, and that one will before it looks at another packet.
-        let former = std::mem::replace(&mut state.in_force, judge);
-        if let Err(error) = outcome {
-            tracing::error!(%error, "policy not in force");
-            state.waiting.extend(waiting);
-            state.behind = true;
-            return false;
-        }
-        drop(state);
-        // Who does not wait any more need not be told.
-        for waits in waiting {
-            let _ = waits.send(());
-        }
-        drop(former);
-        true
+/// Puts the present state in force, unless it is; what fails is to be tried again.
+fn publish(state: &Mutex<State>, publisher: &Publisher, turn: &Mutex<()>) -> Result<(), Silent> {
+    let turn = lock(turn);
+    let mut now = lock(state);
+    // What this was for went with the one before.
+    if !std::mem::take(&mut now.behind) {
+        return Ok(());
     }
+    let waiting = std::mem::take(&mut now.waiting);
+    let judge = Arc::new(now.live.judge());
+    let onlooker = now.beside.as_ref().and_then(|beside| beside(&judge, &now.live));
+    drop(now);
+    let outcome = publisher.policy(Box::new(Bench { judge: Arc::clone(&judge), onlooker }));
+    let mut now = lock(state);
+    // Also where a worker is silent: the others decide by it, and that one will before it looks at another packet.
+    let former = std::mem::replace(&mut now.in_force, judge);
+    if let Err(error) = outcome {
+        tracing::error!(%error, "policy not in force");
+        now.waiting.extend(waiting);
+        now.behind = true;
+        return Err(error);
+    }
+    drop((now, turn));
+    // Who does not wait any more need not be told.
+    for waits in waiting {
+        let _ = waits.send(());
+    }
+    drop(former);
+    Ok(())
 }
 
 /// Lets the pace pass since the last publication; false when it is over for good.

@@ -1,10 +1,10 @@
-//! What is behind each port, by the port's number, as the configuration states it.
+//! What is behind each port, by the port's number, as the configuration and those who add ports state it.
 
 use podlane_dataplane::PortId;
 use podlane_policy::model::PodName;
 
 use crate::compile::Numbers;
-use crate::desired::Desired;
+use crate::desired::{Desired, Port};
 
 /// What is behind a port.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -18,6 +18,14 @@ pub enum Place {
     Pod(PodName),
 }
 
+impl Place {
+    /// What a port says is behind it.
+    pub(super) fn behind(port: &Port) -> Self {
+        let pod = port.pod.as_ref().map(|pod| Self::Pod(pod.name.clone()));
+        if port.node { Self::OwnNode } else { pod.unwrap_or_default() }
+    }
+}
+
 /// What is behind every port.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Places(Vec<Place>);
@@ -26,14 +34,15 @@ impl Places {
     /// Those of a configuration.
     #[must_use]
     pub fn of(desired: &Desired, numbers: &Numbers) -> Self {
-        desired
-            .ports
-            .values()
-            .map(|port| {
-                let pod = port.pod.as_ref().map(|pod| Place::Pod(pod.name.clone()));
-                (numbers.port(&port.name), if port.node { Place::OwnNode } else { pod.unwrap_or_default() })
-            })
-            .collect()
+        desired.ports.values().map(|port| (numbers.port(&port.name), Place::behind(port))).collect()
+    }
+
+    /// Says what is behind a port from now on.
+    pub(super) fn set(&mut self, port: PortId, place: Place) {
+        if self.0.len() <= port.index() {
+            self.0.resize(port.index() + 1, Place::Elsewhere);
+        }
+        self.0[port.index()] = place;
     }
 
     /// What is behind one port, which may be a path's.
@@ -58,13 +67,8 @@ impl Places {
 /// What is not named is elsewhere.
 impl FromIterator<(PortId, Place)> for Places {
     fn from_iter<T: IntoIterator<Item = (PortId, Place)>>(behind: T) -> Self {
-        let mut places = Vec::new();
-        for (port, place) in behind {
-            if places.len() <= port.index() {
-                places.resize(port.index() + 1, Place::Elsewhere);
-            }
-            places[port.index()] = place;
-        }
-        Self(places)
+        let mut places = Self::default();
+        behind.into_iter().for_each(|(port, place)| places.set(port, place));
+        places
     }
 }

@@ -160,12 +160,10 @@ impl Workers {
         outcome
     }
 
-    /// Takes a port away from every worker and closes its ends.
+    /// Takes a port away from every worker; its ends come back, to be closed. First all stop sending to it.
     ///
-    /// # Errors
-    /// A worker does not answer; its end of the port is lost with it.
-    pub fn detach(&self, id: PortId) -> Result<(), Silent> {
-        // First all stop sending to it, then it is closed.
+    /// The error is that a worker does not answer: its end of the port is lost with it.
+    pub fn take(&self, id: PortId) -> (Ends, Result<(), Silent>) {
         let mut outcome = Ok(());
         let mut ends = Ends::new();
         for (worker, end) in self.numbers().zip(self.ask_all(|back| Command::Detach(id, back))) {
@@ -174,8 +172,15 @@ impl Workers {
                 Err(silent) => outcome = outcome.and(Err(silent)),
             }
         }
-        let closed = self.close(ends);
-        outcome.and(closed)
+        (ends, outcome)
+    }
+
+    /// Has what was counted at a port count for ports that are gone: its number is another's from now on.
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn retire(&self, id: PortId) -> Result<(), Silent> {
+        self.numbers().try_for_each(|worker| self.tell(worker, Command::Retire(id)))
     }
 
     /// Closes ends that no worker serves.

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError, RwLockWriteGuard};
 use std::time::Instant;
 
 use podlane_dataplane::flow::table::Progress;
@@ -91,14 +91,14 @@ pub struct Remains {
 
 /// While it is there, nothing is opened, closed or published.
 pub struct Hold<'a> {
-    _passes: MutexGuard<'a, ()>,
+    _passes: RwLockWriteGuard<'a, ()>,
     generation: MutexGuard<'a, u32>,
 }
 
 impl Engine {
-    /// Waits for the pass that is under way, and holds up the next ones. Packets do not notice.
+    /// Waits for what is being opened, closed or published, and holds up the next. Packets do not notice.
     pub fn hold(&self) -> Hold<'_> {
-        let passes = self.turnstile.lock().unwrap_or_else(PoisonError::into_inner);
+        let passes = self.turnstile.write().unwrap_or_else(PoisonError::into_inner);
         Hold { _passes: passes, generation: self.publisher.freeze() }
     }
 

@@ -19,12 +19,12 @@ use thiserror::Error;
 
 use super::crew::{Ends, Silent};
 use super::estate::{End, Estate, Remains};
-use super::open::{Opener, faulty};
+use super::open::{OpenError, Opener, faulty};
 use super::pass::{Reconciler, Up};
 use super::pins::Pins;
 use super::{Basis, Engine, StartError, settings};
 use crate::compile::{Former, Numbers};
-use crate::desired::{Desired, Name};
+use crate::desired::{Behind, Desired, Name};
 use podlane_dataplane::stage::shared::Shared;
 
 /// Why a running switch cannot be taken over.
@@ -124,7 +124,8 @@ impl Engine {
         let basis = Basis { desired, numbers, pins: Some(pins), shared, setups, generation };
         let (engine, mut reconciler) = Engine::assemble(basis)?;
         adopt(&mut reconciler, &sockets);
-        reconciler.publish();
+        // What fails is on the board, and tried again when it runs.
+        let _ = reconciler.publish();
         Ok(Heir { engine, reconciler, pools, sockets, former })
     }
 }
@@ -254,14 +255,13 @@ fn adopt(reconciler: &mut Reconciler, sockets: &[Vec<Mapped>]) {
     let desired = std::sync::Arc::clone(&reconciler.desired);
     for (name, sockets) in handed {
         let Some(port) = desired.ports.get(&name) else { continue };
-        let opener = Opener {
-            desired: &desired,
-            workers: &reconciler.workers,
-            pins: reconciler.pins.as_ref().map(Pins::directory),
-            world: &reconciler.world,
-            hosts: &reconciler.hosts,
+        let pins = reconciler.pins.as_ref().map(Pins::directory);
+        let opener = Opener { desired: &desired, workers: &reconciler.workers, pins, hosts: &reconciler.hosts };
+        let found = match &port.behind {
+            Behind::Device(device) => reconciler.world.find(device).map_err(OpenError::from).map(|at| (device, at)),
+            Behind::Replay(_) => Err(OpenError::Changed { what: "it is a device no more" }),
         };
-        match opener.inherit(port, &sockets) {
+        match found.and_then(|(device, at)| opener.inherit((port, device), at, &sockets)) {
             Ok(opened) => {
                 tracing::debug!(port = %name, "port found as the former daemon has it");
                 reconciler.up.insert(name.clone(), Up::of(opened));

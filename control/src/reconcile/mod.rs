@@ -4,32 +4,39 @@
 //!   Desired --> Engine::start --> workers (closed)
 //!                   |
 //!                   +--> reconciler thread: every link event, port death, or quarter second
-//!                            for each port: absent -> wait | there -> open | died, gone -> detach
-//!                            something changed? -> compile -> publish to every worker -> acknowledged
-//!                            what was opened -> handed to the workers: its tables are in force already
+//!                   |        for each port: absent -> wait | there -> open | died, gone -> detach
+//!                   |        something changed? -> compile -> publish to every worker -> acknowledged
+//!                   |        what was opened -> handed to the workers: its tables are in force already
+//!   add_port -------+--> caller's thread: open --> reconciler, at once: policy -> publish -> handed to the workers -> answered
+//!   remove_port ----+--> reconciler, at once: publish without it -> back from the workers -> answered; closed by other threads
 //! ```
 //!
-//! The reconciler alone opens, closes and publishes. It never holds a worker up: what takes long happens here, and a
-//! worker gets a finished port or finished tables between two of its turns.
+//! The reconciler alone decides what is desired, and publishes. It never holds a worker up: what takes long happens here or in the thread
+//! that asked, and a worker gets a finished port or finished tables between two of its turns.
 
+mod apply;
 pub mod board;
+mod change;
+mod close;
 mod cores;
 mod crew;
 mod endpoints;
 mod estate;
 mod fill;
+mod follow;
 mod heir;
 mod open;
 mod pass;
 mod pins;
 mod plan;
 mod publisher;
+mod requests;
 mod room;
 mod underlay;
 mod world;
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -38,12 +45,14 @@ use podlane_dataplane::flow::connections::{Connections, Settings};
 use podlane_dataplane::flow::{FlowTable, HashSeed};
 use podlane_dataplane::stage::shared::Shared;
 use podlane_dataplane::worker::command::Report;
+use podlane_dataplane::worker::handoff::Bell;
 use podlane_dataplane::worker::idle::Poll;
 use podlane_dataplane::worker::{Crew, WorkerConfig, WorkerError};
 use podlane_rings::{FramePool, FrameSize, HugePages, Umem, UmemConfig, UmemError};
 use thiserror::Error;
 
 pub use board::{Board, Facts, Fate};
+pub use change::ChangeError;
 pub use crew::{Ends, PATIENCE, Silent, Workers};
 pub use endpoints::{EndpointError, Endpoints};
 pub use estate::{End, Estate, Hold, Remains, Withheld};
@@ -52,13 +61,15 @@ pub use plan::Plan;
 pub use publisher::Publisher;
 
 use crate::compile::Numbers;
-use crate::desired::{Desired, FrameBytes, Mtu, Network, Policy};
+use crate::desired::{Desired, FrameBytes, Mtu, Name, Network, Policy, Port};
 use crate::enforce::{Doubt, EnforceError, Enforcer, Live, Places};
+use close::Closer;
 use cores::Cores;
 use fill::Fill;
 use pass::Reconciler;
 use pins::{PinLockError, Pins};
 use plan::Plans;
+use requests::{Request, Requests};
 use world::World;
 
 /// MAC addresses and neighbours that can be learned, for all networks together.
@@ -90,6 +101,9 @@ pub enum StartError {
     /// The policy cannot be enforced.
     #[error(transparent)]
     Policy(#[from] EnforceError),
+    /// No way to wake the reconciler.
+    #[error("cannot make an event file descriptor: {0}; raise the limit on open files (ulimit -n)")]
+    Bell(#[source] std::io::Error),
     /// No thread for the reconciler.
     #[error("cannot start the reconciler: {0}; raise the limit on threads (ulimit -u)")]
     Thread(#[source] std::io::Error),
@@ -102,13 +116,14 @@ pub struct Engine {
     board: Arc<Board>,
     endpoints: Arc<Endpoints>,
     enforcer: Option<Arc<Enforcer>>,
+    requests: Requests,
     publisher: Publisher,
     workers: Workers,
     began: Instant,
     stop: Option<Sender<()>>,
     reconciler: Option<JoinHandle<()>>,
-    /// Held during each pass of the reconciler.
-    turnstile: Arc<Mutex<()>>,
+    /// Shared by all who open, close or publish; whoever has it alone holds them up.
+    turnstile: Arc<RwLock<()>>,
     /// The lock on the pins, where there are any.
     pin_lock: Option<OwnedFd>,
     crew: Crew,
@@ -162,17 +177,30 @@ impl Engine {
         let crew = Crew::start(setups, &shared, &events)?;
         let workers = Workers::new(crew.lines.clone());
         let publisher = Publisher::after(workers.clone(), generation);
-        let turnstile = Arc::default();
+        let turnstile: Arc<RwLock<()>> = Arc::default();
         // Before any port is opened, so that none is ever without its policy.
         let enforcer = policy.map(|(live, doubts)| enforce(live, &doubts, &publisher)).transpose()?.map(Arc::new);
         let (stop, stopped) = bounded(0);
         let (endpoints, moved) = Endpoints::new(Arc::clone(&plans));
         let endpoints = Arc::new(endpoints);
+        let bell = Bell::new().map_err(StartError::Bell)?;
+        let directory = pins.as_ref().map(|pins| pins.directory().to_owned());
+        let (requests, asked) =
+            Requests::new((Arc::clone(&plans), Arc::clone(&turnstile)), workers.clone(), directory, bell.clone());
+        let claims = Arc::clone(&requests.claims);
         let reconciler = Reconciler {
+            plans: Arc::clone(&plans),
             desired: Arc::clone(&desired),
             numbers: Arc::clone(&numbers),
             board: Arc::clone(&board),
             workers: workers.clone(),
+            closer: Closer::new((workers.clone(), Arc::clone(&shared)), claims, Arc::clone(&turnstile), bell.clone()),
+            asked,
+            bell,
+            leaving: Vec::new(),
+            enforcer: enforcer.clone(),
+            passed: None,
+            has_news: false,
             pins,
             turnstile: Arc::clone(&turnstile),
             happened,
@@ -197,6 +225,7 @@ impl Engine {
             board,
             endpoints,
             enforcer,
+            requests,
             publisher,
             workers,
             began: Instant::now(),
@@ -232,6 +261,40 @@ impl Engine {
     #[must_use]
     pub fn numbers(&self) -> Arc<Numbers> {
         self.plan().numbers
+    }
+
+    /// Adds a port: opens its device in the calling thread, which is to be in the daemon's network namespace, and returns when policy and
+    /// tables with it are in force in every worker. Until then it is closed. Many threads may add ports at once.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; nothing of it is left then.
+    pub fn add_port(&self, port: Port) -> Result<(), ChangeError> {
+        self.requests.add_port(port)
+    }
+
+    /// Removes a port, of the configuration or added since, and returns when no packet goes by it; its sockets and its XDP program are
+    /// left in the background. Its name is free when they are, which [`Self::add_port`] waits for.
+    ///
+    /// # Errors
+    /// [`ChangeError::Unknown`], [`ChangeError::Late`] or [`ChangeError::Ending`].
+    pub fn remove_port(&self, name: &Name) -> Result<(), ChangeError> {
+        self.requests.ask(|back| Request::RemovePort(name.clone(), back))
+    }
+
+    /// Adds a network of this node, and returns when it is in force in every worker.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; nothing is changed then.
+    pub fn add_network(&self, network: Network) -> Result<(), ChangeError> {
+        self.requests.ask(|back| Request::AddNetwork(Box::new(network), back))
+    }
+
+    /// Removes a network that no port is in.
+    ///
+    /// # Errors
+    /// [`ChangeError::InUse`] and others; but for [`ChangeError::Late`], nothing is changed then.
+    pub fn remove_network(&self, name: &Name) -> Result<(), ChangeError> {
+        self.requests.ask(|back| Request::RemoveNetwork(name.clone(), back))
     }
 
     /// What workers share: flows, and what was learned.
@@ -291,6 +354,7 @@ impl Engine {
     }
 
     fn end(&mut self) {
+        self.requests.end();
         if let Some(enforcer) = &self.enforcer {
             enforcer.stop();
         }

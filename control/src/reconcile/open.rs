@@ -23,7 +23,7 @@ use super::board::Fate;
 use super::crew::{Ends, Silent, Workers};
 use super::room::{ShortFrames, safe_mode};
 use super::underlay::Claimed;
-use super::world::{Found, Missing, Spot, World};
+use super::world::{Found, Missing, Spot};
 use crate::compile::Attached;
 use crate::desired::{self, Behind, Desired, FrameBytes, LEAST_FILL, Mode, Queues, Replay, Role, Xdp};
 
@@ -51,6 +51,12 @@ pub(super) enum OpenError {
         device: String,
         /// The addresses, but for link-local ones, which every device has.
         addresses: Vec<IpAddr>,
+    },
+    /// Another device has its name by now.
+    #[error("{device} was replaced while it was opened; try again")]
+    Replaced {
+        /// The device.
+        device: String,
     },
     /// The kernel was asked about its device and refused.
     #[error(transparent)]
@@ -119,35 +125,45 @@ pub(super) struct Opener<'a> {
     pub(super) workers: &'a Workers,
     /// Where pins go, if there are any.
     pub(super) pins: Option<&'a Path>,
-    /// The devices there are.
-    pub(super) world: &'a World,
     /// The VTEP addresses that the host has as well.
     pub(super) hosts: &'a BTreeSet<IpAddr>,
 }
 
 impl Opener<'_> {
-    /// Opens one port.
+    /// Opens a port at its device.
     ///
     /// # Errors
     /// [`OpenError`]; nothing of the port is left open then.
-    pub(super) fn open(&self, port: &desired::Port) -> Result<Opened, OpenError> {
-        let mut opened = match &port.behind {
-            Behind::Device(device) => self.device(port, device)?,
-            Behind::Replay(replay) => Self::replay(port, replay)?,
-        };
-        opened.ends = faulty(port, opened.ends);
-        Ok(opened)
+    pub(super) fn open_at(
+        &self,
+        port: &desired::Port,
+        device: &desired::Device,
+        at: Found<'_>,
+    ) -> Result<Opened, OpenError> {
+        let opened = self.device(port, device, at)?;
+        Ok(Opened { ends: faulty(port, opened.ends), ..opened })
+    }
+
+    /// Opens a port at capture files.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing of the port is left open then.
+    pub(super) fn play(&self, port: &desired::Port, replay: &Replay) -> Result<Opened, OpenError> {
+        let opened = Self::replay(port, replay)?;
+        Ok(Opened { ends: faulty(port, opened.ends), ..opened })
     }
 
     /// Finds a port as a former daemon left it, with these sockets, which go on being registered.
     ///
     /// # Errors
     /// [`OpenError`]: it is not to be gone on with, and is as it was.
-    pub(super) fn inherit(&self, port: &desired::Port, sockets: &[&Inherited]) -> Result<Opened, OpenError> {
-        let Behind::Device(device) = &port.behind else {
-            return Err(OpenError::Changed { what: "it is a device no more" });
-        };
-        let Found { spot, link, netns } = self.world.find(device)?;
+    pub(super) fn inherit(
+        &self,
+        (port, device): (&desired::Port, &desired::Device),
+        at: Found<'_>,
+        sockets: &[&Inherited],
+    ) -> Result<Opened, OpenError> {
+        let Found { spot, link, netns } = at;
         let mac = MacAddr(link.mac.unwrap_or_default());
         let claimed = match device.role {
             Role::Pod => None,
@@ -182,8 +198,8 @@ impl Opener<'_> {
         Ok(self.opened((half, Ends::new()), (spot, link), claimed, config.multi_buffer))
     }
 
-    fn device(&self, port: &desired::Port, device: &desired::Device) -> Result<Opened, OpenError> {
-        let Found { spot, link, netns } = self.world.find(device)?;
+    fn device(&self, port: &desired::Port, device: &desired::Device, at: Found<'_>) -> Result<Opened, OpenError> {
+        let Found { spot, link, netns } = at;
         let mac = MacAddr(link.mac.unwrap_or_default());
         let claimed = match device.role {
             Role::Pod => None,

@@ -2,32 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use podlane_api::PortState;
-use podlane_dataplane::port::PortError;
 use podlane_dataplane::port::af_xdp::Device;
 use podlane_dataplane::tables::Tables;
 use podlane_dataplane::worker::command::Event;
-use podlane_wire::MacAddr;
+use podlane_dataplane::worker::handoff::Bell;
 use thiserror::Error;
 
+use super::apply::Leaving;
 use super::board::{Board, Fate};
 use super::chain;
+use super::change::ChangeError;
+use super::close::{Closer, Leave};
 use super::cores::Cores;
 use super::crew::{Ends, Silent, Workers};
 use super::endpoints::Endpoints;
 use super::fill::Fill;
-use super::open::{OpenDevice, OpenError, Opened, Opener, spans_frames};
+use super::open::{OpenDevice, OpenError, Opened, Opener};
 use super::pins::Pins;
+use super::plan::Plans;
 use super::publisher::Publisher;
-use super::underlay::{self, Claimed};
-use super::world::{Missing, World};
+use super::requests::Request;
+use super::underlay;
+use super::world::{Woken, World};
 use crate::compile::{Attached, Numbers, Seen, Unsatisfied, compile};
 use crate::desired::{Behind, Desired, Name};
+use crate::enforce::Enforcer;
 
 /// A pass at least this often: paths of network namespaces announce nothing.
 const PULSE: Duration = Duration::from_millis(250);
@@ -36,41 +40,46 @@ const PULSE: Duration = Duration::from_millis(250);
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// A port that failed is tried again after this; one whose device is absent, as soon as it appears.
-const RETRY: Duration = Duration::from_secs(2);
+pub(super) const RETRY: Duration = Duration::from_secs(2);
 
 /// Ports that come up together get their tables together, at least this often. Each publication costs every flow a miss.
 const BATCH: Duration = Duration::from_millis(50);
 
-/// Threads that take ports away at the end.
-const HANDS: usize = 16;
+/// Between two looks at links that have announced changes: while they come and go by the hundred, each is not worth a pass over all ports.
+const APART: Duration = Duration::from_millis(20);
 
 /// A port that is up.
 pub(super) struct Up {
-    device: Option<OpenDevice>,
+    pub(super) device: Option<OpenDevice>,
     /// Until its tables are in force; then the workers have them.
-    ends: Ends,
-    attached: Attached,
-    fate: Fate,
+    pub(super) ends: Ends,
+    pub(super) attached: Attached,
+    pub(super) fate: Fate,
 }
 
 impl Up {
-    /// A port that was opened.
-    pub(super) fn of(Opened { device, ends, attached, fate, .. }: Opened) -> Self {
+    /// What was opened.
+    pub(super) fn of(opened: Opened) -> Self {
+        let Opened { device, ends, attached, fate, .. } = opened;
         Self { device, ends, attached, fate }
     }
 }
 
 /// Why the tables in force are not those that should be.
 #[derive(Debug, Error)]
-enum Unpublished {
+pub(super) enum Unpublished {
     #[error(transparent)]
     Compile(#[from] Unsatisfied),
     #[error(transparent)]
     Workers(#[from] Silent),
 }
 
-/// How a device is left: for good, or to be opened again.
-type Leave = fn(Device) -> Result<(), PortError>;
+impl Unpublished {
+    /// As those are told whose change it held up.
+    pub(super) fn told(&self) -> ChangeError {
+        ChangeError::NotInForce { why: self.to_string() }
+    }
+}
 
 /// When a port that is not up is tried again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,17 +90,27 @@ pub(super) enum Retry {
 
 /// The reconciler, on its own thread.
 pub(super) struct Reconciler {
+    /// What others see of the next two.
+    pub(super) plans: Arc<Plans>,
     pub(super) desired: Arc<Desired>,
     pub(super) numbers: Arc<Numbers>,
     pub(super) board: Arc<Board>,
     pub(super) workers: Workers,
     pub(super) pins: Option<Pins>,
     /// Held during each pass.
-    pub(super) turnstile: Arc<Mutex<()>>,
+    pub(super) turnstile: Arc<RwLock<()>>,
     pub(super) happened: Receiver<Event>,
     /// What happened and was set aside while a port was taken away.
     pub(super) set_aside: VecDeque<Event>,
     pub(super) stopped: Receiver<()>,
+    /// Ports and networks that are to come or go.
+    pub(super) asked: Receiver<Request>,
+    /// Rung when something is asked, and when something is closed.
+    pub(super) bell: Bell,
+    pub(super) closer: Closer,
+    /// What is not desired any more and may still be in a worker.
+    pub(super) leaving: Vec<Leaving>,
+    pub(super) enforcer: Option<Arc<Enforcer>>,
     pub(super) endpoints: Arc<Endpoints>,
     /// Endpoints have changed; who changed them waits.
     pub(super) moved: Receiver<Sender<()>>,
@@ -109,19 +128,26 @@ pub(super) struct Reconciler {
     pub(super) publisher: Publisher,
     /// Whether what is open is not in force yet, because a worker did not answer.
     pub(super) behind: bool,
+    /// When the last pass ended, and whether links have changed since.
+    pub(super) passed: Option<Instant>,
+    pub(super) has_news: bool,
 }
 
 impl Reconciler {
-    /// Passes until stopped, then takes everything away.
+    /// Serves and passes until stopped, then takes everything away.
     pub(super) fn run(mut self) {
-        self.publish();
+        self.republish();
         while !self.is_stopped() {
             let turnstile = Arc::clone(&self.turnstile);
-            let pass = turnstile.lock().unwrap_or_else(PoisonError::into_inner);
-            self.pass();
-            drop(pass);
+            let turn = turnstile.read().unwrap_or_else(PoisonError::into_inner);
+            self.change();
+            if self.is_due() {
+                self.pass();
+            }
+            drop(turn);
             self.wait();
         }
+        self.refuse_all();
         // A pod under policy stays closed over a defect, until the next daemon; over an end that somebody asked for it does not.
         let failed = self.board.read().fatal.is_some();
         self.take_all_away(if failed { Device::give_up } else { Device::close });
@@ -136,15 +162,25 @@ impl Reconciler {
         !matches!(self.stopped.try_recv(), Err(TryRecvError::Empty))
     }
 
-    /// Waits for a link to change, a port to die, an endpoint to move, the end, or the next pulse.
-    fn wait(&self) {
-        let deadline = Instant::now() + PULSE;
-        let quiet = || !self.is_stopped() && self.happened.is_empty() && self.moved.is_empty();
-        while Instant::now() < deadline && quiet() {
-            if self.world.wait(GLANCE) {
-                return;
+    /// Whether there is something that a pass is for.
+    fn is_due(&self) -> bool {
+        let since = self.passed.map(|passed| passed.elapsed());
+        since.is_none_or(|since| since >= if self.has_news { APART } else { PULSE })
+            || !(self.happened.is_empty() && self.set_aside.is_empty() && self.moved.is_empty())
+            || self.closer.has_room()
+    }
+
+    /// Waits for a request, a link to change, a port to die, an endpoint to move, the end, or the next pulse.
+    fn wait(&mut self) {
+        self.bell.arm();
+        while !self.is_stopped() && self.asked.is_empty() && !self.is_due() {
+            match self.world.wait(self.bell.fd(), !self.has_news, GLANCE) {
+                Woken::ByBell => break,
+                Woken::ByLinks => self.has_news = true,
+                Woken::ByTime => {}
             }
         }
+        self.bell.disarm();
     }
 
     fn pass(&mut self) {
@@ -154,6 +190,8 @@ impl Reconciler {
         }
         self.waiting.extend(self.moved.try_iter());
         changed |= !self.waiting.is_empty();
+        self.closer.take_room();
+        self.has_news = false;
         self.world.look();
         changed |= self.follow_hosts();
         changed |= self.follow();
@@ -163,18 +201,21 @@ impl Reconciler {
             if self.is_stopped() {
                 return;
             }
+            // Opening takes long; who asks does not wait for all of it.
+            self.change();
             changed |= self.bring_up(&name);
             if changed && published.elapsed() > BATCH {
-                self.publish();
+                self.republish();
                 (changed, published) = (false, Instant::now());
             }
         }
         if changed {
-            self.publish();
+            self.republish();
         }
         self.count_uplinks();
         self.cores.look(&self.board);
         self.fill.look(&self.board);
+        self.passed = Some(Instant::now());
     }
 
     /// Writes down what the uplinks' programs have judged. It is three look-ups an uplink.
@@ -197,149 +238,28 @@ impl Reconciler {
             Some(Retry::NotBefore(at)) => *at <= now,
             Some(Retry::Never) => false,
         };
-        self.desired.ports.keys().filter(|name| !self.up.contains_key(*name)).filter(due).cloned().collect()
-    }
-
-    /// Follows the devices of the ports that are up: one that is gone, renamed or another takes its port down; a new MTU is
-    /// taken over.
-    fn follow(&mut self) -> bool {
-        let mut changed = false;
-        for name in self.up.keys().cloned().collect::<Vec<_>>() {
-            let Some(Up { device: Some(open), fate, attached, .. }) = self.up.get(&name) else { continue };
-            let Some(Behind::Device(device)) = self.desired.ports.get(&name).map(|port| &port.behind) else {
-                continue;
-            };
-            let (mtu, mac) = match self.world.find(device) {
-                Ok(found) if found.spot == open.spot => (found.link.mtu, MacAddr(found.link.mac.unwrap_or_default())),
-                // Another device has the name now: it is attached in this very pass.
-                Ok(_) => {
-                    self.take_away(&name, Device::close);
-                    changed = true;
-                    continue;
-                }
-                Err(Missing::Unreadable(_)) => continue,
-                Err(missing) => {
-                    tracing::warn!(port = %name, "{missing}");
-                    self.take_away(&name, Device::close);
-                    self.tell(&name, Fate::not_up(PortState::Gone, missing.to_string()));
-                    changed = true;
-                    continue;
-                }
-            };
-            // Only an uplink's is of interest: it is in the outer headers.
-            if open.claimed.is_some() && attached.mac != mac {
-                tracing::info!(port = %name, %mac, "MAC address changed");
-                if let Some(up) = self.up.get_mut(&name) {
-                    up.attached.mac = mac;
-                }
-                changed = true;
-            } else if fate.mtu != Some(mtu) {
-                let reopen = spans_frames(mtu, self.desired.workers.frame_bytes) && !open.spans_frames;
-                self.take_mtu(&name, mtu, reopen);
-                changed = true;
-            }
-        }
-        changed
-    }
-
-    /// Looks which of our VTEP addresses are the host's too.
-    fn follow_hosts(&mut self) -> bool {
-        let hosts = underlay::hosts(&self.desired, &mut self.world);
-        let changed = hosts != self.hosts;
-        if changed {
-            tracing::info!(shared = ?hosts, "VTEP addresses that the host has too");
-        }
-        self.hosts = hosts;
-        changed
-    }
-
-    /// Has every uplink claim what is ours by now.
-    fn reclaim(&mut self) {
-        for (name, up) in &mut self.up {
-            let Some(OpenDevice { half, claimed: Some(claimed), .. }) = &mut up.device else { continue };
-            let wanted = Claimed::of(&self.desired, name, up.attached.mac, &self.hosts);
-            if *claimed == wanted {
-                continue;
-            }
-            match half.claim(&wanted.claim()) {
-                Ok(()) => *claimed = wanted,
-                // Tried again in the next pass.
-                Err(error) => tracing::error!(port = %name, %error, "claim not changed"),
-            }
-        }
-    }
-
-    /// Takes over a device's new MTU. Sockets that cannot carry it are opened anew, in this very pass.
-    fn take_mtu(&mut self, name: &Name, mtu: u32, reopen: bool) {
-        tracing::info!(port = %name, mtu, reopen, "MTU changed");
-        if reopen {
-            return self.take_away(name, Device::give_up);
-        }
-        if let Some(up) = self.up.get_mut(name) {
-            up.attached.mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-            up.fate.mtu = Some(mtu);
-        }
-    }
-
-    fn heed(&mut self, event: Event) -> bool {
-        match event {
-            Event::PortDied { port, error, .. } => {
-                let Some(name) = self.numbers.port_name(port).cloned() else { return false };
-                // Each of its workers tells of it.
-                if !self.up.contains_key(&name) {
-                    return false;
-                }
-                tracing::warn!(port = %name, %error, "port died");
-                let gone = matches!(error, PortError::Gone { .. });
-                self.take_away(&name, if gone { Device::close } else { Device::give_up });
-                let state = if gone { PortState::Gone } else { PortState::Failed };
-                self.tell(&name, Fate::not_up(state, error.to_string()));
-                let again = match error {
-                    // Its input would be played, and its output overwritten, a second time.
-                    PortError::Capture { .. } => Retry::Never,
-                    PortError::Gone { .. } => Retry::NotBefore(Instant::now()),
-                    _ => Retry::NotBefore(Instant::now() + RETRY),
-                };
-                self.retry.insert(name, again);
-                true
-            }
-            Event::Unpinned { worker, core } => {
-                let what = format!(
-                    "worker {worker} could not be pinned to core {core}; see what holds it off (cpuset, taskset)"
-                );
-                tracing::warn!("{what}");
-                self.board.warn(&format!("core of worker {worker}"), Some(what));
-                false
-            }
-            Event::WorkerEnded { worker } => {
-                let what =
-                    format!("worker {worker} ended by a defect; restart the daemon and report what the log says");
-                tracing::error!("{what}");
-                self.board.write(|facts| facts.fatal = Some(what));
-                // The daemon's main thread waits for signals; without this worker it should not go on.
-                if let Err(error) = signal_hook::low_level::raise(signal_hook::consts::SIGTERM) {
-                    tracing::error!(%error, "the daemon cannot end itself");
-                }
-                false
-            }
-        }
+        // What was open under a name has to be closed before it is opened again, and rings when it is.
+        let free = |name: &&Name| !self.up.contains_key(*name) && !self.closer.holds(name);
+        self.desired.ports.keys().filter(free).filter(due).cloned().collect()
     }
 
     fn bring_up(&mut self, name: &Name) -> bool {
         let Some(port) = self.desired.ports.get(name) else { return false };
-        let opener = Opener {
-            desired: &self.desired,
-            workers: &self.workers,
-            pins: self.pins.as_ref().map(Pins::directory),
-            world: &self.world,
-            hosts: &self.hosts,
+        let pins = self.pins.as_ref().map(Pins::directory);
+        let opener = Opener { desired: &self.desired, workers: &self.workers, pins, hosts: &self.hosts };
+        let opened = match &port.behind {
+            Behind::Device(device) => {
+                let found = self.world.find(device).map_err(OpenError::from);
+                found.and_then(|found| opener.open_at(port, device, found))
+            }
+            Behind::Replay(replay) => opener.play(port, replay),
         };
-        match opener.open(port) {
-            Ok(Opened { device, ends, attached, fate, warning }) => {
-                self.warn(&format!("tags of port {name}"), warning);
-                let adopted = device.as_ref().is_some_and(|device| device.half.adopted());
-                tracing::info!(port = %name, mtu = attached.mtu, adopted, "port attached");
-                self.up.insert(name.clone(), Up { device, ends, attached, fate });
+        match opened {
+            Ok(mut opened) => {
+                self.warn(&format!("tags of port {name}"), opened.warning.take());
+                let adopted = opened.device.as_ref().is_some_and(|device| device.half.adopted());
+                tracing::info!(port = %name, mtu = opened.attached.mtu, adopted, "port attached");
+                self.up.insert(name.clone(), Up::of(opened));
                 self.been_up.insert(name.clone());
                 self.retry.remove(name);
                 true
@@ -352,7 +272,7 @@ impl Reconciler {
     }
 
     /// Has a warning stand about a subject, or none, and the log say so too.
-    fn warn(&self, subject: &str, warning: Option<String>) {
+    pub(super) fn warn(&self, subject: &str, warning: Option<String>) {
         if let Some(warning) = &warning {
             tracing::warn!("{warning}");
         }
@@ -376,37 +296,17 @@ impl Reconciler {
         }
     }
 
-    fn tell(&self, name: &Name, fate: Fate) {
+    pub(super) fn tell(&self, name: &Name, fate: Fate) {
         self.board.write(|facts| drop(facts.ports.insert(name.clone(), fate)));
     }
 
-    fn take_away(&mut self, name: &Name, leave: Leave) {
-        let Some(up) = self.up.remove(name) else { return };
-        dismantle((&self.workers, &self.numbers), name, up, leave);
-        // Its workers have let go of it, so all they had to say of its end has been said. It must not reach the port that comes
-        // after it under the same number.
-        let gone = self.numbers.port(name);
-        self.set_aside.extend(self.happened.try_iter());
-        self.set_aside.retain(|event| !matches!(event, &Event::PortDied { port, .. } if port == gone));
-    }
-
-    /// Takes all ports away, many at once: each costs the kernel two grace periods, which pass for all of them together.
+    /// Takes all ports away, many at once.
     fn take_all_away(&mut self, leave: Leave) {
-        let left = Mutex::new(std::mem::take(&mut self.up).into_iter());
-        let (workers, numbers) = (&self.workers, &*self.numbers);
-        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let work = || {
-            while let Some((name, up)) = next() {
-                dismantle((workers, numbers), &name, up, leave);
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..HANDS {
-                // Without another thread it takes longer, and is done all the same.
-                let _ = thread::Builder::new().name("podlane-close".into()).spawn_scoped(scope, work);
-            }
-            work();
-        });
+        for (name, up) in std::mem::take(&mut self.up) {
+            let number = self.numbers.port(&name);
+            self.close((name, None), self.taken(number, up), leave);
+        }
+        self.closer.finish();
     }
 
     /// Gives the workers the ends of ports that are in their tables.
@@ -419,24 +319,30 @@ impl Reconciler {
         }
     }
 
+    /// As [`Self::publish`], where nobody waits: what fails is on the board, and tried again.
+    fn republish(&mut self) {
+        let _ = self.publish();
+    }
+
     /// Compiles and puts in force what is desired and open now, and only then gives new ports to the workers: what comes in by
     /// a port that is in no table yet would be dropped.
-    pub(super) fn publish(&mut self) {
+    pub(super) fn publish(&mut self) -> Result<(), Unpublished> {
         let attached = self.up.iter().map(|(name, up)| (name.clone(), up.attached)).collect();
         let seen = Seen { attached, hosts: self.hosts.clone(), endpoints: self.endpoints.list() };
         let outcome = self.put_in_force(&seen);
         self.behind = outcome.is_err();
         if outcome.is_ok() {
             self.hand_out();
+            self.let_go();
             // Who does not wait any more need not be told.
             for waits in self.waiting.drain(..) {
                 let _ = waits.send(());
             }
         }
-        self.board.write(|facts| match outcome {
+        self.board.write(|facts| match &outcome {
             Ok(tables) => {
                 facts.generation = tables.generation.0;
-                facts.tables = tables;
+                facts.tables = Arc::clone(tables);
                 underlay::tell_mtus(&self.desired, &seen, facts);
                 facts.warnings.remove("tables");
                 facts.ports.extend(self.up.iter().map(|(name, up)| (name.clone(), up.fate.clone())));
@@ -446,25 +352,10 @@ impl Reconciler {
                 facts.warnings.insert("tables".to_owned(), error.to_string());
             }
         });
+        outcome.map(drop)
     }
 
     fn put_in_force(&self, seen: &Seen) -> Result<Arc<Tables>, Unpublished> {
         self.publisher.tables(|generation| Ok(compile(&self.desired, &self.numbers, seen, generation)?))
-    }
-}
-
-/// Takes a port from the workers, closes it and leaves its device.
-fn dismantle((workers, numbers): (&Workers, &Numbers), name: &Name, up: Up, leave: Leave) {
-    let closed = match up.ends.is_empty() {
-        true => workers.detach(numbers.port(name)),
-        false => workers.close(up.ends),
-    };
-    if let Err(error) = closed {
-        tracing::error!(port = %name, %error, "port not detached cleanly");
-    }
-    if let Some(device) = up.device
-        && let Err(error) = leave(device.half)
-    {
-        tracing::warn!(port = %name, %error, "device not left cleanly");
     }
 }

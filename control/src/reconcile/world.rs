@@ -1,25 +1,22 @@
 //! What links there are, in every network namespace that a port names.
 //!
-//! A namespace is listed when it announces a change, and otherwise only asked whether its path still leads to it. It is held
-//! open no longer than that: a socket of ours would keep alive what an operator has deleted, with a port in it
+//! A namespace is listed once; from then on its announcements say what has changed, so that a link that comes costs the same among five
+//! as among five hundred. It is listed again when announcements were lost. In between it is only asked whether its path still leads to it,
+//! and held open no longer than that: a socket of ours would keep alive what an operator has deleted, with a port in it
 //! that nobody can reach.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use podlane_host::{HostError, Link, LinkEvents, Links, Netns, NetnsError, NetnsId};
+use podlane_host::{HostError, Link, LinkEvent, LinkEvents, Links, Netns, NetnsError, NetnsId};
 use thiserror::Error;
 
 use crate::desired::{self, Behind, Desired};
-
-/// Between two looks at least: while links come and go by the hundred, each is not worth a listing of all.
-const APART: Duration = Duration::from_millis(20);
 
 /// Why a device cannot be attached to.
 #[derive(Debug, Error)]
@@ -65,7 +62,27 @@ pub(super) struct Found<'w> {
 /// All namespaces of interest, by the path that names them; none is the daemon's own.
 pub(super) struct World {
     places: BTreeMap<Option<PathBuf>, Result<Place, PlaceError>>,
-    looked: Option<Instant>,
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Woken {
+    ByBell,
+    ByLinks,
+    ByTime,
+}
+
+/// A device that was looked for by itself.
+pub(super) struct Sought {
+    netns: Option<(Netns, NetnsId)>,
+    link: Link,
+}
+
+impl Sought {
+    pub(super) fn found(&self) -> Found<'_> {
+        let spot = Spot { netns: self.netns.as_ref().map(|(_, id)| *id), index: self.link.index };
+        Found { spot, link: &self.link, netns: self.netns.as_ref().map(|(netns, _)| netns) }
+    }
 }
 
 /// One namespace, held open.
@@ -74,8 +91,41 @@ struct Place {
     links: Links,
     /// None where the kernel gives no subscription: then every look lists.
     events: Option<LinkEvents>,
-    found: BTreeMap<String, Link>,
+    found: Directory,
     stale: bool,
+}
+
+/// The links of a namespace, by name; of each number there is one.
+#[derive(Default)]
+struct Directory {
+    links: BTreeMap<String, Link>,
+    names: BTreeMap<u32, String>,
+}
+
+impl Directory {
+    fn of(links: Vec<Link>) -> Self {
+        let mut directory = Self::default();
+        links.into_iter().for_each(|link| directory.take(link));
+        directory
+    }
+
+    /// Takes over what a link is now, under whatever name it was known.
+    fn take(&mut self, link: Link) {
+        if let Some(former) = self.names.insert(link.index, link.name.clone()).filter(|former| *former != link.name) {
+            self.links.remove(&former);
+        }
+        if let Some(other) =
+            self.links.insert(link.name.clone(), link.clone()).filter(|other| other.index != link.index)
+        {
+            self.names.remove(&other.index);
+        }
+    }
+
+    fn lose(&mut self, index: u32) {
+        if let Some(name) = self.names.remove(&index) {
+            self.links.remove(&name);
+        }
+    }
 }
 
 #[derive(Debug, Error)]
@@ -92,32 +142,46 @@ enum PlaceError {
 impl World {
     /// The namespaces of all the devices that are desired; nothing is open yet.
     pub(super) fn of(desired: &Desired) -> Self {
-        let devices = desired.ports.values().filter_map(|port| match &port.behind {
-            Behind::Device(device) => Some(device.netns.clone()),
-            Behind::Replay(_) => None,
-        });
-        Self { places: devices.map(|netns| (netns, Err(PlaceError::Unseen))).collect(), looked: None }
+        Self { places: places(desired).map(|netns| (netns.clone(), Err(PlaceError::Unseen))).collect() }
     }
 
-    /// Brings the picture up to date, after a pause if the last look was just now.
+    /// Brings the picture up to date.
     pub(super) fn look(&mut self) {
-        if let Some(looked) = self.looked {
-            thread::sleep(APART.saturating_sub(looked.elapsed()));
-        }
         for (path, place) in &mut self.places {
-            if let Err(error) = refresh(path.as_ref(), place) {
-                *place = Err(error);
-            }
+            look_at(path.as_deref(), place);
         }
-        self.looked = Some(Instant::now());
     }
 
-    /// Waits until some namespace announces a change, at most so long. Returns whether one did.
-    pub(super) fn wait(&self, longest: Duration) -> bool {
-        let events = self.places.values().flatten().filter_map(|place| place.events.as_ref());
-        let mut fds: Vec<_> = events.map(|events| PollFd::new(events.as_fd(), PollFlags::POLLIN)).collect();
-        // What interrupts this is worth a look as well.
-        poll(&mut fds, PollTimeout::try_from(longest).unwrap_or(PollTimeout::ZERO)) != Ok(0)
+    /// Has a device be known as it is now, and its namespace be followed from now on.
+    pub(super) fn follow(&mut self, device: &desired::Device) {
+        let path = device.netns.as_deref();
+        let place = self.places.entry(device.netns.clone()).or_insert(Err(PlaceError::Unseen));
+        if place.is_err() {
+            look_at(path, place);
+        }
+        if let Ok(place) = place {
+            place.ask(device.name.as_str());
+        }
+    }
+
+    /// Lets go of the namespaces in which no port is desired any more.
+    pub(super) fn retain(&mut self, desired: &Desired) {
+        let wanted: BTreeSet<&Option<PathBuf>> = places(desired).collect();
+        self.places.retain(|path, _| wanted.contains(path));
+    }
+
+    /// Waits until the bell is rung or, if it is listened to, some namespace announces a change, at most so long.
+    pub(super) fn wait(&self, bell: &impl AsFd, listens: bool, longest: Duration) -> Woken {
+        let events = self.places.values().flatten().filter_map(|place| place.events.as_ref()).filter(|_| listens);
+        let mut fds = vec![PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
+        fds.extend(events.map(|events| PollFd::new(events.as_fd(), PollFlags::POLLIN)));
+        let ready = poll(&mut fds, PollTimeout::try_from(longest).unwrap_or(PollTimeout::ZERO));
+        match (ready, fds.first().and_then(PollFd::any)) {
+            (Ok(0), _) => Woken::ByTime,
+            (Ok(_), Some(true)) => Woken::ByBell,
+            // What interrupts this is worth a look as well.
+            _ => Woken::ByLinks,
+        }
     }
 
     /// The addresses the host has in a namespace; none where it cannot be asked.
@@ -134,19 +198,10 @@ impl World {
     /// # Errors
     /// [`Missing`].
     pub(super) fn find(&self, device: &desired::Device) -> Result<Found<'_>, Missing> {
-        let name = device.name.to_string();
-        match (self.places.get(&device.netns), &device.netns) {
-            (Some(Ok(place)), path) => place.find(&name).ok_or_else(|| Missing::Device {
-                device: name,
-                place: path.as_ref().map_or("the daemon's network namespace".into(), |path| path.display().to_string()),
-            }),
-            (Some(Err(PlaceError::Netns(NetnsError::Open { source, .. }))), Some(path))
-                if source.kind() == ErrorKind::NotFound =>
-            {
-                Err(Missing::Namespace { device: name, path: path.clone() })
-            }
-            (Some(Err(error)), _) => Err(Missing::Unreadable(error.to_string())),
-            (None, _) => Err(Missing::Unreadable(PlaceError::Unseen.to_string())),
+        match self.places.get(&device.netns) {
+            Some(Ok(place)) => place.find(device.name.as_str()).ok_or_else(|| absent(device)),
+            Some(Err(error)) => Err(missing(device, error)),
+            None => Err(missing(device, &PlaceError::Unseen)),
         }
     }
 }
@@ -161,21 +216,36 @@ impl Place {
         let events = events
             .inspect_err(|error| tracing::warn!(%error, "no link events; devices are looked for every quarter second"))
             .ok();
-        Ok(Self { netns, links, events, found: BTreeMap::new(), stale: true })
+        Ok(Self { netns, links, events, found: Directory::default(), stale: true })
+    }
+
+    /// Asks the kernel for one link. What is announced of it and not heard yet is older, and what follows is not.
+    fn ask(&mut self, name: &str) {
+        match self.links.by_name(name) {
+            Ok(link) => self.found.take(link),
+            Err(HostError::NoSuchLink { .. }) => {
+                let known = self.found.links.get(name).map(|link| link.index);
+                known.into_iter().for_each(|index| self.found.lose(index));
+            }
+            Err(error) => tracing::warn!(%error, device = name, "a device cannot be looked at"),
+        }
     }
 
     fn find(&self, name: &str) -> Option<Found<'_>> {
-        let link = self.found.get(name)?;
+        let link = self.found.links.get(name)?;
         let spot = Spot { netns: self.netns.as_ref().map(|(_, id)| *id), index: link.index };
         Some(Found { spot, link, netns: self.netns.as_ref().map(|(netns, _)| netns) })
     }
 
-    /// Lists the links if something was announced.
+    /// Takes over what was announced, or lists the links where that does not say it.
     fn list(&mut self) -> Result<(), HostError> {
         match &mut self.events {
             Some(events) => loop {
                 match events.next(Duration::ZERO) {
                     Ok(None) => break,
+                    Ok(Some(LinkEvent::Changed(link))) => self.found.take(link),
+                    Ok(Some(LinkEvent::Gone { index, .. })) => self.found.lose(index),
+                    // Lost, malformed, or of a kind that is not known here.
                     Ok(Some(_)) | Err(HostError::Malformed { .. }) => self.stale = true,
                     Err(error) => {
                         self.stale = true;
@@ -186,15 +256,62 @@ impl Place {
             None => self.stale = true,
         }
         if self.stale {
-            self.found = self.links.list()?.into_iter().map(|link| (link.name.clone(), link)).collect();
+            self.found = Directory::of(self.links.list()?);
             self.stale = false;
         }
         Ok(())
     }
 }
 
-/// Opens the place if it is not, or if its path leads elsewhere by now, and lists it where it changed.
-fn refresh(path: Option<&PathBuf>, place: &mut Result<Place, PlaceError>) -> Result<(), PlaceError> {
+/// Where the devices of these desires are.
+fn places(desired: &Desired) -> impl Iterator<Item = &Option<PathBuf>> {
+    desired.ports.values().filter_map(|port| match &port.behind {
+        Behind::Device(device) => Some(&device.netns),
+        Behind::Replay(_) => None,
+    })
+}
+
+/// Looks for one device, whatever else is there.
+///
+/// # Errors
+/// [`Missing`].
+pub(super) fn seek(device: &desired::Device) -> Result<Sought, Missing> {
+    let (name, path) = (device.name.to_string(), device.netns.as_deref());
+    let sought = || -> Result<Sought, PlaceError> {
+        let netns = path.map(Netns::open).transpose()?;
+        let netns = netns.map(|netns| netns.id().map(|id| (netns, id))).transpose()?;
+        let mut links = netns.as_ref().map_or_else(Links::open, |(netns, _)| Links::open_in(netns))?;
+        Ok(Sought { link: links.by_name(&name)?, netns })
+    };
+    sought().map_err(|error| missing(device, &error))
+}
+
+/// Why a device is not found.
+fn missing(device: &desired::Device, error: &PlaceError) -> Missing {
+    let name = device.name.to_string();
+    match (error, &device.netns) {
+        (PlaceError::Host(HostError::NoSuchLink { .. }), _) => absent(device),
+        (PlaceError::Netns(NetnsError::Open { source, .. }), Some(path)) if source.kind() == ErrorKind::NotFound => {
+            Missing::Namespace { device: name, path: path.clone() }
+        }
+        (error, _) => Missing::Unreadable(error.to_string()),
+    }
+}
+
+fn absent(device: &desired::Device) -> Missing {
+    let here = || "the daemon's network namespace".to_owned();
+    let place = device.netns.as_ref().map_or_else(here, |path| path.display().to_string());
+    Missing::Device { device: device.name.to_string(), place }
+}
+
+fn look_at(path: Option<&Path>, place: &mut Result<Place, PlaceError>) {
+    if let Err(error) = refresh(path, place) {
+        *place = Err(error);
+    }
+}
+
+/// Opens the place if it is not, or if its path leads elsewhere by now, and takes over what changed.
+fn refresh(path: Option<&Path>, place: &mut Result<Place, PlaceError>) -> Result<(), PlaceError> {
     let leads_to = path.map(Netns::open).transpose()?;
     let id = leads_to.as_ref().map(Netns::id).transpose()?;
     let known = place.as_ref().ok().map(|place| place.netns.as_ref().map(|(_, id)| *id));

@@ -193,6 +193,16 @@ impl Groups {
         }
     }
 
+    /// Forgets at once what is known of the places that `gone` says yes to. A querier is at no port.
+    pub fn forget_at(&self, gone: impl Fn(NetworkId, PortId) -> bool) {
+        let is_gone = |key: &[u64; 3], _, _| gone(NetworkId(key[0] as u16), port_of(key));
+        self.known.forget(0..self.known.slots(), is_gone, |key, _| {
+            if let Some(account) = self.account(port_of(key)).filter(|_| kind_of(key) == GROUP) {
+                account.registered.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+    }
+
     /// How many slots there are to walk with [`Self::forget`].
     #[must_use]
     pub fn slots(&self) -> usize {

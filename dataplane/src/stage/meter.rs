@@ -71,6 +71,13 @@ impl Meters {
         self.ports.get(port.index()).is_none_or(|meter| take(&meter.connections, rate, 1, now))
     }
 
+    /// Gives a port all it can have earned: its number is another's from now on.
+    pub fn reset(&self, port: PortId) {
+        let Some(Meter { egress, ingress, connections }) = self.ports.get(port.index()) else { return };
+        // As it was before anybody took from it.
+        [egress, ingress, connections].into_iter().for_each(|meter| meter.store(0, Ordering::Relaxed));
+    }
+
     /// Keeps the moments of a port that is silent from looking like moments to come, when the clock has gone round. To be called for each port
     /// every few days.
     pub fn renew(&self, port: PortId, now: u32) {

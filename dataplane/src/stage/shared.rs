@@ -189,6 +189,29 @@ impl Shared {
         self.flows.forget(shard(key));
     }
 
+    /// Forgets everything that is known of a port whose number is to be another's. To be called when no worker has it.
+    pub fn forget_port(&self, port: PortId) {
+        self.forget_stations(|_, at| at == port);
+        self.groups.forget_at(|_, at| at == port);
+        self.meters.reset(port);
+    }
+
+    /// Forgets everything that was learned in a network whose number is to be another's. To be called when no table has it.
+    pub fn forget_network(&self, network: NetworkId) {
+        self.forget_stations(|within, _| within == network);
+        let is_within = |key: &[u64; 3], _, _| NetworkId(key[0] as u16) == network;
+        self.neighbours.forget(0..self.neighbours.slots(), is_within, |_, _| ());
+        self.groups.forget_at(|within, _| within == network);
+    }
+
+    fn forget_stations(&self, gone: impl Fn(NetworkId, PortId) -> bool) {
+        let is_gone = |key: &[u64; 1], at: u64, _| gone(NetworkId((key[0] >> 48) as u16), PortId((at - 1) as u16));
+        self.macs.forget(0..self.macs.slots(), is_gone, |key, at| {
+            self.crowd.left(at);
+            self.flows.forget(shard(key));
+        });
+    }
+
     /// Hears of a flow from `mac` that last came in by `port` at `seen`. A station that comes back to a port where its old
     /// flows are still hits is learned from nothing else.
     pub(crate) fn confirm_mac(&self, network: NetworkId, mac: MacAddr, port: PortId, seen: u32) {

@@ -41,6 +41,8 @@ pub enum Command {
     /// Stop serving this port, or sending to it; what waits for it is dropped. A port of this worker comes back, to be
     /// closed.
     Detach(PortId, Sender<Option<Box<dyn Port>>>),
+    /// Count what this port has counted among the ports that are gone: its number is another's from now on.
+    Retire(PortId),
     /// Lend up to so many frames, for opening or closing a port.
     Lend(usize, Sender<FramePool>),
     /// Take lent frames home.

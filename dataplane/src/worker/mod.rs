@@ -288,6 +288,7 @@ impl Worker {
                 }
                 Command::AttachRemote(id, worker) => self.exits.attach_remote(id, worker),
                 Command::Detach(id, back) => self.detach(id, &back),
+                Command::Retire(id) => self.exits.counters.retire(id),
                 Command::Lend(frames, back) => {
                     if let Err(unwanted) = back.send(self.exits.pool.lend(frames)) {
                         self.exits.pool.absorb(unwanted.0);
