@@ -98,6 +98,17 @@ pub(super) enum Verb {
         #[arg(long, value_name = "POD")]
         of: Option<String>,
     },
+    /// What is attached at the wish of container runtimes
+    Attachments {
+        #[command(flatten)]
+        ask: Ask,
+        /// Only those to this network
+        #[arg(long, value_name = "NAME")]
+        network: Option<String>,
+        /// Only those of this pod, NAMESPACE/POD, or of the container whose id begins so
+        #[arg(long, value_name = "POD")]
+        of: Option<String>,
+    },
     /// What Kubernetes policies decide and would decide: of the running switch, or from files
     #[command(subcommand)]
     Policy(PolicyVerb),

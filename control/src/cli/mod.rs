@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use podlane_api::{
-    Client, ClientError, ConnectionQuery, Endpoint, EndpointQuery, EndpointRemoval, FlowQuery, NeighbourQuery, Refusal,
+    AttachmentQuery, Client, ClientError, ConnectionQuery, Endpoint, EndpointQuery, EndpointRemoval, FlowQuery,
+    NeighbourQuery, Refusal,
 };
 use podlane_policy::yaml::Warning;
 use serde::Serialize;
@@ -138,6 +139,9 @@ fn perform(verb: Verb) -> Result<ExitCode, CliError> {
         Verb::Connections { ask, limit, of } => {
             let query = ConnectionQuery { limit: limit.into(), of };
             answer(&connect(&ask)?.connections(query)?, &ask)?;
+        }
+        Verb::Attachments { ask, network, of } => {
+            answer(&connect(&ask)?.attachments(AttachmentQuery { network, of })?, &ask)?;
         }
         Verb::Policy(verb) => return Ok(policy::perform(verb)?),
         Verb::Demo(options) => return Ok(demo::run(&options, in_process::start)),

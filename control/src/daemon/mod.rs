@@ -6,6 +6,7 @@
 //! ```
 
 mod answers;
+mod attachments;
 mod connections;
 mod denied;
 mod endpoints;

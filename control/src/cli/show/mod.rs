@@ -1,5 +1,6 @@
 //! The daemon's answers, for people. With `--json` none of this runs.
 
+mod attachments;
 mod change;
 mod connections;
 mod counters;

@@ -9,6 +9,7 @@ use podlane_api::{
 
 use super::*;
 
+mod attached;
 mod overlay;
 mod policy;
 
