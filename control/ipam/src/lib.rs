@@ -29,4 +29,4 @@ pub use ipam::Ipam;
 pub use lease::{Change, Granted, Lease, Wish};
 pub use plan::{Plan, Subnet, Use};
 pub use pool::Count;
-pub use span::{Family, Span};
+pub use span::{Family, Span, SpanError};
