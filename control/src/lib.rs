@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod demo;
 pub mod desired;
 pub mod enforce;
+pub mod handover;
 pub mod netavark;
 mod paint;
 pub mod reconcile;

@@ -10,8 +10,8 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -78,14 +78,14 @@ pub struct Listener {
     socket: PathBuf,
     listener: UnixListener,
     /// Released last: fields drop in order, after the socket file is gone.
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// A locked file; dropped, it is removed while still locked, so nobody can hold a lock on a file that is gone unnoticed.
 #[derive(Debug)]
 struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Listener {
@@ -104,7 +104,27 @@ impl Listener {
         let lock = Lock::take(socket)?;
         clear(socket)?;
         let listener = listen(socket).map_err(refused(socket, "listen"))?;
-        Ok(Self { socket: socket.into(), listener, _lock: lock })
+        Ok(Self { socket: socket.into(), listener, lock: lock })
+    }
+
+    /// Goes on with a former daemon's socket and its lock, as descriptors of both came from it.
+    ///
+    /// # Errors
+    /// [`BindError::Io`]: the descriptors are none of such, or this process cannot be written into the lock.
+    pub fn inherit(socket: &Path, [listener, lock]: [OwnedFd; 2]) -> Result<Self, BindError> {
+        let (listener, file) = (UnixListener::from(listener), File::from(lock));
+        let path = Lock::path(socket);
+        listener.local_addr().map_err(refused(socket, "listen"))?;
+        write_pid(&file).map_err(refused(&path, "write the lock"))?;
+        Ok(Self { socket: socket.into(), listener, lock: Lock { path, file } })
+    }
+
+    /// Descriptors of the socket and of its lock, for an heir. The lock is held as long as any process has one.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn descriptors(&self) -> io::Result<[OwnedFd; 2]> {
+        Ok([self.listener.as_fd().try_clone_to_owned()?, self.lock.file.as_fd().try_clone_to_owned()?])
     }
 
     /// The path it listens on.
@@ -146,10 +166,14 @@ impl Drop for Listener {
 }
 
 impl Lock {
-    fn take(socket: &Path) -> Result<Self, BindError> {
+    fn path(socket: &Path) -> PathBuf {
         let mut path = socket.as_os_str().to_owned();
         path.push(".lock");
-        let path = PathBuf::from(path);
+        path.into()
+    }
+
+    fn take(socket: &Path) -> Result<Self, BindError> {
+        let path = Self::path(socket);
         loop {
             let mut file = OpenOptions::new()
                 .read(true)
@@ -168,7 +192,7 @@ impl Lock {
             }
             if is_at(&file, &path) {
                 write_pid(&file).map_err(refused(&path, "write the lock"))?;
-                return Ok(Self { path, _file: file });
+                return Ok(Self { path, file });
             }
             // A daemon that was ending removed the file between our open and our lock: that lock guards nothing.
         }
@@ -194,6 +218,8 @@ fn written_pid(file: &mut File) -> Option<u32> {
 
 fn write_pid(mut file: &File) -> io::Result<()> {
     file.set_len(0)?;
+    // A former daemon wrote by the same open file.
+    file.rewind()?;
     writeln!(file, "{}", std::process::id())
 }
 

@@ -1,0 +1,274 @@
+//! The running daemon's side: it waits for an heir, hands over, and goes on as before if nobody took it.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use podlane_api::Request;
+use thiserror::Error;
+
+use super::courier::{Courier, CourierError};
+use super::words::{FromFormer, FromHeir, of_estate, of_remains};
+use super::{FORMAT, beside};
+use crate::reconcile::{Engine, Hold, Silent, Withheld};
+
+/// How long an heir may take to say who it is.
+const GREETING: Duration = Duration::from_secs(2);
+
+/// How long it may take to make itself ready, while nothing changes here: it compiles what is desired and finds every device.
+const PREPARATION: Duration = Duration::from_secs(60);
+
+/// How long it may take to believe what is left, while no packet moves.
+const BELIEF: Duration = Duration::from_secs(2);
+
+/// What a daemon hands over, beside its switch.
+pub trait Handed: Send + Sync {
+    /// The switch.
+    fn engine(&self) -> &Engine;
+
+    /// Refuses every change from now on, and returns those that were made since the start and are in no file.
+    fn close(&self) -> Vec<Request>;
+
+    /// Takes changes again.
+    fn open(&self);
+}
+
+/// Why an heir did not get the switch.
+#[derive(Debug, Error)]
+enum Kept {
+    #[error(transparent)]
+    Courier(#[from] CourierError),
+    #[error(transparent)]
+    Withheld(#[from] Withheld),
+    #[error(transparent)]
+    Silent(#[from] Silent),
+    #[error("{0}")]
+    Refused(String),
+    #[error("it said something else than was to be said")]
+    OutOfTurn,
+}
+
+/// Waits for an heir, on a thread of its own.
+pub struct Former {
+    path: PathBuf,
+    /// Closing it ends the thread.
+    stop: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    handed: Box<dyn Fn() -> Arc<dyn Handed> + Send + Sync>,
+    instance: String,
+    /// The listening socket, its lock, and the place where heirs knock.
+    doors: Vec<OwnedFd>,
+    taken: AtomicBool,
+    /// The heir that is spoken to.
+    current: Mutex<Option<UnixStream>>,
+}
+
+impl Former {
+    /// Waits for an heir of the daemon that answers on `socket`. `doors` are its listening socket and that one's lock; `place` is where
+    /// heirs knock, if a former daemon had it already.
+    ///
+    /// # Errors
+    /// The place cannot be made, or there is no thread.
+    pub fn start(
+        handed: Arc<dyn Handed>,
+        (socket, instance): (&Path, &str),
+        mut doors: Vec<OwnedFd>,
+        place: Option<OwnedFd>,
+    ) -> io::Result<Self> {
+        let path = beside(socket);
+        let place = match place {
+            Some(place) => UnixListener::from(place),
+            None => listen(&path)?,
+        };
+        doors.push(place.as_fd().try_clone_to_owned()?);
+        let (stop, told) = UnixStream::pair()?;
+        let shared = Arc::new(Shared {
+            handed: Box::new(move || Arc::clone(&handed)),
+            instance: instance.to_owned(),
+            doors,
+            taken: AtomicBool::new(false),
+            current: Mutex::default(),
+        });
+        let waiting = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("podlane-former".into()).spawn(move || waiting.wait(&place, &told))?;
+        Ok(Self { path, stop: Some(stop), thread: Some(thread), shared })
+    }
+
+    /// Ends the waiting. Returns whether the switch was taken: then nothing of it may be touched any more.
+    pub fn end(mut self) -> bool {
+        drop(self.stop.take());
+        if let Some(heir) = &*self.shared.current.lock().unwrap_or_else(PoisonError::into_inner) {
+            // What it was about to say is not waited for.
+            let _ = heir.shutdown(std::net::Shutdown::Read);
+        }
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that waits for an heir panicked");
+        }
+        let taken = self.shared.taken.load(Ordering::Acquire);
+        if !taken {
+            // Of an heir it is the own place.
+            let _ = fs::remove_file(&self.path);
+        }
+        taken
+    }
+}
+
+impl Shared {
+    fn wait(&self, place: &UnixListener, told: &UnixStream) {
+        let busy = AtomicBool::new(false);
+        thread::scope(|scope| {
+            while !self.taken.load(Ordering::Acquire) && knocked(place, told) {
+                let Ok((stream, _)) = place.accept() else {
+                    thread::sleep(Duration::from_millis(20));
+                    continue;
+                };
+                if busy.swap(true, Ordering::AcqRel) {
+                    let why = "another one is just taking over from it; try again when that has ended".to_owned();
+                    let _ = Courier(stream).say(&FromFormer::Refused { why });
+                    continue;
+                }
+                let busy = &busy;
+                scope.spawn(move || {
+                    self.serve(stream, told);
+                    busy.store(false, Ordering::Release);
+                });
+            }
+        });
+    }
+
+    fn serve(&self, stream: UnixStream, told: &UnixStream) {
+        if let Ok(copy) = stream.try_clone() {
+            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+        }
+        let courier = Courier(stream);
+        let outcome = self.hand_over(&courier);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match outcome {
+            Ok(heir) => {
+                tracing::info!(heir, "handed over");
+                self.taken.store(true, Ordering::Release);
+                // Nobody is left to wait for.
+                let _ = told.shutdown(std::net::Shutdown::Both);
+                if let Err(error) = signal_hook::low_level::raise(signal_hook::consts::SIGTERM) {
+                    tracing::error!(%error, "the daemon cannot end itself");
+                }
+            }
+            Err(kept) => {
+                tracing::warn!("not handed over, and going on: {kept}");
+                // It may have ended already.
+                let _ = courier.say(&FromFormer::Refused { why: kept.to_string() });
+            }
+        }
+    }
+
+    /// Speaks with one heir. Returns its process id if the switch is its own now.
+    fn hand_over(&self, courier: &Courier) -> Result<u32, Kept> {
+        courier.patience(GREETING).map_err(CourierError::from)?;
+        let heir = self.greet(courier)?;
+        let handed = (self.handed)();
+        let changes = handed.close();
+        let engine = handed.engine();
+        let hold = engine.hold();
+        match self.offer(courier, (engine, &hold), changes) {
+            Ok(()) => {
+                // It holds until the process ends: nothing of the switch is this daemon's any more.
+                std::mem::forget(hold);
+                Ok(heir)
+            }
+            Err(kept) => {
+                if let Err(error) = engine.resume() {
+                    tracing::error!(%error, "a worker was not resumed");
+                }
+                drop(hold);
+                handed.open();
+                Err(kept)
+            }
+        }
+    }
+
+    fn greet(&self, courier: &Courier) -> Result<u32, Kept> {
+        let peer = rustix::net::sockopt::socket_peercred(&courier.0).map_err(|error| CourierError::Stream(error.into()))?;
+        if peer.uid != rustix::process::geteuid() && !peer.uid.is_root() {
+            return Err(Kept::Refused("only root, or the user it runs as, takes over from it".to_owned()));
+        }
+        let (FromHeir::Hello { format, version, instance, pid }, _) = courier.hear()? else { return Err(Kept::OutOfTurn) };
+        if format != FORMAT {
+            let own = env!("CARGO_PKG_VERSION");
+            return Err(Kept::Refused(format!(
+                "release {own} hands over in format {FORMAT}, and {version} takes over in format {format}; stop it, then start the other"
+            )));
+        }
+        if instance != self.instance {
+            let own = &self.instance;
+            return Err(Kept::Refused(format!("it is instance {own}, and not {instance}; give the other a `socket` of its own")));
+        }
+        tracing::info!(heir = pid, version, "handing over");
+        Ok(pid)
+    }
+
+    fn offer(&self, courier: &Courier, (engine, hold): (&Engine, &Hold<'_>), changes: Vec<Request>) -> Result<(), Kept> {
+        let estate = engine.estate(hold)?;
+        let (word, mut descriptors) = of_estate(&estate, changes);
+        descriptors.extend(self.doors.iter().map(AsFd::as_fd));
+        courier.send(&FromFormer::Estate(Box::new(word)), &[], &descriptors)?;
+        courier.patience(PREPARATION).map_err(CourierError::from)?;
+        let (FromHeir::Go, _) = courier.hear()? else { return Err(Kept::OutOfTurn) };
+        let remains = engine.halt(hold)?;
+        let (word, bytes) = of_remains(&remains);
+        courier.patience(BELIEF).map_err(CourierError::from)?;
+        let said = courier.send(&FromFormer::Remains(word), &bytes, &[]);
+        match said.and_then(|()| courier.hear()) {
+            Ok((FromHeir::Taken, _)) => Ok(()),
+            Ok(_) => Err(Kept::OutOfTurn),
+            Err(error) => Self::last_look(courier, error),
+        }
+    }
+
+    /// Decides after a silence. From the shutdown on the heir cannot say `Taken` any more, and so cannot begin to turn; if it said so before,
+    /// it is there to be read.
+    fn last_look(courier: &Courier, silence: CourierError) -> Result<(), Kept> {
+        let _ = courier.0.shutdown(std::net::Shutdown::Both);
+        match courier.hear() {
+            Ok((FromHeir::Taken, _)) => Ok(()),
+            _ => Err(silence.into()),
+        }
+    }
+}
+
+/// Waits for an heir; false when told to stop.
+fn knocked(place: &UnixListener, told: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(place.as_fd(), PollFlags::POLLIN), PollFd::new(told.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) => fds[1].revents().is_none_or(|events| events.is_empty()),
+        Err(nix::errno::Errno::EINTR) => true,
+        Err(error) => {
+            tracing::error!(%error, "the place where heirs knock cannot be waited on; no other daemon can take over");
+            false
+        }
+    }
+}
+
+/// The place where heirs knock. Who has the lock of the socket beside it may replace it.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    socket.listen(4)?;
+    Ok(socket.into())
+}
