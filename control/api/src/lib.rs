@@ -55,7 +55,7 @@ pub use port::{AttachMode, Bandwidth, KernelDrops, Port, PortKind, PortState, Po
 pub use reply::{Refusal, Reply, Stale};
 pub use request::{FlowQuery, MAX_FLOWS, Request};
 pub use shadow::{Shadow, ShadowDifference, ShadowQuery, ShadowVerdict};
-pub use status::{FlowTable, Frames, Network, Poll, Status, Worker};
+pub use status::{FlowTable, Frames, Network, Poll, Status, TookOver, Worker};
 pub use trial::{PolicyChange, PolicyDecision, PolicyDifference, PolicyEnds, PortRange};
 pub use tunnel::{Encapsulation, Judged, NextHop, NextHopState, PathMtu, Tunnel, Tunnels, Uplink};
 pub use why::{Place, Way, Why, WhyAnswer, WhyEnd, WhyPolicy, WhyQuery, WhyRemedy, WhyRule, WhyStage};

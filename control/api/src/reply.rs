@@ -235,6 +235,9 @@ pub enum Refusal {
     /// The configuration has no attachments.
     #[error("the daemon attaches no pods (write [attachments] into its configuration and restart it)")]
     NoAttachments,
+    /// Another daemon is just taking over; what is changed now would be lost.
+    #[error("another daemon is just taking over, and nothing is changed meanwhile (try again)")]
+    HandingOver,
     /// As many clients as the daemon serves at once are being served.
     #[error("the daemon is serving {clients} clients already, which is as many as it serves at once (try again)")]
     Busy {

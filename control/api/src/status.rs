@@ -17,6 +17,9 @@ pub struct Status {
     pub uptime_s: u64,
     /// The generation of the tables the workers use.
     pub generation: u64,
+    /// The daemon it took over from; none where it was started anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_over: Option<TookOver>,
     /// One entry per worker, in the order of the configured cores.
     pub workers: Vec<Worker>,
     /// The flow table's fill.
@@ -28,6 +31,15 @@ pub struct Status {
     pub networks: Vec<Network>,
     /// What an operator should know and might not expect, one sentence each.
     pub warnings: Vec<String>,
+}
+
+/// A hand-over, as the daemon that took over saw it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TookOver {
+    /// The former daemon's process id.
+    pub pid: u32,
+    /// Microseconds in which no packet moved.
+    pub gap_us: u64,
 }
 
 /// What a worker does when a turn moved nothing.

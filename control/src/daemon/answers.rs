@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use podlane_api::{
     AttachMode, Counters, Dropped, FlowTable, Frames, KernelDrops, Ledger, Manifests, Network, PolicyApplied, Port,
-    PortLedger, Ports, Refusal, Reply, Request, Status, Traffic, Why, WhyQuery, Worker, nearest,
+    PortLedger, Ports, Refusal, Reply, Request, Status, TookOver, Traffic, Why, WhyQuery, Worker, nearest,
 };
 use podlane_dataplane::counters::{Counters as Numbers, PortCounters, SWITCH};
 use podlane_dataplane::port::{PortFacts, PortMode, PortStatistics};
@@ -14,6 +14,7 @@ use podlane_dataplane::{NetworkId, PortId};
 use podlane_policy::model::PodName;
 
 use super::Answer;
+use super::chronicle::Chronicle;
 use super::moment::Moment;
 use super::trials::Shadows;
 use crate::desired::{self, Behind, Desired, Name};
@@ -24,6 +25,9 @@ const LOOKS: u32 = 64;
 
 /// The answers to every question, from a running switch.
 pub struct Answers {
+    pub(super) chronicle: Chronicle,
+    /// The daemon it took over from.
+    took_over: Option<TookOver>,
     /// Before what they look on, so that nobody looks on any more when that ends.
     shadows: Shadows,
     engine: Engine,
@@ -33,7 +37,31 @@ impl Answers {
     /// From this switch.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { shadows: Shadows::new(), engine }
+        Self { chronicle: Chronicle::default(), took_over: None, shadows: Shadows::new(), engine }
+    }
+
+    /// From a switch that was taken over, where this had been changed before.
+    #[must_use]
+    pub fn inherit(engine: Engine, took_over: TookOver, changes: &[Request]) -> Self {
+        let answers = Self { took_over: Some(took_over), ..Self::new(engine) };
+        for change in changes {
+            let replayed = match change {
+                // In force before anything was taken over.
+                Request::ApplyPolicy(_) | Request::DeletePolicy(_) => {
+                    answers.chronicle.keep(change);
+                    continue;
+                }
+                change => answers.answer(change),
+            };
+            if let Err(refusal) = replayed {
+                tracing::warn!("a change that was made at the former daemon does not fit any more: {refusal}");
+            }
+        }
+        answers
+    }
+
+    pub(super) const fn took_over(&self) -> Option<TookOver> {
+        self.took_over
     }
 
     /// The switch.
@@ -95,6 +123,7 @@ impl Moment<'_> {
             instance: daemon.instance.to_string(),
             uptime_s: engine.began().elapsed().as_secs(),
             generation: engine.generation().into(),
+            took_over: self.took_over(),
             workers: workers.cores.iter().zip(&reports).map(|(core, report)| self.worker(*core, report)).collect(),
             flow_table: FlowTable {
                 capacity: table.capacity() as u64,
@@ -245,8 +274,9 @@ impl Moment<'_> {
 
 impl Answer for Answers {
     fn answer(&self, request: &Request) -> Result<Reply, Refusal> {
+        let _begun = self.chronicle.begin(request)?;
         let moment = Moment::of(self);
-        Ok(match request {
+        let reply = match request {
             Request::Status => Reply::Status(moment.status()?),
             Request::Ports => Reply::Ports(moment.ports()?),
             Request::Flows(query) => Reply::Flows(moment.flows(query)?),
@@ -267,7 +297,9 @@ impl Answer for Answers {
             Request::Denied(query) => Reply::Denied(moment.denied(query)?),
             Request::Connections(query) => Reply::Connections(moment.connections(query)?),
             Request::Cni(_) | Request::Netavark(_) | Request::Attachments(_) => return Err(Refusal::NoAttachments),
-        })
+        };
+        self.chronicle.note(request, &reply);
+        Ok(reply)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod answers;
 mod attachments;
+mod chronicle;
 mod connections;
 mod denied;
 mod endpoints;
@@ -21,11 +22,12 @@ mod tunnels;
 mod wake;
 mod why;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use podlane_api::{
-    BindError, Counters, Listener, Manifests, PolicyApplied, Ports, Refusal, Reply, Request, Why, WhyQuery,
+    BindError, Counters, Listener, Manifests, PolicyApplied, Ports, Refusal, Reply, Request, TookOver, Why, WhyQuery,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -35,6 +37,7 @@ pub use rights::RightsError;
 pub use server::Server;
 
 use crate::desired::Desired;
+use crate::handover::{Claimed, Former, Handed, HeirError, Inheritance};
 use crate::reconcile::{Engine, StartError};
 use wake::WakeLimits;
 
@@ -67,6 +70,9 @@ pub enum DaemonError {
     /// The switch could not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A running daemon has the instance, and it cannot be taken over.
+    #[error("cannot take over: {0}")]
+    Heir(#[from] HeirError),
     /// The switch could not go on.
     #[error("{0}")]
     Fatal(String),
@@ -77,31 +83,83 @@ pub enum DaemonError {
 
 /// A running daemon; dropped, it ends as with [`stop`](Self::stop).
 pub struct Daemon {
+    /// Waits for the next daemon, where there is a socket.
+    former: Option<Former>,
     /// None when nobody is to ask over a socket. Before what it answers from, so that it is dropped first.
     server: Option<Server>,
     answers: Arc<Answers>,
     /// Behind the workers that it is for, so that it is lifted when they have ended.
-    _wake: WakeLimits,
+    wake: Option<WakeLimits>,
+}
+
+impl Handed for Answers {
+    fn engine(&self) -> &Engine {
+        self.engine()
+    }
+
+    fn close(&self) -> Vec<Request> {
+        self.chronicle.close()
+    }
+
+    fn open(&self) {
+        self.chronicle.open();
+    }
 }
 
 impl Daemon {
-    /// Makes `desired` so, and answers on `socket` if there is to be one.
+    /// Makes `desired` so, and answers on `socket` if there is to be one. Where a daemon of the same instance answers there, takes over from
+    /// it.
     ///
     /// # Errors
-    /// [`DaemonError`] when it could not start; nothing is left behind then.
+    /// [`DaemonError`] when it could not start; nothing is left behind then, and nothing of another daemon changed.
     pub fn start(desired: Desired, socket: Option<&Path>) -> Result<Self, DaemonError> {
         rights::check(&desired)?;
+        let instance = desired.daemon.instance.to_string();
         // The socket next: its lock is what tells two daemons apart before they touch anything else.
-        let listener = socket.map(Listener::bind).transpose()?;
+        let listener = match socket.map(Listener::bind).transpose() {
+            Ok(listener) => listener,
+            Err(held @ BindError::Held { .. }) => {
+                let claimed = socket.map(|socket| Claimed::knock(socket, &instance)).transpose()?.flatten();
+                let claimed = claimed.ok_or(held)?;
+                return Self::take_over(claimed, desired);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let wake = WakeLimits::hold(&desired.workers);
         let answers = Arc::new(Answers::new(Engine::start(desired)?));
-        let serve = |listener: Listener| {
-            let socket = listener.socket().to_owned();
-            let answer = Arc::clone(&answers) as Arc<dyn Answer>;
-            Server::start(listener, answer).map_err(|source| DaemonError::Server { socket, source })
-        };
-        let server = listener.map(serve).transpose()?;
-        Ok(Self { server, answers, _wake: wake })
+        Self { former: None, server: None, answers, wake: Some(wake) }.serve(listener, &instance, None)
+    }
+
+    /// Goes on with the switch of a running daemon.
+    fn take_over(claimed: Claimed, desired: Desired) -> Result<Self, DaemonError> {
+        let (socket, instance) = (desired.daemon.socket.clone(), desired.daemon.instance.to_string());
+        let wake = WakeLimits::hold(&desired.workers);
+        let Inheritance { engine, former, gap, doors, place, changes } = claimed.take_over(desired)?;
+        let gap_us = gap.as_micros() as u64;
+        tracing::info!(former, gap_us, "took over");
+        let listener = Listener::inherit(&socket, doors)?;
+        let took_over = TookOver { pid: former, gap_us };
+        let answers = Arc::new(Answers::inherit(engine, took_over, &changes));
+        let daemon = Self { former: None, server: None, answers, wake: Some(wake) };
+        daemon.serve(Some(listener), &instance, Some(place))
+    }
+
+    /// Answers, and waits for an heir.
+    fn serve(
+        mut self,
+        listener: Option<Listener>,
+        instance: &str,
+        place: Option<OwnedFd>,
+    ) -> Result<Self, DaemonError> {
+        let Some(listener) = listener else { return Ok(self) };
+        let socket = listener.socket().to_owned();
+        let failed = |source| DaemonError::Server { socket: socket.clone(), source };
+        let doors = listener.descriptors().map_err(failed)?.into();
+        let answer = Arc::clone(&self.answers) as Arc<dyn Answer>;
+        self.server = Some(Server::start(listener, answer).map_err(failed)?);
+        let handed = Arc::clone(&self.answers) as Arc<dyn Handed>;
+        self.former = Some(Former::start(handed, (&socket, instance), doors, place).map_err(failed)?);
+        Ok(self)
     }
 
     /// The ports, by name.
@@ -140,11 +198,32 @@ impl Daemon {
     ///
     /// # Errors
     /// [`DaemonError::Fatal`]: it had to, because a part of it had ended by a defect.
-    pub fn stop(self) -> Result<(), DaemonError> {
-        if let Some(server) = self.server {
+    pub fn stop(mut self) -> Result<(), DaemonError> {
+        if self.end() {
+            return Ok(());
+        }
+        if let Some(server) = self.server.take() {
             server.stop();
         }
         self.answers.engine().facts().fatal.map_or(Ok(()), |what| Err(DaemonError::Fatal(what)))
+    }
+}
+
+impl Daemon {
+    /// Waits for no heir any more. Returns whether one has taken over: then nothing is left to be ended, and what is here is left to the end of
+    /// the process, because all of it is the heir's.
+    fn end(&mut self) -> bool {
+        let taken = self.former.take().is_some_and(Former::end);
+        if taken {
+            std::mem::forget((self.server.take(), Arc::clone(&self.answers), self.wake.take()));
+        }
+        taken
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

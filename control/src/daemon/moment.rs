@@ -1,7 +1,7 @@
 //! The switch at one moment. Ports and networks come and go while the daemon runs: whatever a question is answered from, names and numbers
 //! among it, is taken once, so that no answer knows of a port by its name and not by its number.
 
-use podlane_api::Refusal;
+use podlane_api::{Refusal, TookOver};
 use podlane_dataplane::worker::command::Report;
 
 use super::answers::Answers;
@@ -30,6 +30,11 @@ impl<'a> Moment<'a> {
     /// The candidates that are judged beside the live policy.
     pub(super) const fn shadows(&self) -> &'a Shadows {
         self.answers.shadows()
+    }
+
+    /// The daemon it took over from.
+    pub(super) const fn took_over(&self) -> Option<TookOver> {
+        self.answers.took_over()
     }
 
     /// What is desired.

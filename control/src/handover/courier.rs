@@ -11,8 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
@@ -91,7 +91,8 @@ impl Courier {
         let mut head = [[0; 4]; 3];
         (&self.0).read_exact(head.as_flattened_mut())?;
         let [word, bytes, descriptors] = head.map(|length| u32::from_le_bytes(length) as usize);
-        let bounds = [("words", word, MOST_WORD), ("bytes", bytes, MOST_BYTES), ("descriptors", descriptors, MOST_DESCRIPTORS)];
+        let bounds =
+            [("words", word, MOST_WORD), ("bytes", bytes, MOST_BYTES), ("descriptors", descriptors, MOST_DESCRIPTORS)];
         if let Some((what, ..)) = bounds.into_iter().find(|(_, length, most)| length > most) {
             return Err(CourierError::TooMuch { what });
         }
@@ -114,9 +115,8 @@ impl Courier {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let mut byte = [0];
-            let got =
-                recvmsg(&self.0, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
-                    .map_err(io::Error::from)?;
+            let got = recvmsg(&self.0, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)
+                .map_err(io::Error::from)?;
             for message in control.drain() {
                 if let RecvAncillaryMessage::ScmRights(some) = message {
                     all.extend(some);

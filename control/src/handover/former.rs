@@ -199,11 +199,14 @@ impl Shared {
     }
 
     fn greet(&self, courier: &Courier) -> Result<u32, Kept> {
-        let peer = rustix::net::sockopt::socket_peercred(&courier.0).map_err(|error| CourierError::Stream(error.into()))?;
+        let peer =
+            rustix::net::sockopt::socket_peercred(&courier.0).map_err(|error| CourierError::Stream(error.into()))?;
         if peer.uid != rustix::process::geteuid() && !peer.uid.is_root() {
             return Err(Kept::Refused("only root, or the user it runs as, takes over from it".to_owned()));
         }
-        let (FromHeir::Hello { format, version, instance, pid }, _) = courier.hear()? else { return Err(Kept::OutOfTurn) };
+        let (FromHeir::Hello { format, version, instance, pid }, _) = courier.hear()? else {
+            return Err(Kept::OutOfTurn);
+        };
         if format != FORMAT {
             let own = env!("CARGO_PKG_VERSION");
             return Err(Kept::Refused(format!(
@@ -212,13 +215,20 @@ impl Shared {
         }
         if instance != self.instance {
             let own = &self.instance;
-            return Err(Kept::Refused(format!("it is instance {own}, and not {instance}; give the other a `socket` of its own")));
+            return Err(Kept::Refused(format!(
+                "it is instance {own}, and not {instance}; give the other a `socket` of its own"
+            )));
         }
         tracing::info!(heir = pid, version, "handing over");
         Ok(pid)
     }
 
-    fn offer(&self, courier: &Courier, (engine, hold): (&Engine, &Hold<'_>), changes: Vec<Request>) -> Result<(), Kept> {
+    fn offer(
+        &self,
+        courier: &Courier,
+        (engine, hold): (&Engine, &Hold<'_>),
+        changes: Vec<Request>,
+    ) -> Result<(), Kept> {
         let estate = engine.estate(hold)?;
         let (word, mut descriptors) = of_estate(&estate, changes);
         descriptors.extend(self.doors.iter().map(AsFd::as_fd));

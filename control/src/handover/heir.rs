@@ -6,14 +6,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use podlane_api::Request;
+use podlane_api::{Manifests, Request};
+use podlane_policy::yaml;
 use thiserror::Error;
 
 use super::courier::{Courier, CourierError};
 use super::words::{EstateWord, FromFormer, FromHeir, Nonsense};
 use super::{FORMAT, beside};
 use crate::desired::Desired;
-use crate::reconcile::{Engine, InheritError};
+use crate::reconcile::{Engine, InheritError, PolicyChange};
 
 /// How long the running daemon may take to say what it has: it waits for what is being opened or published.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -42,6 +43,23 @@ pub enum HeirError {
     /// What it has cannot be gone on with.
     #[error(transparent)]
     Inherit(#[from] InheritError),
+    /// Policies that were applied there are not understood here.
+    #[error(
+        "policies that were applied to the running daemon are not understood: {0}; delete them, then start this one"
+    )]
+    Policies(#[from] yaml::Refused),
+}
+
+/// What was done to the policy over the socket.
+fn policy_changes(changes: &[Request]) -> Result<Vec<PolicyChange>, yaml::Refused> {
+    let read =
+        |manifests: &Manifests| yaml::read(manifests.files.iter().map(|file| (file.from.as_str(), file.yaml.as_str())));
+    let change = |change: &Request| match change {
+        Request::ApplyPolicy(manifests) => Some(read(manifests).map(PolicyChange::Apply)),
+        Request::DeletePolicy(manifests) => Some(read(manifests).map(PolicyChange::Delete)),
+        _ => None,
+    };
+    changes.iter().filter_map(change).collect()
 }
 
 /// The estate of a running daemon, claimed: it changes nothing meanwhile, and packets go on.
@@ -93,12 +111,6 @@ impl Claimed {
         }
     }
 
-    /// What had been changed over the socket of the running daemon, and is in no file.
-    #[must_use]
-    pub fn changes(&self) -> &[Request] {
-        &self.word.changes
-    }
-
     /// Takes over, for these desires.
     ///
     /// # Errors
@@ -109,7 +121,7 @@ impl Claimed {
         let Ok([socket, lock, place]) = <[OwnedFd; 3]>::try_from(doors) else {
             return Err(Nonsense("descriptors are missing").into());
         };
-        let heir = Engine::inherit(desired, estate)?;
+        let heir = Engine::inherit(desired, estate, policy_changes(&word.changes)?)?;
         courier.patience(HALT).map_err(CourierError::from)?;
         courier.say(&FromHeir::Go)?;
         let remains = match courier.hear()? {

@@ -177,7 +177,8 @@ fn moment(nanoseconds: u64) -> Option<Instant> {
 
 /// Words and descriptors of an estate. The locks and the listening socket come behind them.
 pub(super) fn of_estate(estate: &Estate, changes: Vec<Request>) -> (EstateWord, Vec<BorrowedFd<'_>>) {
-    let names = |numbers: &BTreeMap<Name, u16>| numbers.iter().map(|(name, number)| (name.to_string(), *number)).collect();
+    let names =
+        |numbers: &BTreeMap<Name, u16>| numbers.iter().map(|(name, number)| (name.to_string(), *number)).collect();
     let table = |facts: &TableFacts| Table { capacity: facts.capacity, seed: facts.seed };
     let mut descriptors: Vec<BorrowedFd<'_>> = estate.files.iter().map(AsFd::as_fd).collect();
     descriptors.extend(estate.memories.iter().map(|(_, file)| file.as_fd()));

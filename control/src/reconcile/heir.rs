@@ -22,7 +22,7 @@ use super::estate::{End, Estate, Remains};
 use super::open::{OpenError, Opener, faulty};
 use super::pass::{Reconciler, Up};
 use super::pins::Pins;
-use super::{Basis, Engine, StartError, settings};
+use super::{Basis, Engine, PolicyChange, StartError, settings};
 use crate::compile::{Former, Numbers};
 use crate::desired::{Behind, Desired, Name};
 use podlane_dataplane::stage::shared::Shared;
@@ -96,7 +96,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`InheritError`]: it cannot be gone on with under these desires.
-    pub fn inherit(desired: Desired, estate: Estate) -> Result<Heir, InheritError> {
+    pub fn inherit(desired: Desired, estate: Estate, changes: Vec<PolicyChange>) -> Result<Heir, InheritError> {
         let Estate { numbers: former, generation, tables, files, memories, ports, pins } = estate;
         let asked = super::memory(&desired);
         let workers = desired.workers.cores.len();
@@ -121,7 +121,7 @@ impl Engine {
         let sockets = map(ports, &pools, &former)?;
         let pins = Pins::inherit(&desired, pins);
         let numbers = Numbers::after(&desired, &former);
-        let basis = Basis { desired, numbers, pins: Some(pins), shared, setups, generation };
+        let basis = Basis { desired, numbers, pins: Some(pins), shared, setups, generation, changes };
         let (engine, mut reconciler) = Engine::assemble(basis)?;
         adopt(&mut reconciler, &sockets);
         // What fails is on the board, and tried again when it runs.

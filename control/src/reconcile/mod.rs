@@ -48,6 +48,7 @@ use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::worker::handoff::Bell;
 use podlane_dataplane::worker::idle::Poll;
 use podlane_dataplane::worker::{Crew, WorkerConfig, WorkerError};
+use podlane_policy::yaml::Documents;
 use podlane_rings::{FramePool, FrameSize, HugePages, Umem, UmemConfig, UmemError};
 use thiserror::Error;
 
@@ -139,6 +140,30 @@ struct Basis {
     setups: Vec<(WorkerConfig, FramePool)>,
     /// The last one that was given.
     generation: u32,
+    /// What was done to the policy since a former daemon's start.
+    changes: Vec<PolicyChange>,
+}
+
+/// A change of the policy, as it came over the socket.
+#[derive(Debug)]
+pub enum PolicyChange {
+    /// These were applied.
+    Apply(Documents),
+    /// These were deleted.
+    Delete(Documents),
+}
+
+/// Does again what was done before. Returns what of it is probably not meant.
+fn replay(live: &mut Live, changes: Vec<PolicyChange>) -> Result<Vec<Doubt>, EnforceError> {
+    let mut doubts = Vec::new();
+    for change in changes {
+        let changed = match change {
+            PolicyChange::Apply(documents) => live.apply(documents),
+            PolicyChange::Delete(documents) => live.delete(documents),
+        };
+        doubts.extend(changed.map_err(EnforceError::Unfit)?.doubts);
+    }
+    Ok(doubts)
 }
 
 impl Engine {
@@ -154,7 +179,7 @@ impl Engine {
         let connections = connections(desired.policy.as_ref()).map_err(StartError::Connections)?;
         let shared = Shared::new(flows, connections, STATIONS).map_err(StartError::Flows)?;
         let setups = setups(&desired)?;
-        let basis = Basis { desired, numbers, pins: None, shared, setups, generation: 0 };
+        let basis = Basis { desired, numbers, pins: None, shared, setups, generation: 0, changes: Vec::new() };
         let (mut engine, reconciler) = Self::assemble(basis)?;
         engine.reconcile(reconciler)?;
         Ok(engine)
@@ -162,13 +187,16 @@ impl Engine {
 
     /// Starts workers, with the policy in force, and makes the reconciler, which does nothing yet.
     fn assemble(basis: Basis) -> Result<(Self, Reconciler), StartError> {
-        let Basis { desired, numbers, pins, shared, setups, generation } = basis;
+        let Basis { desired, numbers, pins, shared, setups, generation, changes } = basis;
         let plan = Plan { desired: Arc::new(desired), numbers: Arc::new(numbers) };
         let Plan { desired, numbers } = plan.clone();
         let plans = Arc::new(Plans::new(plan));
         // What is wrong with the files is said before anything is begun.
         let places = || Arc::new(Places::of(&desired, &numbers));
-        let policy = desired.policy.as_ref().map(|_| Live::open(&desired, places())).transpose()?;
+        let mut policy = desired.policy.as_ref().map(|_| Live::open(&desired, places())).transpose()?;
+        if let Some((live, doubts)) = &mut policy {
+            doubts.extend(replay(live, changes)?);
+        }
         let board = Arc::new(Board::new(&desired));
         let pins = pins.map_or_else(|| Pins::take(&desired, &board), |pins| Ok(Some(pins)))?;
         let pin_lock = pins.as_ref().and_then(|pins| pins.lock().try_clone_to_owned().ok());

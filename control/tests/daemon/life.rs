@@ -150,7 +150,7 @@ fn pins_of_ports_that_are_no_longer_configured_are_swept() {
 }
 
 #[test]
-fn a_second_daemon_of_the_instance_is_refused_and_the_first_unharmed() {
+fn a_second_daemon_of_the_socket_or_of_the_instance_alone_is_refused_and_the_first_unharmed() {
     let Some(mut node) = Node::new("a_second_daemon_of_the_instance") else { return };
     let (red, green) = (node.pod("red", 2), node.pod("green", 3));
     let config = node.configure(&format!("{BLUE}{}{}", port("red"), port("green")));
@@ -159,13 +159,14 @@ fn a_second_daemon_of_the_instance_is_refused_and_the_first_unharmed() {
     let stream = Stream::start(&red.netns, &green.netns, [10, 1, 0, 3]);
     stream.flows();
 
-    let (status, why) = said(&node.refused(&config));
-    assert_eq!(status, Some(1), "{why}");
-    let owner = format!("belongs to another podlane, process {} (stop that one", daemon.pid());
-    assert!(why.contains(&owner), "{why}");
-
-    let text = fs::read_to_string(&config).unwrap().replace("podlane.sock", "other.sock");
+    let whole = fs::read_to_string(&config).unwrap();
     let other = node.path("other.toml");
+    fs::write(&other, whole.replace("instance = \"", "instance = \"not-")).unwrap();
+    let (status, why) = said(&node.refused(&other));
+    assert_eq!(status, Some(1), "{why}");
+    assert!(why.contains("does not hand over: it is instance") && why.contains("`socket` of its own"), "{why}");
+
+    let text = whole.replace("podlane.sock", "other.sock");
     fs::write(&other, text).unwrap();
     let (status, why) = said(&node.refused(&other));
     assert_eq!(status, Some(1), "{why}");

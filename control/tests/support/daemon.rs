@@ -132,8 +132,12 @@ impl Daemon {
 
     /// Ends it by a signal that should end it well.
     pub(crate) fn end_by(mut self, signal: Signal) -> Duration {
-        let began = Instant::now();
         kill(self.pid(), signal).unwrap();
+        self.wait_well()
+    }
+
+    fn wait_well(&mut self) -> Duration {
+        let began = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             assert!(began.elapsed() < Duration::from_secs(30), "the daemon does not end: {}", self.log());
             std::thread::sleep(Duration::from_millis(2));
@@ -146,6 +150,11 @@ impl Daemon {
         assert!(status.success(), "{status}: {}", self.log());
         assert!(!self.logged(&["\"level\":\"ERROR\""]), "{}", self.log());
         took
+    }
+
+    /// Waits until it has ended by itself, well.
+    pub(crate) fn ended(mut self) {
+        self.wait_well();
     }
 
     /// Ends it as nobody should, and waits until it is gone.

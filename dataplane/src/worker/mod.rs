@@ -261,8 +261,13 @@ impl Worker {
                 }
             }
         }
-        self.leave();
         report.armed = false;
+        if self.halted {
+            // What it has is another process's, or was and will be: tables it could empty, sockets it could disturb.
+            core::mem::forget(self);
+            return;
+        }
+        self.leave();
     }
 
     /// Carries out what was asked. Returns whether to go on.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use podlane_api::{Network, Poll, Status, Worker};
+use podlane_api::{Network, Poll, Status, TookOver, Worker};
 
 use super::Show;
 use super::connections::fill;
@@ -18,8 +18,12 @@ impl Show for Status {
             "podlane {version}, instance {instance}, process {pid}, up {}, tables of generation {generation}\n",
             seconds(*uptime_s)
         );
-        let (used, capacity) = (count(flow_table.used), count(flow_table.capacity));
         // Writing into a String cannot fail; so here and below.
+        if let Some(TookOver { pid, gap_us }) = self.took_over {
+            let milliseconds = gap_us as f64 / 1000.0;
+            let _ = writeln!(text, "took over from process {pid}: no packet moved for {milliseconds:.1} ms");
+        }
+        let (used, capacity) = (count(flow_table.used), count(flow_table.capacity));
         let _ =
             writeln!(text, "flow table: {used} of {capacity} used, {} packets uncached", count(flow_table.uncached));
         if let Some(table) = &self.connection_table {

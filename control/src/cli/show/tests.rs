@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use podlane_api::{
     AttachMode, Bandwidth, ConnectionTable, Counters, Flow, FlowTable, FlowTunnel, Flows, Frames, KernelDrops, Ledger,
-    MacAddr, Network, Poll, Port, PortKind, PortLedger, PortState, Ports, Rates, Status, Traffic, Worker, XdpMode,
+    MacAddr, Network, Poll, Port, PortKind, PortLedger, PortState, Ports, Rates, Status, TookOver, Traffic, Worker,
+    XdpMode,
 };
 
 use super::*;
@@ -73,6 +74,7 @@ fn status_shows_workers_tables_networks_and_warnings() {
         instance: "default".to_owned(),
         uptime_s: 273_700,
         generation: 7,
+        took_over: Some(TookOver { pid: 4242, gap_us: 1_730 }),
         workers: vec![worker],
         flow_table: FlowTable { capacity: 1 << 20, used: 1_500, uncached: 0 },
         connection_table: Some(ConnectionTable { capacity: 1 << 18, used: 1_200, opening: 3 }),
