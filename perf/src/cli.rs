@@ -15,12 +15,13 @@ use thiserror::Error;
 use crate::{
     report::Report,
     run::{
-        RunError, Terms,
+        RunError, Terms, cni,
         idle::{self, Plan},
         idle_ports, policy,
         veth::{self, Rival},
         vxlan, vxlan_tcp,
     },
+    subject::cni::podlane::Binaries,
 };
 
 /// The exit statuses beside success: something failed; Ctrl-C ended it, as a shell would tell.
@@ -66,6 +67,26 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// How long pods take to come and go by CNI: ours, and the reference's `bridge` with `host-local`.
+    Cni {
+        #[command(flatten)]
+        rounds: Rounds,
+        /// ADDs and DELs of each a round, in turns.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+        calls: u16,
+        /// ADDs at once.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+        together: u16,
+        /// Pods that are attached already, of the second half.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=4_000))]
+        attached: u16,
+        /// Our plugin [default: what `cargo shim` built].
+        #[arg(long, value_name = "FILE")]
+        plugin: Option<PathBuf>,
+        /// Our daemon [default: the one beside this program].
+        #[arg(long, value_name = "FILE")]
+        daemon: Option<PathBuf>,
+    },
     /// What silent ports cost a busy pair.
     IdlePorts {
         #[command(flatten)]
@@ -92,9 +113,15 @@ struct Common {
     /// How long each measurement takes.
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     seconds: f64,
+    #[command(flatten)]
+    rounds: Rounds,
+}
+
+#[derive(Args, Debug)]
+struct Rounds {
     /// How often each thing is measured, in turns with the others.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    #[arg(long = "rounds", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
     /// Print one JSON object instead of the table.
     #[arg(long)]
     json: bool,
@@ -196,35 +223,46 @@ fn perform(cli: &Cli) -> Result<(), CliError> {
         let _ = writeln!(io::stderr(), "{line}");
     };
     let terms = |common: &Common| Terms {
-        rounds: common.rounds,
+        rounds: common.rounds.count,
         length: Duration::from_secs_f64(common.seconds),
         stop: &stop,
         progress: &progress,
     };
-    let (report, common) = match &cli.command {
+    let (report, rounds) = match &cli.command {
         Command::Veth { common, against } => {
             let rivals = against.iter().filter(|against| **against == Against::Testpmd).map(|_| Rival::Testpmd);
-            (veth::run(&terms(common), &rivals.collect::<Vec<_>>())?, common)
+            (veth::run(&terms(common), &rivals.collect::<Vec<_>>())?, &common.rounds)
         }
         Command::Vxlan { common, against } => {
             let rivals: Vec<_> = against.iter().filter_map(|against| against.rival()).collect();
-            (vxlan::run(&terms(common), &rivals)?, common)
+            (vxlan::run(&terms(common), &rivals)?, &common.rounds)
         }
         Command::Policy { common, against } => {
             let rivals: Vec<_> = against.iter().filter_map(|against| against.rival()).collect();
-            (policy::run(&terms(common), &rivals)?, common)
+            (policy::run(&terms(common), &rivals)?, &common.rounds)
         }
-        Command::VxlanTcp { common } => (vxlan_tcp::run(&terms(common))?, common),
-        Command::IdlePorts { common, ports } => (idle_ports::run(&terms(common), *ports)?, common),
+        Command::VxlanTcp { common } => (vxlan_tcp::run(&terms(common))?, &common.rounds),
+        Command::Cni { rounds, calls, together, attached, plugin, daemon } => {
+            let found = Binaries::found();
+            let binaries = Binaries {
+                plugin: plugin.clone().unwrap_or(found.plugin),
+                daemon: daemon.clone().unwrap_or(found.daemon),
+            };
+            let plan = cni::Plan { calls: *calls, together: *together, attached: *attached, binaries };
+            // What ends by itself has no length.
+            let terms = Terms { rounds: rounds.count, length: Duration::ZERO, stop: &stop, progress: &progress };
+            (cni::run(&terms, &plan)?, rounds)
+        }
+        Command::IdlePorts { common, ports } => (idle_ports::run(&terms(common), *ports)?, &common.rounds),
         Command::Idle { common, packets, silence_ms } => {
             let plan = Plan { packets: *packets, silence: Duration::from_millis(*silence_ms) };
-            (idle::run(&terms(common), plan)?, common)
+            (idle::run(&terms(common), plan)?, &common.rounds)
         }
     };
-    if let Some(path) = &common.out {
+    if let Some(path) = &rounds.out {
         store(&report, path)?;
     }
-    print(&report, common.json).map_err(CliError::Output)
+    print(&report, rounds.json).map_err(CliError::Output)
 }
 
 fn store(report: &Report, path: &Path) -> Result<(), CliError> {

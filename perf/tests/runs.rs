@@ -108,6 +108,45 @@ fn a_rival_that_is_not_there_is_skipped_by_name() {
 }
 
 #[test]
+fn cni_measures_the_reference_and_skips_by_name_what_was_not_built() {
+    if impossible("cni_measures_the_reference_and_skips_by_name_what_was_not_built") {
+        return;
+    }
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = traces();
+    let text = run(&[
+        "cni",
+        "--rounds",
+        "1",
+        "--calls",
+        "2",
+        "--together",
+        "3",
+        "--attached",
+        "2",
+        "--plugin",
+        "/nowhere",
+        "--json",
+    ]);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let series =
+        |name: &str| report["series"].as_array().unwrap().iter().find(|series| series["name"] == name).unwrap();
+    for name in ["podlane, ADD p50", "podlane-cni, VERSION"] {
+        assert!(series(name)["skipped"].as_str().unwrap().starts_with("podlane-cni is not installed"), "{report}");
+    }
+    assert_eq!(check(&report, "podlane / bridge, ADD p50")["met"], Value::Null);
+    // Of the reference there are numbers, or the reason why there are none.
+    for name in ["ADD p50", "DEL p99", "3 ADDs at once", "ADD p50 beside 2 pods", "3 ADDs at once beside 2 pods"] {
+        let series = series(&format!("bridge + host-local, {name}"));
+        match series["skipped"].as_str() {
+            Some(why) => assert!(why.starts_with("bridge is not installed"), "{why}"),
+            None => assert!(series["median"].as_f64().unwrap() > 0.0, "{series}"),
+        }
+    }
+    assert_eq!(traces(), before);
+}
+
+#[test]
 fn vxlan_compares_both_ways_with_routing() {
     if impossible("vxlan_compares_both_ways_with_routing") {
         return;

@@ -1,5 +1,6 @@
 //! The runs: what is measured against what, and what is asked of it. One file each.
 
+pub mod cni;
 pub mod idle;
 pub mod idle_ports;
 pub mod policy;

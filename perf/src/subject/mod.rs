@@ -3,6 +3,7 @@
 //! Another switch is one more file here that implements [`Subject`], and one line in the roster of a run. Each is
 //! started for its turn and stopped after it, so that no two ever run at once.
 
+pub mod cni;
 pub mod crossconnect;
 pub mod drain;
 pub mod end;

@@ -1,0 +1,356 @@
+//! `podlane-perf cni`: what a container runtime waits for when pods come and go, ours in turns with the reference plugins.
+//!
+//! A round is so many ADDs and DELs of each, one of them after one of the others, and then many ADDs at once. All of it is measured on
+//! hosts that are empty, and again on hosts with many pods attached.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::{
+    load::LoadError,
+    machine::Origin,
+    report::Report,
+    run::{RunError, Terms},
+    series::{Check, Series, Target},
+    subject::{
+        SubjectError,
+        cni::{
+            Plugin, Pod, bridge,
+            podlane::{self, Binaries},
+        },
+    },
+};
+
+/// Of the reference's time, what an ADD and a DEL may take.
+const OF_ADD: Target = Target::AtMost(0.6);
+const OF_DEL: Target = Target::AtMost(0.25);
+/// How much faster many ADDs at once are to be.
+const TOGETHER: Target = Target::AtLeast(1.5);
+/// How much longer anything may take with many pods attached.
+const BESIDE: Target = Target::AtMost(1.3);
+/// What the plugin itself may take, ms and MB.
+const OWN_START: Target = Target::AtMost(2.0);
+const OWN_SIZE: Target = Target::AtMost(1.0);
+
+const NOTES: &[&str] = &[
+    "Each call is timed from before the plugin's process is started until it has ended. p50 and p99 are of one round's calls.",
+    "A DEL of the reference ends when its link is gone. Ours is answered when the pod can neither be heard nor reached and the journal says so; \
+     the kernel takes its time to delete a link, and \"link gone\" is until then.",
+    "Ours writes durably before each answer, to a journal in /var/tmp; the reference's host-local writes its leases there without waiting for the disk.",
+];
+
+/// What is done.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// ADDs and DELs a round, one after the other.
+    pub calls: u16,
+    /// ADDs at once.
+    pub together: u16,
+    /// Pods that are attached beforehand, of the second half.
+    pub attached: u16,
+    /// What is executed of ours.
+    pub binaries: Binaries,
+}
+
+/// Measures and compares.
+///
+/// # Errors
+/// [`RunError`]; nothing is left behind.
+pub fn run(terms: &Terms<'_>, plan: &Plan) -> Result<Report, RunError> {
+    let origin = Origin::here();
+    allow_files(2 * (plan.attached + plan.together))?;
+    let mut ours = Entrant::new("podlane", podlane::start(&plan.binaries))?;
+    let mut theirs = Entrant::new("bridge + host-local", bridge::start())?;
+    let mut own = vec![ours.start_time(plan.calls)?, ours.size()?];
+    for beside in [0, plan.attached] {
+        for entrant in [&mut ours, &mut theirs] {
+            (terms.progress)(&format!("attaching {beside} pods: {}", entrant.name));
+            entrant.attach(beside, terms)?;
+        }
+        for round in 1..=terms.rounds {
+            (terms.progress)(&format!("round {round} of {} beside {beside} pods", terms.rounds));
+            measure(&mut ours, &mut theirs, plan, terms)?;
+        }
+        for entrant in [&mut ours, &mut theirs] {
+            entrant.turn_page();
+        }
+    }
+    for entrant in [&mut ours, &mut theirs] {
+        (terms.progress)(&format!("detaching all pods: {}", entrant.name));
+        entrant.detach_all()?;
+    }
+    let checks = checks(&ours, &theirs, plan, &own);
+    let mut series: Vec<_> = [&ours, &theirs].into_iter().flat_map(|entrant| entrant.series(plan)).collect();
+    series.append(&mut own);
+    Ok(Report {
+        title: "Pods that come and go by CNI, one interface each",
+        origin,
+        rounds: terms.rounds,
+        series,
+        checks,
+        notes: NOTES,
+    })
+}
+
+/// What is told of a round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Figure {
+    AddMedian,
+    AddTail,
+    DelMedian,
+    DelTail,
+    GoneMedian,
+    Together,
+}
+
+impl Figure {
+    const ALL: [Self; 6] =
+        [Self::AddMedian, Self::AddTail, Self::DelMedian, Self::DelTail, Self::GoneMedian, Self::Together];
+
+    fn name(self, plan: &Plan) -> String {
+        match self {
+            Self::AddMedian => "ADD p50".to_owned(),
+            Self::AddTail => "ADD p99".to_owned(),
+            Self::DelMedian => "DEL p50".to_owned(),
+            Self::DelTail => "DEL p99".to_owned(),
+            Self::GoneMedian => "DEL and link gone p50".to_owned(),
+            Self::Together => format!("{} ADDs at once", plan.together),
+        }
+    }
+}
+
+/// One number a round for each of [`Figure::ALL`].
+type Sheet = [Vec<f64>; Figure::ALL.len()];
+
+/// Somebody who is measured, as long as nothing goes wrong.
+struct Entrant {
+    name: &'static str,
+    /// Or why it is out.
+    plugin: Result<Plugin, String>,
+    attached: Vec<Pod>,
+    now: Sheet,
+    /// Those with fewer pods attached.
+    before: Vec<Sheet>,
+}
+
+impl Entrant {
+    fn new(name: &'static str, started: Result<Plugin, SubjectError>) -> Result<Self, RunError> {
+        let plugin = match started {
+            Err(error) if error.is_a_reason_to_skip() => Err(error.to_string()),
+            started => Ok(started?),
+        };
+        Ok(Self { name, plugin, attached: Vec::new(), now: Sheet::default(), before: Vec::new() })
+    }
+
+    /// Does something with the plugin; one that cannot is out.
+    fn with<T>(&mut self, work: impl FnOnce(&Plugin) -> Result<T, SubjectError>) -> Result<Option<T>, RunError> {
+        let Ok(plugin) = &self.plugin else { return Ok(None) };
+        match work(plugin) {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if error.is_a_reason_to_skip() => {
+                self.plugin = Err(error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn note(&mut self, figure: Figure, milliseconds: f64) {
+        self.now[figure as usize].push(milliseconds);
+    }
+
+    fn turn_page(&mut self) {
+        self.before.push(std::mem::take(&mut self.now));
+    }
+
+    fn attach(&mut self, count: u16, terms: &Terms<'_>) -> Result<(), RunError> {
+        for number in 0..count {
+            let pod = Pod::new(&format!("stays-{number}"))?;
+            if self.with(|plugin| plugin.call("ADD", &pod))?.is_none() {
+                return Ok(());
+            }
+            self.attached.push(pod);
+            interrupted(terms)?;
+        }
+        Ok(())
+    }
+
+    fn detach_all(&mut self) -> Result<(), RunError> {
+        let pods = std::mem::take(&mut self.attached);
+        for pod in &pods {
+            self.with(|plugin| plugin.call("DEL", pod))?;
+        }
+        Ok(())
+    }
+
+    fn start_time(&mut self, calls: u16) -> Result<Series, RunError> {
+        let name = "podlane-cni, VERSION";
+        let took = self.with(|plugin| (0..calls).map(|_| Ok(ms(plugin.ask("VERSION")?.took))).collect())?;
+        Ok(took.map_or_else(|| self.skipped(name, "ms"), |took| Series::new(name, "ms", took)))
+    }
+
+    fn size(&mut self) -> Result<Series, RunError> {
+        let name = "podlane-cni, size";
+        let bytes = self.with(Plugin::bytes)?;
+        Ok(bytes.map_or_else(|| self.skipped(name, "MB"), |bytes| Series::new(name, "MB", vec![bytes as f64 / 1e6])))
+    }
+
+    fn skipped(&self, name: impl Into<String>, unit: &'static str) -> Series {
+        Series::skipped(name, unit, self.plugin.as_ref().err().cloned().unwrap_or_default())
+    }
+
+    /// One figure, with no pods attached (0) or many (1).
+    fn figure(&self, figure: Figure, page: usize, plan: &Plan) -> Series {
+        let beside = if page == 0 { String::new() } else { format!(" beside {} pods", plan.attached) };
+        let name = format!("{}, {}{beside}", self.name, figure.name(plan));
+        match &self.plugin {
+            Err(_) => self.skipped(name, "ms"),
+            Ok(_) => Series::new(name, "ms", self.before[page][figure as usize].clone()),
+        }
+    }
+
+    fn series(&self, plan: &Plan) -> Vec<Series> {
+        let pages = [0, 1].into_iter().flat_map(|page| Figure::ALL.map(|figure| (page, figure)));
+        pages.map(|(page, figure)| self.figure(figure, page, plan)).collect()
+    }
+}
+
+/// One round of both.
+fn measure(ours: &mut Entrant, theirs: &mut Entrant, plan: &Plan, terms: &Terms<'_>) -> Result<(), RunError> {
+    let mut took = [Calls::default(), Calls::default()];
+    for number in 0..plan.calls {
+        for (entrant, calls) in [&mut *ours, &mut *theirs].into_iter().zip(&mut took) {
+            let pod = Pod::new(&format!("call-{number}"))?;
+            if let Some(times) = entrant.with(|plugin| one(plugin, &pod))? {
+                calls.push(times);
+            }
+            interrupted(terms)?;
+        }
+    }
+    for (entrant, calls) in [ours, theirs].into_iter().zip(took) {
+        calls.sum_up(entrant);
+        let pods: Vec<_> =
+            (0..plan.together).map(|number| Pod::new(&format!("together-{number}"))).collect::<Result<_, _>>()?;
+        if let Some(took) = entrant.with(|plugin| plugin.call_together("ADD", &pods))? {
+            entrant.note(Figure::Together, ms(took));
+        }
+        // One after the other: what was added before one that failed goes, too.
+        for pod in &pods {
+            entrant.with(|plugin| plugin.call("DEL", pod))?;
+        }
+        interrupted(terms)?;
+    }
+    Ok(())
+}
+
+/// An ADD and its DEL: how long each took, and how long until the link was gone.
+fn one(plugin: &Plugin, pod: &Pod) -> Result<[Duration; 3], SubjectError> {
+    let added = plugin.call("ADD", pod)?;
+    let began = Instant::now();
+    let deleted = plugin.call("DEL", pod)?;
+    if let Some(link) = added.host_link() {
+        plugin.wait_until_gone(&link)?;
+    }
+    Ok([added.took, deleted.took, began.elapsed()])
+}
+
+/// What the calls of a round took, ms.
+#[derive(Default)]
+struct Calls {
+    add: Vec<f64>,
+    del: Vec<f64>,
+    gone: Vec<f64>,
+}
+
+impl Calls {
+    fn push(&mut self, [add, del, gone]: [Duration; 3]) {
+        self.add.push(ms(add));
+        self.del.push(ms(del));
+        self.gone.push(ms(gone));
+    }
+
+    fn sum_up(&self, entrant: &mut Entrant) {
+        for (figure, took, share) in [
+            (Figure::AddMedian, &self.add, 0.5),
+            (Figure::AddTail, &self.add, 0.99),
+            (Figure::DelMedian, &self.del, 0.5),
+            (Figure::DelTail, &self.del, 0.99),
+            (Figure::GoneMedian, &self.gone, 0.5),
+        ] {
+            if let Some(took) = quantile(took, share) {
+                entrant.note(figure, took);
+            }
+        }
+    }
+}
+
+/// By the nearest rank.
+fn quantile(samples: &[f64], share: f64) -> Option<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied()
+}
+
+fn checks(ours: &Entrant, theirs: &Entrant, plan: &Plan, own: &[Series]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (page, beside) in [(0, String::new()), (1, format!(" beside {} pods", plan.attached))] {
+        for (figure, target) in [
+            (Figure::AddMedian, OF_ADD),
+            (Figure::AddTail, OF_ADD),
+            (Figure::DelMedian, OF_DEL),
+            (Figure::DelTail, OF_DEL),
+            (Figure::Together, TOGETHER),
+        ] {
+            let [mine, reference] = [ours, theirs].map(|entrant| entrant.figure(figure, page, plan));
+            let name = figure.name(plan);
+            checks.push(match figure {
+                Figure::Together => {
+                    Check::ratio(&format!("bridge / podlane, {name}{beside}"), &reference, &mine, target)
+                }
+                _ => Check::ratio(&format!("podlane / bridge, {name}{beside}"), &mine, &reference, target),
+            });
+        }
+    }
+    for figure in Figure::ALL.into_iter().filter(|figure| *figure != Figure::GoneMedian) {
+        let [alone, beside] = [0, 1].map(|page| ours.figure(figure, page, plan));
+        let name = format!("podlane, {} beside {} pods / alone", figure.name(plan), plan.attached);
+        checks.push(Check::ratio(&name, &beside, &alone, BESIDE));
+    }
+    let held = own.iter().zip([OWN_START, OWN_SIZE]);
+    checks.extend(held.map(|(series, target)| Check::new(series.clone(), target)));
+    checks
+}
+
+fn ms(took: Duration) -> f64 {
+    took.as_secs_f64() * 1e3
+}
+
+fn interrupted(terms: &Terms<'_>) -> Result<(), RunError> {
+    if terms.stop.load(Ordering::Relaxed) { Err(LoadError::Interrupted.into()) } else { Ok(()) }
+}
+
+/// Raises the limit on open files: each pod is one, and each call a few.
+fn allow_files(pods: u16) -> Result<(), RunError> {
+    let wanted = 256 + u64::from(pods) * 4;
+    let failed = |source| RunError::Files { ports: pods, wanted, source };
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    if soft >= wanted {
+        return Ok(());
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_the_nearest_rank() {
+        let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!((quantile(&hundred, 0.5), quantile(&hundred, 0.99)), (Some(50.0), Some(99.0)));
+        assert_eq!((quantile(&[3.0], 0.99), quantile(&[], 0.5)), (Some(3.0), None));
+    }
+}
