@@ -59,6 +59,27 @@ impl Links {
         self.tell(&request, format_args!("add {address}/{prefix} to {link}"))
     }
 
+    /// Takes an address away.
+    ///
+    /// # Errors
+    /// [`HostError::BadPrefix`], and as any request: the link does not have it.
+    pub fn remove_address<'a>(
+        &mut self,
+        link: impl Into<LinkId<'a>>,
+        address: IpAddr,
+        prefix: u8,
+    ) -> Result<(), HostError> {
+        let link = link.into();
+        check_prefix(address, prefix)?;
+        let mut header = Ifaddrmsg::new();
+        header.ifa_family = family(address);
+        header.ifa_prefixlen = prefix;
+        header.ifa_index = self.index_of(link)?;
+        let mut request = rt_addr::Request::new().op_deladdr_do(&header);
+        request.encode().push_local(address);
+        self.tell(&request, format_args!("take {address}/{prefix} from {link}"))
+    }
+
     /// The addresses of a link.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use podlane_dataplane::tables::Tables;
 use podlane_wire::MacAddr;
 
 use super::{Numbers, Seen};
-use crate::desired::{Desired, Name};
+use crate::desired::{Desired, Name, Sharing};
 
 /// One statement of a station.
 struct Statement<'a> {
@@ -49,6 +49,7 @@ pub(super) fn enter(tables: &mut Tables, desired: &Desired, numbers: &Numbers, s
         let statement = Statement { mac, addresses, place: path.port(), rank };
         statements.entry(&endpoint.network).or_default().push(statement);
     }
+    let shares = |name| desired.sharing_of(name) == Some(Sharing::Ip);
     for (name, statements) in statements {
         let network = &mut tables.networks[numbers.network(name).index()];
         let stations = foremost(statements.iter().map(|statement| (statement.mac, statement, statement.rank)));
@@ -58,6 +59,11 @@ pub(super) fn enter(tables: &mut Tables, desired: &Desired, numbers: &Numbers, s
             }));
         network.stations = stations.into_iter().map(|(mac, (statement, _))| (mac, statement.place)).collect();
         network.neighbours = neighbours.into_iter().map(|(address, (mac, _))| (address, mac)).collect();
+        // On the wire they are known by their addresses alone, those included that they form from their MAC address.
+        if shares(name) {
+            let macs: Vec<MacAddr> = network.stations.keys().copied().collect();
+            network.neighbours.extend(macs.into_iter().map(|mac| (mac.link_local().into(), mac)));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod pods;
 mod ports;
 mod rates;
 mod routes;
-mod sharing;
+pub(crate) mod sharing;
 mod stations;
 mod supply;
 mod underlay;

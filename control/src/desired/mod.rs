@@ -104,8 +104,14 @@ impl Desired {
     /// port that states its MAC address is reached by it, and where it is shared by IP address, one that states its addresses.
     #[must_use]
     pub fn sharing_of(&self, network: &Name) -> Option<Sharing> {
-        let is_in = |port: &&Arc<Port>| port.membership.networks().any(|name| name == network);
-        self.ports.values().filter(is_in).find_map(|port| port.sharing())
+        self.uplink_shared_in(network)?.sharing()
+    }
+
+    /// The uplink of a network that is shared with the host.
+    #[must_use]
+    pub fn uplink_shared_in(&self, network: &Name) -> Option<&Port> {
+        let is_in = |port: &Port| port.membership.networks().any(|name| name == network);
+        self.ports.values().map(|port| &**port).find(|port| port.sharing().is_some() && is_in(port))
     }
 
     /// The networks that route to each other in `vrf`.

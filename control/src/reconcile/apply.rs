@@ -184,6 +184,8 @@ impl Reconciler {
             return self.adopt(desired, numbers);
         }
         self.adopt(desired, numbers);
+        // Before its tables: who is told that a pod is there can be sure that the wire reaches it.
+        self.reclaim();
         let housed = match (&self.enforcer, houses) {
             // The policy first: when the tables know the port, it is judged.
             (Some(enforcer), true) => enforcer.publish().map_err(Unpublished::from),

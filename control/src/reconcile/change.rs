@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::open::OpenError;
 use crate::config::Mistake;
+use crate::config::verify::sharing::unknown_on_uplink;
 use crate::config::verify::station as mistake_in;
 use crate::desired::{Behind, Desired, Device, Name, Network, Port, Prefix};
 use crate::enforce::Misfit;
@@ -146,6 +147,9 @@ pub(super) fn fits(port: &Port, desired: &Desired) -> Result<(), ChangeError> {
     }
     port.membership.networks().try_for_each(|name| network_of(name, desired).map(|_| ()))?;
     if let Some(mistake) = mistake_in(port, desired) {
+        return Err(ChangeError::Unfit(Box::new(mistake)));
+    }
+    if let Some(mistake) = unknown_on_uplink(port, desired) {
         return Err(ChangeError::Unfit(Box::new(mistake)));
     }
     desired.ports.values().try_for_each(|other| match shared(port, other, desired) {

@@ -60,12 +60,13 @@ impl Reconciler {
         changed
     }
 
-    /// Looks which of our VTEP addresses are the host's too.
+    /// Looks which of our addresses are the host's too: VTEPs, and those of pods that share an uplink's MAC address.
     pub(super) fn follow_hosts(&mut self) -> bool {
         let hosts = underlay::hosts(&self.desired, &mut self.world);
         let changed = hosts != self.hosts;
         if changed {
-            tracing::info!(shared = ?hosts, "VTEP addresses that the host has too");
+            tracing::info!(shared = ?hosts, "addresses of ours that the host has too");
+            self.warn("addresses of the host", underlay::tell_taken(&self.desired, &hosts));
         }
         self.hosts = hosts;
         changed
@@ -79,10 +80,17 @@ impl Reconciler {
             if *claimed == wanted {
                 continue;
             }
+            let subject = format!("claims of port {name}");
             match half.claim(&wanted.claim()) {
-                Ok(()) => *claimed = wanted,
+                Ok(()) => {
+                    *claimed = wanted;
+                    self.board.warn(&subject, None);
+                }
                 // Tried again in the next pass.
-                Err(error) => tracing::error!(port = %name, %error, "claim not changed"),
+                Err(error) => {
+                    tracing::error!(port = %name, %error, "claim not changed");
+                    self.board.warn(&subject, Some(format!("port {name} does not receive all it should: {error}")));
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use super::crew::{Ends, Silent};
 use super::estate::{End, Estate, Remains};
-use super::open::{OpenError, Opener, faulty};
+use super::open::{OpenError, Opener, faulty, hearing};
 use super::pass::{Reconciler, Up};
 use super::pins::Pins;
 use super::{Basis, Engine, PolicyChange, StartError, settings};
@@ -136,7 +136,7 @@ impl Heir {
     /// # Errors
     /// [`InheritError`]: what was left cannot be true, or a worker of this process does not answer.
     pub fn prepare(self, remains: &Remains) -> Result<Ready, InheritError> {
-        let Self { engine, reconciler, pools, sockets, former } = self;
+        let Self { engine, mut reconciler, pools, sockets, former } = self;
         compare("workers", remains.legacies.len(), pools.len())?;
         let owned = |places: fn(&podlane_dataplane::worker::legacy::Legacy) -> usize| {
             remains.legacies.iter().map(places).sum::<usize>()
@@ -179,7 +179,11 @@ impl Heir {
                 |(worker, sockets)| (worker, Box::new(AfXdpPort::inherit(name.as_str(), sockets)) as Box<dyn Port>);
             let ends: Ends = ends.into_iter().map(end).collect();
             match port {
-                Some(port) => engine.workers.attach(plan.numbers.port(&name), faulty(port, ends))?,
+                Some(port) => {
+                    let everyone = reconciler.up.get_mut(&name).and_then(Up::everyone);
+                    let ends = faulty(port, hearing(everyone, ends));
+                    engine.workers.attach(plan.numbers.port(&name), ends)?;
+                }
                 None => unwanted.push((name, ends)),
             }
         }

@@ -14,8 +14,9 @@ use podlane_dataplane::port::PortError;
 use podlane_dataplane::port::af_xdp::{AfXdpPort, Device, DeviceConfig};
 use podlane_dataplane::port::fault::{FaultConfig, FaultPort};
 use podlane_dataplane::port::replay::{Pace, ReplayConfig, ReplayPort};
+use podlane_dataplane::port::shared::SharedPort;
 use podlane_host::{Feature, HostError, Link, Links, Netns, NetnsError};
-use podlane_rings::{AskMode, FramePool, Inherited};
+use podlane_rings::{AskMode, FramePool, Hears, Inherited, PacketRing};
 use podlane_wire::MacAddr;
 use thiserror::Error;
 
@@ -25,7 +26,7 @@ use super::room::{ShortFrames, safe_mode};
 use super::underlay::Claimed;
 use super::world::{Found, Missing, Spot};
 use crate::compile::Attached;
-use crate::desired::{self, Behind, Desired, FrameBytes, LEAST_FILL, Mode, Queues, Replay, Role, Xdp};
+use crate::desired::{self, Behind, Desired, FrameBytes, LEAST_FILL, Mode, Queues, Replay, Role, Sharing, Xdp};
 
 /// Frames in front of a packet that arrived: what XDP leaves for pushed headers.
 pub(super) const HEADROOM: u32 = 256;
@@ -99,6 +100,8 @@ pub(super) struct OpenDevice {
     pub(super) spot: Spot,
     /// What of its traffic is ours; none for a pod's, which is all ours.
     pub(super) claimed: Option<Claimed>,
+    /// What it hears for everyone, until a worker has it.
+    pub(super) everyone: Option<PacketRing>,
     /// Whether its sockets take packets longer than a frame.
     pub(super) spans_frames: bool,
 }
@@ -195,7 +198,12 @@ impl Opener<'_> {
         if let Some(claimed) = &claimed {
             half.claim(&claimed.claim())?;
         }
-        Ok(self.opened((half, Ends::new()), (spot, link), claimed, config.multi_buffer))
+        let everyone = hear_everyone(device, link, netns)?;
+        let mut opened = self.opened((half, Ends::new()), (spot, link), claimed, config.multi_buffer);
+        if let Some(open) = &mut opened.device {
+            open.everyone = everyone;
+        }
+        Ok(opened)
     }
 
     fn device(&self, port: &desired::Port, device: &desired::Device, at: Found<'_>) -> Result<Opened, OpenError> {
@@ -209,8 +217,10 @@ impl Opener<'_> {
             spare_the_host(link, netns)?;
         }
         let tagged = self.desired.underlay.as_ref().is_some_and(|underlay| underlay.vlan.is_some());
-        let is_underlay = claimed.as_ref().is_some_and(|claimed| !claimed.is_whole());
-        let warning = if is_underlay && tagged { keep_tags(link, netns) } else { None };
+        let is_shared = claimed.as_ref().is_some_and(|claimed| !claimed.is_whole());
+        let tagged = tagged || !port.membership.tagged.is_empty();
+        let warning = if is_shared && tagged { keep_tags(link, netns) } else { None };
+        let everyone = hear_everyone(device, link, netns)?;
         let mut config = self.device_config(port, device, link);
         config.mode = safe_mode(config.mode, link, self.desired.workers.frame_bytes)?;
         let mut pools = self.workers.lend((config.fill * self.queues_each(config.queues)) as usize)?;
@@ -223,6 +233,7 @@ impl Opener<'_> {
         self.workers.give_back(pools);
         let (half, ends) = opened?;
         let ends = ends.into_iter().map(|(worker, end)| (worker, Box::new(end) as Box<dyn Port>)).collect();
+        let ends = hearing(everyone, ends);
         Ok(Opened { warning, ..self.opened((half, ends), (spot, link), claimed, config.multi_buffer) })
     }
 
@@ -239,7 +250,7 @@ impl Opener<'_> {
             podlane_bpf::AttachMode::Generic => XdpMode::Generic,
         };
         Opened {
-            device: Some(OpenDevice { half, spot, claimed, spans_frames }),
+            device: Some(OpenDevice { half, spot, claimed, everyone: None, spans_frames }),
             ends,
             attached: Attached {
                 mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
@@ -319,15 +330,42 @@ impl Opener<'_> {
 }
 
 /// Has a NIC leave the VLAN tags in what it receives: a tag taken off is beside the packet, where no XDP program sees it, and the
-/// underlay's packets are known by theirs. Returns what to do where it does not.
+/// packets of an underlay, or of a network, are known by theirs. Returns what to do where it does not.
 fn keep_tags(link: &Link, netns: Option<&Netns>) -> Option<String> {
     let links = netns.map_or_else(Links::open, Links::open_in);
     let error = links.and_then(|mut links| links.set_feature(link, Feature::RxVlan, false)).err()?;
     let device = &link.name;
     Some(format!(
-        "{device} may take VLAN tags off what it receives, and then nothing comes out of the tunnels, as [underlay] has a vlan; \
+        "{device} may take VLAN tags off what it receives, and then what should come with one is not known; \
          run ethtool -K {device} rxvlan off ({error})"
     ))
+}
+
+/// What a shared uplink hears for everyone: its program leaves that to the host, and the pods on the wire are meant as well.
+fn hear_everyone(
+    device: &desired::Device,
+    link: &Link,
+    netns: Option<&Netns>,
+) -> Result<Option<PacketRing>, OpenError> {
+    let hears = match device.sharing {
+        Some(Sharing::Mac) => Hears::All,
+        Some(Sharing::Ip) => Hears::Groups,
+        None => return Ok(None),
+    };
+    let open = || PacketRing::open(link.index, link.mtu, hears);
+    let opened = netns.map_or_else(|| Ok(open()), |netns| netns.run(open))?;
+    let device = || device.name.to_string();
+    Ok(Some(opened.map_err(|source| PortError::Socket { device: device(), source })?))
+}
+
+/// The ends of a device, one of them with what the device hears for everyone.
+pub(super) fn hearing(everyone: Option<PacketRing>, mut ends: Ends) -> Ends {
+    if let Some(everyone) = everyone
+        && let Some((worker, end)) = ends.pop()
+    {
+        ends.push((worker, Box::new(SharedPort::new(end, everyone))));
+    }
+    ends
 }
 
 /// Refuses a device that the host is reached by. A veth with an address is the host's way to one pod, and the pod is ours.

@@ -11,6 +11,7 @@ use podlane_dataplane::port::af_xdp::Device;
 use podlane_dataplane::tables::Tables;
 use podlane_dataplane::worker::command::Event;
 use podlane_dataplane::worker::handoff::Bell;
+use podlane_rings::PacketRing;
 use thiserror::Error;
 
 use super::apply::Leaving;
@@ -62,6 +63,11 @@ impl Up {
     pub(super) fn of(opened: Opened) -> Self {
         let Opened { device, ends, attached, fate, .. } = opened;
         Self { device, ends, attached, fate }
+    }
+
+    /// What its device hears for everyone, where no worker has it yet.
+    pub(super) fn everyone(&mut self) -> Option<PacketRing> {
+        self.device.as_mut()?.everyone.take()
     }
 }
 

@@ -1,18 +1,20 @@
-//! An uplink that tunnels go by: what of its traffic is Podlane's, which of our addresses the host has too, and what fits.
+//! An uplink that the host has too: what of its traffic is Podlane's, which of our addresses are the host's as well, and what fits
+//! into tunnels.
 //!
 //! The NIC stays the host's. Its program is told what is ours, and all else goes to the kernel as if we were not there.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use podlane_bpf::{Claim, Vtep};
+use podlane_bpf::{Claim, Station, Vtep};
 use podlane_dataplane::tables::underlay::link_local;
 use podlane_wire::MacAddr;
 
 use super::board::Facts;
 use super::world::World;
 use crate::compile::{Seen, proposed_mtu};
-use crate::desired::{Behind, Desired, Name, Underlay};
+use crate::desired::{Behind, Desired, Membership, Name, Network, Port, Sharing, Underlay};
 
 /// The least MTU of a link that carries IPv6 (RFC 8200, section 5).
 const IPV6_MIN_MTU: u16 = 1_280;
@@ -23,6 +25,8 @@ pub(super) struct Claimed {
     vteps: Vec<Vtep>,
     tunnel_ports: Vec<u16>,
     next_hops: Vec<IpAddr>,
+    macs: Vec<[u8; 6]>,
+    stations: Vec<Station>,
     whole: bool,
 }
 
@@ -30,9 +34,22 @@ impl Claimed {
     /// What an uplink of this name and MAC address claims, where the host has `hosts` of our VTEP addresses too: what is for our
     /// tunnels, or all of it where the uplink is in networks.
     pub(super) fn of(desired: &Desired, name: &Name, mac: MacAddr, hosts: &BTreeSet<IpAddr>) -> Self {
+        let nothing = Self {
+            vteps: Vec::new(),
+            tunnel_ports: Vec::new(),
+            next_hops: Vec::new(),
+            macs: Vec::new(),
+            stations: Vec::new(),
+            whole: false,
+        };
         let underlay = desired.underlay.as_ref().filter(|underlay| underlay.uplinks.contains(name));
         let Some(underlay) = underlay else {
-            return Self { vteps: Vec::new(), tunnel_ports: Vec::new(), next_hops: Vec::new(), whole: true };
+            let uplink = desired.ports.get(name);
+            return match uplink.and_then(|port| Some((port, port.sharing()?))) {
+                Some((uplink, Sharing::Mac)) => Self { macs: macs(desired, uplink, mac), ..nothing },
+                Some((uplink, Sharing::Ip)) => Self { stations: stations(desired, uplink, hosts), ..nothing },
+                None => Self { whole: true, ..nothing },
+            };
         };
         let addresses = underlay.vteps.iter().map(|vtep| vtep.address());
         let mut vteps: Vec<Vtep> = addresses.map(|address| Vtep { address, own: !hosts.contains(&address) }).collect();
@@ -41,7 +58,7 @@ impl Claimed {
             vteps.push(Vtep { address: link_local(mac).into(), own: true });
         }
         let next_hops = probed(desired, underlay, hosts);
-        Self { vteps, tunnel_ports: vec![underlay.udp_port], next_hops, whole: false }
+        Self { vteps, tunnel_ports: vec![underlay.udp_port], next_hops, ..nothing }
     }
 
     /// Whether nothing is left to the host.
@@ -51,9 +68,52 @@ impl Claimed {
 
     /// For the uplink's program.
     pub(super) fn claim(&self) -> Claim<'_> {
-        let Self { vteps, tunnel_ports, next_hops, whole } = self;
-        Claim { vteps, tunnel_ports, next_hops, whole: *whole, ..Claim::default() }
+        let Self { vteps, tunnel_ports, next_hops, macs, stations, whole } = self;
+        Claim { vteps, tunnel_ports, next_hops, macs, stations, whole: *whole }
     }
+}
+
+/// The MAC addresses of the stations that are on the wire by an uplink: its networks' gateways and the other ports in them. Never the
+/// uplink's own, by which the host is reached.
+fn macs(desired: &Desired, uplink: &Port, own: MacAddr) -> Vec<[u8; 6]> {
+    let gateways = networks(desired, uplink).map(|(_, network)| network).filter(|network| !network.gateways.is_empty());
+    let stations = networks(desired, uplink).flat_map(|(_, network)| stated(desired, uplink, network));
+    let macs: BTreeSet<_> =
+        gateways.map(|network| network.gateway_mac.0).chain(stations.map(|(_, mac)| mac.0)).collect();
+    macs.into_iter().filter(|mac| *mac != own.0).collect()
+}
+
+/// The addresses of the stations that share an uplink's MAC address, and those they form from their own. Never one that the host
+/// has: it would be cut off.
+fn stations(desired: &Desired, uplink: &Port, hosts: &BTreeSet<IpAddr>) -> Vec<Station> {
+    let of_port = |(port, mac): (&Port, MacAddr)| {
+        let formed = IpAddr::from(mac.link_local());
+        port.addresses.iter().copied().chain([formed]).collect::<Vec<_>>()
+    };
+    let stations = networks(desired, uplink).flat_map(|(vlan, network)| {
+        let addresses = stated(desired, uplink, network).flat_map(of_port);
+        addresses.filter(|address| !hosts.contains(address)).map(move |address| Station { vlan, address })
+    });
+    stations.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The networks of an uplink, each with its tag.
+fn networks<'a>(desired: &'a Desired, uplink: &'a Port) -> impl Iterator<Item = (Option<u16>, &'a Network)> {
+    let Membership { untagged, tagged } = &uplink.membership;
+    let tagged = tagged.iter().map(|(vlan, name)| (Some(vlan.get()), name));
+    let all = untagged.iter().map(|name| (None, name)).chain(tagged);
+    all.filter_map(|(vlan, name)| Some((vlan, desired.networks.get(name)?)))
+}
+
+/// The other ports of a network that state their MAC address.
+fn stated<'a>(
+    desired: &'a Desired,
+    uplink: &'a Port,
+    network: &'a Network,
+) -> impl Iterator<Item = (&'a Port, MacAddr)> + 'a {
+    let others = desired.ports.values().filter(|port| port.name != uplink.name);
+    let members = others.filter(|port| port.membership.networks().any(|name| *name == network.name));
+    members.filter_map(|port| Some((&**port, MacAddr(port.mac?.0))))
 }
 
 /// The IPv4 next hops, if they are asked for by probes: from an address that the host has too, answers would be the host's.
@@ -64,19 +124,43 @@ fn probed(desired: &Desired, underlay: &Underlay, hosts: &BTreeSet<IpAddr>) -> V
     next_hops.into_iter().collect()
 }
 
-/// Which of our VTEP addresses the host has too, on any device of the uplinks' namespaces. Where a namespace cannot be looked at,
-/// its uplinks are not up either.
+/// Which of our addresses the host has too, on any device of the uplinks' namespaces: VTEPs, and those of stations that share an
+/// uplink's MAC address. Where a namespace cannot be looked at, its uplinks are not up either.
 pub(super) fn hosts(desired: &Desired, world: &mut World) -> BTreeSet<IpAddr> {
-    let Some(underlay) = &desired.underlay else { return BTreeSet::new() };
-    let ports = underlay.uplinks.iter().filter_map(|name| desired.ports.get(name));
-    let places: BTreeSet<_> = ports
+    let underlay = desired.underlay.as_ref();
+    let is_tunnels = |name: &Name| underlay.is_some_and(|underlay| underlay.uplinks.contains(name));
+    let by_ip = |port: &Port| port.sharing() == Some(Sharing::Ip);
+    let shared: Vec<&Port> = desired.ports.values().map(|port| &**port).filter(|port| by_ip(port)).collect();
+    let places: BTreeSet<_> = desired
+        .ports
+        .values()
+        .filter(|port| is_tunnels(&port.name) || by_ip(port))
         .filter_map(|port| match &port.behind {
             Behind::Device(device) => Some(&device.netns),
             Behind::Replay(_) => None,
         })
         .collect();
+    if places.is_empty() {
+        return BTreeSet::new();
+    }
     let had: BTreeSet<IpAddr> = places.into_iter().flat_map(|netns| world.addresses(netns)).collect();
-    underlay.vteps.iter().map(|vtep| vtep.address()).filter(|address| had.contains(address)).collect()
+    let nobody = BTreeSet::new();
+    let claimed = shared.into_iter().flat_map(|uplink| stations(desired, uplink, &nobody));
+    let vteps = underlay.into_iter().flat_map(|underlay| &underlay.vteps).map(|vtep| vtep.address());
+    vteps.chain(claimed.map(|station| station.address)).filter(|address| had.contains(address)).collect()
+}
+
+/// Warns of stations whose address the host has as well.
+pub(super) fn tell_taken(desired: &Desired, hosts: &BTreeSet<IpAddr>) -> Option<String> {
+    let is_taken = |port: &&Arc<Port>| port.sharing() == Some(Sharing::Ip);
+    let nobody = BTreeSet::new();
+    let claimed = desired.ports.values().filter(is_taken).flat_map(|uplink| stations(desired, uplink, &nobody));
+    let taken: BTreeSet<String> =
+        claimed.filter(|station| hosts.contains(&station.address)).map(|station| station.address.to_string()).collect();
+    (!taken.is_empty()).then(|| {
+        let taken = taken.into_iter().collect::<Vec<_>>().join(", ");
+        format!("the host has {taken} as well as a pod that shares its uplink by ip, and keeps it; give the pod another address")
+    })
 }
 
 /// Writes down what fits into the tunnels of each network, and warns where a network is said to be larger.

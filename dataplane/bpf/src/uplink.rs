@@ -160,10 +160,10 @@ pub struct UplinkCounters {
 /// The maps an uplink has beside its sockets.
 pub(crate) struct UplinkMaps {
     claim: Array<MapData, ClaimEntry>,
-    vteps: HashMap<MapData, VtepKey, u32>,
-    hops: HashMap<MapData, [u8; 4], u8>,
-    macs: HashMap<MapData, MacKey, u8>,
-    stations: HashMap<MapData, StationKey, u8>,
+    vteps: Entries<VtepKey, u32>,
+    hops: Entries<[u8; 4], u8>,
+    macs: Entries<MacKey, u8>,
+    stations: Entries<StationKey, u8>,
     counts: PerCpuArray<MapData, u64>,
 }
 
@@ -171,30 +171,28 @@ impl UplinkMaps {
     pub(crate) fn take(object: &mut Object) -> Result<Self, MapError> {
         Ok(Self {
             claim: object.map(CLAIM)?.try_into()?,
-            vteps: object.map(VTEPS)?.try_into()?,
-            hops: object.map(HOPS)?.try_into()?,
-            macs: object.map(MACS)?.try_into()?,
-            stations: object.map(STATIONS)?.try_into()?,
+            vteps: Entries::new(object.map(VTEPS)?.try_into()?),
+            hops: Entries::new(object.map(HOPS)?.try_into()?),
+            macs: Entries::new(object.map(MACS)?.try_into()?),
+            stations: Entries::new(object.map(STATIONS)?.try_into()?),
             counts: object.map(COUNTS)?.try_into()?,
         })
     }
 
     /// Replaces what is claimed; `claim` was checked.
     pub(crate) fn set(&mut self, claim: &Claim<'_>) -> Result<(), MapError> {
-        let vteps: Vec<_> = claim.vteps.iter().map(|vtep| (vtep_key(&vtep.address), owner(vtep))).collect();
-        let hops: Vec<_> = claim.hop_keys().map(|hop| (hop, 1)).collect();
-        let macs: Vec<_> = claim.macs.iter().map(|mac| (mac_key(*mac), 1)).collect();
-        let stations: Vec<_> = claim.stations.iter().map(|station| (station_key(station), 1)).collect();
-        let old_vteps = add(&mut self.vteps, &vteps, MAX_VTEPS)?;
-        let old_hops = add(&mut self.hops, &hops, MAX_NEXT_HOPS)?;
-        let old_macs = add(&mut self.macs, &macs, MAX_MACS)?;
-        let old_stations = add(&mut self.stations, &stations, MAX_STATIONS)?;
+        let old_vteps =
+            self.vteps.add(claim.vteps.iter().map(|vtep| (vtep_key(&vtep.address), owner(vtep))), MAX_VTEPS)?;
+        let old_hops = self.hops.add(claim.hop_keys().map(|hop| (hop, 1)), MAX_NEXT_HOPS)?;
+        let old_macs = self.macs.add(claim.macs.iter().map(|mac| (mac_key(*mac), 1)), MAX_MACS)?;
+        let stations = claim.stations.iter().map(|station| (station_key(station), 1));
+        let old_stations = self.stations.add(stations, MAX_STATIONS)?;
         let entry = claim.entry(&self.claim.get(&0, 0)?);
         self.claim.set(0, entry, 0)?;
-        remove(&mut self.vteps, &old_vteps)?;
-        remove(&mut self.hops, &old_hops)?;
-        remove(&mut self.macs, &old_macs)?;
-        remove(&mut self.stations, &old_stations)
+        self.vteps.remove(&old_vteps)?;
+        self.hops.remove(&old_hops)?;
+        self.macs.remove(&old_macs)?;
+        self.stations.remove(&old_stations)
     }
 
     pub(crate) fn counters(&self) -> Result<UplinkCounters, MapError> {
@@ -203,33 +201,59 @@ impl UplinkMaps {
     }
 }
 
-/// Puts what is wanted into a map beside what is there, and returns the keys that are to go. Where
-/// old and new together do not fit they go at once: then there is no order without a gap.
-///
-/// An entry that stays as it is is not written again: the kernel replaces one by adding the new and
-/// unlinking the old, and a look-up on its way through the bucket could miss both. That follows
-/// from how its hash map is built; under load it was never seen.
-fn add<K: Pod + Ord, V: Pod + PartialEq>(
-    map: &mut HashMap<MapData, K, V>,
-    wanted: &[(K, V)],
-    room: usize,
-) -> Result<Vec<K>, MapError> {
-    let present: BTreeMap<K, V> = map.iter().collect::<Result<_, _>>()?;
-    let wanted: BTreeMap<K, V> = wanted.iter().copied().collect();
-    let mut old: Vec<K> = present.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
-    if old.len() + wanted.len() > room {
-        for key in old.drain(..) {
-            map.remove(&key)?;
-        }
-    }
-    for (key, value) in wanted.iter().filter(|(key, value)| present.get(key) != Some(value)) {
-        map.insert(key, value, 0)?;
-    }
-    Ok(old)
+/// A map of the program's, and what is in it. It is read once: with pods that come and go, a walk of two calls an entry for each of
+/// them would be most of what a change costs.
+struct Entries<K: Pod, V: Pod> {
+    map: HashMap<MapData, K, V>,
+    /// None before it is read, and after a failure.
+    known: Option<BTreeMap<K, V>>,
 }
 
-fn remove<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, keys: &[K]) -> Result<(), MapError> {
-    keys.iter().try_for_each(|key| map.remove(key))
+impl<K: Pod + Ord, V: Pod + PartialEq> Entries<K, V> {
+    const fn new(map: HashMap<MapData, K, V>) -> Self {
+        Self { map, known: None }
+    }
+
+    /// Puts what is wanted into the map beside what is there, and returns the keys that are to go. Where
+    /// old and new together do not fit they go at once: then there is no order without a gap.
+    ///
+    /// An entry that stays as it is is not written again: the kernel replaces one by adding the new and
+    /// unlinking the old, and a look-up on its way through the bucket could miss both. That follows
+    /// from how its hash map is built; under load it was never seen.
+    fn add(&mut self, wanted: impl Iterator<Item = (K, V)>, room: usize) -> Result<Vec<K>, MapError> {
+        let mut known = match self.known.take() {
+            Some(known) => known,
+            None => self.map.iter().collect::<Result<_, _>>()?,
+        };
+        let wanted: BTreeMap<K, V> = wanted.collect();
+        let mut old: Vec<K> = known.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+        if old.len() + wanted.len() > room {
+            for key in old.drain(..) {
+                self.map.remove(&key)?;
+                known.remove(&key);
+            }
+        }
+        for (key, value) in wanted {
+            if known.get(&key) != Some(&value) {
+                self.map.insert(key, value, 0)?;
+                known.insert(key, value);
+            }
+        }
+        self.known = Some(known);
+        Ok(old)
+    }
+
+    fn remove(&mut self, keys: &[K]) -> Result<(), MapError> {
+        let mut known = self.known.take();
+        for key in keys {
+            self.map.remove(key)?;
+            if let Some(known) = &mut known {
+                known.remove(key);
+            }
+        }
+        self.known = known;
+        Ok(())
+    }
 }
 
 fn owner(vtep: &Vtep) -> u32 {

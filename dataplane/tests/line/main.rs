@@ -11,6 +11,7 @@ mod isolation;
 mod malformed;
 mod meter;
 mod multicast;
+mod outer_mac;
 mod packets;
 mod parsers;
 mod path_mtu;

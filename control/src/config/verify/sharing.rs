@@ -3,7 +3,7 @@
 
 use crate::config::file::{File, NetworkTable, PortTable};
 use crate::config::mistake::{Findings, Mistake};
-use crate::desired::{Name, Sharing};
+use crate::desired::{Desired, Name, Port, Sharing};
 use podlane_api::PortKind;
 
 pub(super) fn verify(file: &File, findings: &Findings<'_>) {
@@ -40,13 +40,26 @@ fn is_uplink(port: &PortTable) -> bool {
     port.is_kind_sound && port.kind == PortKind::Uplink
 }
 
-/// What a station should state so that the uplink's program knows its frames, and does not.
 fn unstated(port: &PortTable, sharing: Sharing) -> Option<&'static str> {
+    missing(sharing, !port.mac.is_absent(), !port.addresses.is_empty())
+}
+
+/// What a station should state so that the uplink's program knows its frames, and does not.
+const fn missing(sharing: Sharing, has_mac: bool, has_addresses: bool) -> Option<&'static str> {
     match sharing {
-        _ if port.mac.is_absent() => Some("mac"),
-        Sharing::Ip if port.addresses.is_empty() => Some("addresses"),
+        _ if !has_mac => Some("mac"),
+        Sharing::Ip if !has_addresses => Some("addresses"),
         Sharing::Mac | Sharing::Ip => None,
     }
+}
+
+/// Why a port that is added while the switch runs cannot be in its networks.
+pub(crate) fn unknown_on_uplink(port: &Port, desired: &Desired) -> Option<Mistake> {
+    port.membership.networks().find_map(|network| {
+        let uplink = desired.uplink_shared_in(network)?;
+        let key = missing(uplink.sharing()?, port.mac.is_some(), !port.addresses.is_empty())?;
+        Some(Mistake::UnknownOnUplink { network: network.clone(), uplink: uplink.name.clone(), key })
+    })
 }
 
 /// Where the network says that it is more than a segment, if it does.

@@ -308,10 +308,10 @@ fn as_many_next_hops_as_fit_are_all_believed() {
     let claim = Claim { next_hops: &next_hops, ..vxlan_to(&vteps) };
     for _ in 0..2 {
         loaded.maps.set(&claim).unwrap();
-        assert_eq!(loaded.maps.hops.keys().count(), MAX_NEXT_HOPS);
+        assert_eq!(loaded.maps.hops.map.keys().count(), MAX_NEXT_HOPS);
     }
     loaded.maps.set(&Claim { next_hops: &next_hops[..1], ..claim }).unwrap();
-    assert_eq!(loaded.maps.hops.keys().count(), 1);
+    assert_eq!(loaded.maps.hops.map.keys().count(), 1);
 }
 
 #[test]
