@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Attachments, Connections, Counters, Denied, Endpoint, EndpointRemoval, Endpoints, Flows, MacAddr, Neighbours,
-    Policies, PolicyApplied, PolicyChange, PolicyFinding, Ports, Shadow, Status, Tunnels, Why,
+    Attachments, Connections, Counters, Denied, Endpoint, EndpointRemoval, Endpoints, Flows, Leases, MacAddr,
+    Neighbours, Policies, PolicyApplied, PolicyChange, PolicyFinding, Ports, Shadow, Status, Tunnels, Why,
 };
 
 /// The answer to the [`Request`](crate::Request) of the same name.
@@ -53,6 +53,8 @@ pub enum Reply {
     Netavark(Value),
     /// To [`Request::Attachments`](crate::Request::Attachments).
     Attachments(Attachments),
+    /// To [`Request::Leases`](crate::Request::Leases).
+    Leases(Leases),
 }
 
 impl Reply {
@@ -80,6 +82,7 @@ impl Reply {
             Self::Cni(_) => "cni",
             Self::Netavark(_) => "netavark",
             Self::Attachments(_) => "attachments",
+            Self::Leases(_) => "leases",
         }
     }
 }

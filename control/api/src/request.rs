@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttachmentQuery, CniCall, ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, Manifest,
-    Manifests, NeighbourQuery, NetavarkCall, ShadowQuery, WhyQuery,
+    AttachmentQuery, CniCall, ConnectionQuery, DeniedQuery, Endpoint, EndpointQuery, EndpointRemoval, LeaseQuery,
+    Manifest, Manifests, NeighbourQuery, NetavarkCall, ShadowQuery, WhyQuery,
 };
 
 /// The most flows one reply lists, whatever was asked: it keeps a reply within [`crate::MAX_REPLY_BYTES`].
@@ -58,6 +58,8 @@ pub enum Request {
     Netavark(NetavarkCall),
     /// The attachments that match.
     Attachments(AttachmentQuery),
+    /// The addresses that pods have, and how many are free.
+    Leases(LeaseQuery),
 }
 
 /// Which flows to list.

@@ -170,13 +170,12 @@ impl Ipam {
     }
 
     /// The networks, and how many addresses of each family they have.
-    pub fn counts(&mut self, now: u64) -> Vec<(&str, Vec<Count>)> {
-        let counts = |pool: &mut Pool| {
-            pool.expire(now);
-            let counts = Family::ALL.into_iter().map(|family| pool.count(family));
+    pub fn counts(&self, now: u64) -> Vec<(&str, Vec<Count>)> {
+        let counts = |pool: &Pool| {
+            let counts = Family::ALL.into_iter().map(|family| pool.count(family, now));
             counts.filter(|count| !count.ranges.is_empty() || count.held > 0).collect()
         };
-        self.pools.iter_mut().map(|(network, pool)| (network.as_str(), counts(pool))).collect()
+        self.pools.iter().map(|(network, pool)| (network.as_str(), counts(pool))).collect()
     }
 
     fn pool(&mut self, network: &str) -> Result<&mut Pool, LeaseError> {

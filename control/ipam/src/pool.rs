@@ -105,15 +105,19 @@ impl Pool {
         self.plan.subnet(address).unwrap_or(alone)
     }
 
-    pub(crate) fn count(&self, family: Family) -> Count {
+    /// How they are at `now`, also where nothing has been asked since.
+    pub(crate) fn count(&self, family: Family, now: u64) -> Count {
         let of_family = |address: &IpAddr| Family::of(*address) == family;
         let known = self.known.values().filter(|lease| of_family(&lease.address));
+        let released = self.quarantined.iter().filter(|(_, address)| of_family(address));
+        let (quarantined, passed): (Vec<_>, Vec<_>) = released.partition(|(until, _)| *until > now);
+        let passed = passed.into_iter().filter(|(_, address)| self.plan.offers(*address)).count();
         Count {
             family,
             ranges: self.plan.ranges(family).collect(),
-            free: self.run(family).free.count(),
+            free: self.run(family).free.count().saturating_add(passed as u128),
             held: known.filter(|lease| lease.until.is_none()).count(),
-            quarantined: self.quarantined.iter().filter(|(_, address)| of_family(address)).count(),
+            quarantined: quarantined.len(),
         }
     }
 
@@ -169,7 +173,7 @@ impl Pool {
         if ranges.is_empty() {
             return Err(LeaseError::NoRange { network, family: Some(family) });
         }
-        let Count { held, quarantined, .. } = self.count(family);
+        let Count { held, quarantined, .. } = self.count(family, now);
         let next = self.quarantined.iter().find(|(_, address)| Family::of(*address) == family);
         let next_in = next.map(|(until, _)| until.saturating_sub(now));
         Err(LeaseError::Exhausted { network, family, ranges, held, quarantined, next_in })

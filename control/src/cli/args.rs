@@ -109,6 +109,14 @@ pub(super) enum Verb {
         #[arg(long, value_name = "POD")]
         of: Option<String>,
     },
+    /// Which addresses pods have, and how many each network has left
+    Addresses {
+        #[command(flatten)]
+        ask: Ask,
+        /// Only those of this network
+        #[arg(long, value_name = "NAME")]
+        network: Option<String>,
+    },
     /// What Kubernetes policies decide and would decide: of the running switch, or from files
     #[command(subcommand)]
     Policy(PolicyVerb),

@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::Parser;
 use podlane_api::{
     AttachmentQuery, Client, ClientError, ConnectionQuery, Endpoint, EndpointQuery, EndpointRemoval, FlowQuery,
-    NeighbourQuery, Refusal,
+    LeaseQuery, NeighbourQuery, Refusal,
 };
 use podlane_policy::yaml::Warning;
 use serde::Serialize;
@@ -143,6 +143,7 @@ fn perform(verb: Verb) -> Result<ExitCode, CliError> {
         Verb::Attachments { ask, network, of } => {
             answer(&connect(&ask)?.attachments(AttachmentQuery { network, of })?, &ask)?;
         }
+        Verb::Addresses { ask, network } => answer(&connect(&ask)?.leases(LeaseQuery { network })?, &ask)?,
         Verb::Policy(verb) => return Ok(policy::perform(verb)?),
         Verb::Demo(options) => return Ok(demo::run(&options, in_process::start)),
     }

@@ -296,7 +296,9 @@ impl Answer for Answers {
             Request::EndShadow(query) => Reply::Shadow(moment.end_shadow(*query)?),
             Request::Denied(query) => Reply::Denied(moment.denied(query)?),
             Request::Connections(query) => Reply::Connections(moment.connections(query)?),
-            Request::Cni(_) | Request::Netavark(_) | Request::Attachments(_) => return Err(Refusal::NoAttachments),
+            Request::Cni(_) | Request::Netavark(_) | Request::Attachments(_) | Request::Leases(_) => {
+                return Err(Refusal::NoAttachments);
+            }
         };
         self.chronicle.note(request, &reply);
         Ok(reply)

@@ -97,7 +97,8 @@ fn is_change(request: &Request) -> bool {
         | Request::EndShadow(_)
         | Request::Denied(_)
         | Request::Connections(_)
-        | Request::Attachments(_) => false,
+        | Request::Attachments(_)
+        | Request::Leases(_) => false,
     }
 }
 

@@ -12,6 +12,7 @@ mod connections;
 mod denied;
 mod endpoints;
 mod flows;
+mod leases;
 mod moment;
 mod neighbours;
 mod policies;

@@ -1,6 +1,8 @@
 //! What is attached.
 
-use crate::{AttachmentQuery, Attachments, Client, ClientError, CniCall, NetavarkCall, Reply, Request};
+use crate::{
+    AttachmentQuery, Attachments, Client, ClientError, CniCall, LeaseQuery, Leases, NetavarkCall, Reply, Request,
+};
 
 impl Client {
     /// The attachments that match `query`.
@@ -11,6 +13,17 @@ impl Client {
         match self.ask(&Request::Attachments(query))? {
             Reply::Attachments(attachments) => Ok(attachments),
             other => Err(self.other_reply("attachments", &other)),
+        }
+    }
+
+    /// The addresses that pods have, and how many are free.
+    ///
+    /// # Errors
+    /// As [`attachments`](Self::attachments).
+    pub fn leases(&mut self, query: LeaseQuery) -> Result<Leases, ClientError> {
+        match self.ask(&Request::Leases(query))? {
+            Reply::Leases(leases) => Ok(leases),
+            other => Err(self.other_reply("leases", &other)),
         }
     }
 

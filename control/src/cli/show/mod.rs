@@ -7,6 +7,7 @@ mod counters;
 mod denied;
 mod endpoints;
 mod flows;
+mod leases;
 mod neighbours;
 pub(super) mod policies;
 mod ports;

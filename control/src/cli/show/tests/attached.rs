@@ -1,6 +1,6 @@
 //! What the questions about attachments print.
 
-use podlane_api::{Attachment, AttachmentKind, AttachmentStage, Attachments, Caller};
+use podlane_api::{Attachment, AttachmentKind, AttachmentStage, Attachments, Caller, Lease, Leases, Pool};
 
 use super::*;
 
@@ -43,4 +43,33 @@ fn attachments_show_whose_they_are_and_how_they_are_reached() {
 #[test]
 fn that_nothing_is_attached_is_said() {
     assert_eq!(shown(&Attachments::default()), "nothing is attached\n");
+}
+
+#[test]
+fn addresses_show_who_has_them_and_how_many_are_left() {
+    let pool = |network: &str, ranges: &[&str], free, held, quarantined| Pool {
+        network: network.to_owned(),
+        ranges: ranges.iter().copied().map(str::to_owned).collect(),
+        free,
+        held,
+        quarantined,
+    };
+    let lease = |address: &str, owner: &str, free_in_s| Lease {
+        network: "blue".to_owned(),
+        address: address.parse().unwrap(),
+        owner: owner.to_owned(),
+        free_in_s,
+    };
+    let pools = vec![
+        pool("blue", &["10.1.0.10-10.1.0.99", "10.1.0.128/25"], 1_216, 1, 1),
+        pool("blue", &["fd00:1::/64"], u64::MAX, 1, 0),
+        pool("green", &["10.2.0.0/30"], 0, 1, 0),
+        pool("wire", &[], 0, 1, 0),
+    ];
+    let leases = vec![
+        lease("10.1.0.10", "4f2a9c1e7d3b5a60 eth0", None),
+        lease("10.1.0.11", "5e6f9c1e7d3b5a60 eth0", Some(17)),
+        lease("fd00:1::2", "4f2a9c1e7d3b5a60 eth0", None),
+    ];
+    insta::assert_snapshot!(shown(&Leases { pools, leases }));
 }
