@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ const PREPARATION: Duration = Duration::from_secs(60);
 
 /// How long it may take to believe what is left, while no packet moves.
 const BELIEF: Duration = Duration::from_secs(2);
+
+const BUSY: &str = "another one is just taking over from it; try again when that has ended";
 
 /// What a daemon hands over, beside its switch.
 pub trait Handed: Send + Sync {
@@ -109,7 +111,7 @@ impl Former {
     /// Ends the waiting. Returns whether the switch was taken: then nothing of it may be touched any more.
     pub fn end(mut self) -> bool {
         drop(self.stop.take());
-        if let Some(heir) = &*self.shared.current.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(heir) = &*lock(&self.shared.current) {
             // What it was about to say is not waited for.
             let _ = heir.shutdown(std::net::Shutdown::Read);
         }
@@ -127,35 +129,20 @@ impl Former {
 
 impl Shared {
     fn wait(&self, place: &UnixListener, told: &UnixStream) {
-        let busy = AtomicBool::new(false);
         thread::scope(|scope| {
             while !self.taken.load(Ordering::Acquire) && knocked(place, told) {
                 let Ok((stream, _)) = place.accept() else {
                     thread::sleep(Duration::from_millis(20));
                     continue;
                 };
-                if busy.swap(true, Ordering::AcqRel) {
-                    let why = "another one is just taking over from it; try again when that has ended".to_owned();
-                    let _ = Courier(stream).say(&FromFormer::Refused { why });
-                    continue;
-                }
-                let busy = &busy;
-                scope.spawn(move || {
-                    self.serve(stream, told);
-                    busy.store(false, Ordering::Release);
-                });
+                scope.spawn(move || self.serve(stream, told));
             }
         });
     }
 
     fn serve(&self, stream: UnixStream, told: &UnixStream) {
-        if let Ok(copy) = stream.try_clone() {
-            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
-        }
         let courier = Courier(stream);
-        let outcome = self.hand_over(&courier);
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        match outcome {
+        match self.hand_over(&courier) {
             Ok(heir) => {
                 tracing::info!(heir, "handed over");
                 self.taken.store(true, Ordering::Release);
@@ -177,6 +164,18 @@ impl Shared {
     fn hand_over(&self, courier: &Courier) -> Result<u32, Kept> {
         courier.patience(GREETING).map_err(CourierError::from)?;
         let heir = self.greet(courier)?;
+        let copy = courier.0.try_clone().map_err(CourierError::from)?;
+        match &mut *lock(&self.current) {
+            Some(_) => return Err(Kept::Refused(BUSY.to_owned())),
+            current => *current = Some(copy),
+        }
+        let outcome = self.bequeath(courier);
+        *lock(&self.current) = None;
+        outcome.map(|()| heir)
+    }
+
+    /// Hands over to the one heir that is spoken to.
+    fn bequeath(&self, courier: &Courier) -> Result<(), Kept> {
         let handed = (self.handed)();
         let changes = handed.close();
         let engine = handed.engine();
@@ -185,7 +184,7 @@ impl Shared {
             Ok(()) => {
                 // It holds until the process ends: nothing of the switch is this daemon's any more.
                 std::mem::forget(hold);
-                Ok(heir)
+                Ok(())
             }
             Err(kept) => {
                 if let Err(error) = engine.resume() {
@@ -255,6 +254,10 @@ impl Shared {
             _ => Err(silence.into()),
         }
     }
+}
+
+fn lock<T>(guarded: &Mutex<T>) -> MutexGuard<'_, T> {
+    guarded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for an heir; false when told to stop.

@@ -17,7 +17,7 @@ use crate::desired::Desired;
 use crate::reconcile::{Engine, InheritError, PolicyChange};
 
 /// How long the running daemon may take to say what it has: it waits for what is being opened or published.
-const ANSWER: Duration = Duration::from_secs(20);
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long it may take to halt.
 const HALT: Duration = Duration::from_secs(5);

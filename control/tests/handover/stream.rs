@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use podlane_host::Netns;
 
-use crate::support::{SOON, eventually};
+use crate::support::{SOON, within};
 
 /// Bytes of one write.
 const CHUNK: usize = 16 * 1024;
+
+/// How long it may stand still: a daemon that was stopped for seconds is met by a sender that asks ever more seldom.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// The byte at a place of the stream.
 fn at(place: u64) -> u8 {
@@ -36,8 +39,8 @@ impl Live {
         let target = server.local_addr().unwrap();
         let mut client = from.run(|| TcpStream::connect_timeout(&target, SOON)).unwrap().unwrap();
         let (mut stream, _) = server.accept().unwrap();
-        client.set_write_timeout(Some(SOON)).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
+        client.set_write_timeout(Some(LONGEST)).unwrap();
+        stream.set_read_timeout(Some(LONGEST)).unwrap();
         let (stop, heard, silence) = (Arc::new(AtomicBool::new(false)), Arc::default(), Arc::default());
         let stopped = Arc::clone(&stop);
         let sending = std::thread::spawn(move || {
@@ -74,7 +77,7 @@ impl Live {
     /// Waits until more arrives.
     pub(crate) fn flows(&self) {
         let before = self.heard.load(Ordering::Relaxed);
-        eventually("the stream goes on", || self.heard.load(Ordering::Relaxed) > before + CHUNK as u64);
+        within(LONGEST, "the stream goes on", || self.heard.load(Ordering::Relaxed) > before + CHUNK as u64);
     }
 
     /// The longest silence since this was asked before.
