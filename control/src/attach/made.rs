@@ -3,9 +3,13 @@
 use std::net::IpAddr;
 
 use podlane_api::Gateway;
+use podlane_ipam::Span;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::Origin;
+use crate::config::defaults;
+use crate::desired::{Desired, Mtu, Name, Network, Supply};
 
 /// A network that was asked for at run time: in the journal, and so there again after a restart.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -25,6 +29,72 @@ pub struct MadeNetwork {
     pub ranges: Vec<String>,
     /// Addresses that no pod gets unasked.
     pub reserved: Vec<IpAddr>,
-    /// Whether nothing is routed into or out of it.
+    /// Whether nothing is to be routed into or out of it. A network that is made is alone in its VRF, so that this is so of all today.
     pub isolated: bool,
+}
+
+/// A network cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MadeNetworkError {
+    /// Its name.
+    #[error(
+        "{0:?} cannot be a network's name: give 1 to 63 letters, digits, '.', '_' and '-', the first a letter or a digit"
+    )]
+    Name(String),
+    /// There is another of its name.
+    #[error("there is a network \"{0}\" already; choose another name")]
+    Exists(String),
+    /// Its MTU.
+    #[error("network \"{network}\": an MTU of {mtu} cannot be had; give 68 to 9216")]
+    Mtu {
+        /// The network.
+        network: String,
+        /// What was asked.
+        mtu: u32,
+    },
+    /// A range.
+    #[error("network \"{network}\": the range {range:?} cannot be had: it {why}")]
+    Range {
+        /// The network.
+        network: String,
+        /// What was asked.
+        range: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl MadeNetwork {
+    /// As the switch has it, beside those that it has; none where it is another name of one of these.
+    ///
+    /// # Errors
+    /// [`MadeNetworkError`].
+    pub(super) fn desired(&self, desired: &Desired) -> Result<Option<Network>, MadeNetworkError> {
+        if self.stands_for.is_some() {
+            return Ok(None);
+        }
+        let name = Name::new(&self.name).ok_or_else(|| MadeNetworkError::Name(self.name.clone()))?;
+        if desired.networks.contains_key(&name) {
+            return Err(MadeNetworkError::Exists(self.name.clone()));
+        }
+        let refused = |mtu| MadeNetworkError::Mtu { network: self.name.clone(), mtu };
+        let mtu = self.mtu.map(|mtu| Mtu::new(mtu).ok_or_else(|| refused(mtu))).transpose()?;
+        let ranges = self.ranges.iter().map(|range| self.range(range)).collect::<Result<_, _>>()?;
+        let reserved = self.reserved.iter().copied().map(Span::one).collect();
+        Ok(Some(Network {
+            gateways: self.gateways.clone(),
+            mtu: mtu.or(Some(defaults::MTU)),
+            supply: Supply { ranges, reserved, routers: Vec::new() },
+            ..defaults::network(name)
+        }))
+    }
+
+    fn range(&self, text: &str) -> Result<Span, MadeNetworkError> {
+        let refused = |why: String| MadeNetworkError::Range { network: self.name.clone(), range: text.to_owned(), why };
+        let range: Span = text.parse().map_err(|error: podlane_ipam::SpanError| refused(error.to_string()))?;
+        let subnets = self.gateways.iter().filter_map(|own| Span::subnet(own.address(), own.prefix_len()));
+        let is_within = subnets.into_iter().any(|subnet| subnet.covers(range));
+        if is_within { Ok(range) } else { Err(refused("lies in none of the network's subnets".to_owned())) }
+    }
 }

@@ -6,7 +6,7 @@ use podlane_api::PortKind;
 
 use crate::desired::{
     BitRate, Burst, ConnectionCapacity, Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu,
-    Poll, Queues, Ratio, RingSize, Xdp,
+    Name, Network, Poll, Queues, Ratio, RingSize, Supply, Xdp,
 };
 
 pub(super) const SOCKET: &str = podlane_api::DEFAULT_SOCKET;
@@ -28,7 +28,7 @@ pub(super) const VHOST_SOCKETS: &str = "vhost";
 pub(super) const QUARANTINE: Duration = Duration::from_secs(30);
 
 /// Of a network of this node alone; an overlay network takes what its tunnels carry.
-pub(super) const MTU: Mtu = sure(Mtu::new(1_500));
+pub(crate) const MTU: Mtu = sure(Mtu::new(1_500));
 pub(super) const LEARNING: bool = true;
 /// What IEEE 802.1Q recommends for a bridge.
 pub(super) const MAC_AGE: Duration = Duration::from_secs(300);
@@ -65,7 +65,7 @@ pub(super) const MODE: Mode = Mode::Auto;
 pub(super) const XDP: Xdp = Xdp::Auto;
 pub(super) const CHECKSUM_OFFLOAD: bool = true;
 /// With 512, a switch over veth lost a fifth of the TCP rate that it has with 2048 (VPP 26.06).
-pub(super) const RING: RingSize = sure(RingSize::new(2_048));
+pub(crate) const RING: RingSize = sure(RingSize::new(2_048));
 
 /// A quarter of a second of the rate: a TCP sender that lost all it sent waits 200 ms (Linux's least retransmission timeout), and what a
 /// shorter burst does not keep of that time is lost to it. Between pods, at 20 and at 200 Mbit/s, TCP got 56 to 61 % of a rate with 100 ms of it, and
@@ -74,6 +74,25 @@ pub(crate) const fn burst(rate: BitRate) -> Burst {
     const LEAST: u64 = 1_000_000;
     let quarter = rate.get().get() / 4;
     sure(Burst::new(if quarter < LEAST { LEAST } else { quarter }))
+}
+
+/// A network that says nothing but its name, and is alone in its VRF.
+pub(crate) fn network(name: Name) -> Network {
+    Network {
+        gateways: Vec::new(),
+        gateway_mac: Network::derived_mac(&name),
+        vrf: name.clone(),
+        mtu: Some(MTU),
+        learning: LEARNING,
+        mac_age: MAC_AGE,
+        flood_limit: FLOOD_LIMIT,
+        vni: None,
+        peers: Vec::new(),
+        flood: FLOOD,
+        replication_limit: REPLICATION_LIMIT,
+        supply: Supply::default(),
+        name,
+    }
 }
 
 pub(super) const FAULT_SHARE: Ratio = Ratio::ZERO;

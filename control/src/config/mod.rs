@@ -8,7 +8,7 @@
 //! A finding does not end the reading: an operator mends a file once, not once a mistake. Nothing here looks at
 //! devices or namespaces, which come and go; only the list of cores is the machine's.
 
-mod defaults;
+pub(crate) mod defaults;
 mod file;
 mod mistake;
 mod table;

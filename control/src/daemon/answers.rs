@@ -1,7 +1,7 @@
 //! What the daemon tells: the workers' numbers, under the names of the configuration.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use podlane_api::{
     AttachMode, Counters, Dropped, FlowTable, Frames, KernelDrops, Ledger, Manifests, Network, PolicyApplied, Port,
@@ -17,6 +17,7 @@ use super::Answer;
 use super::chronicle::Chronicle;
 use super::moment::Moment;
 use super::trials::Shadows;
+use crate::attach::Attachments;
 use crate::desired::{self, Behind, Desired, Name};
 use crate::reconcile::{Engine, Facts};
 
@@ -30,20 +31,27 @@ pub struct Answers {
     took_over: Option<TookOver>,
     /// Before what they look on, so that nobody looks on any more when that ends.
     shadows: Shadows,
-    engine: Engine,
+    /// None where pods are not attached. Before the switch that they work with.
+    attachments: RwLock<Option<Arc<Attachments>>>,
+    engine: Arc<Engine>,
 }
 
 impl Answers {
-    /// From this switch.
+    /// From this switch, and what is attached to it.
     #[must_use]
-    pub fn new(engine: Engine) -> Self {
-        Self { chronicle: Chronicle::default(), took_over: None, shadows: Shadows::new(), engine }
+    pub fn new(engine: Arc<Engine>, attachments: Option<Attachments>) -> Self {
+        let attachments = RwLock::new(attachments.map(Arc::new));
+        Self { chronicle: Chronicle::default(), took_over: None, shadows: Shadows::new(), attachments, engine }
     }
 
     /// From a switch that was taken over, where this had been changed before.
     #[must_use]
-    pub fn inherit(engine: Engine, took_over: TookOver, changes: &[Request]) -> Self {
-        let answers = Self { took_over: Some(took_over), ..Self::new(engine) };
+    pub fn inherit(
+        (engine, attachments): (Arc<Engine>, Option<Attachments>),
+        took_over: TookOver,
+        changes: &[Request],
+    ) -> Self {
+        let answers = Self { took_over: Some(took_over), ..Self::new(engine, attachments) };
         for change in changes {
             let replayed = match change {
                 // In force before anything was taken over.
@@ -64,9 +72,36 @@ impl Answers {
         self.took_over
     }
 
+    /// The pods that are attached.
+    ///
+    /// # Errors
+    /// None are by this daemon.
+    pub fn attachments(&self) -> Result<Arc<Attachments>, Refusal> {
+        let attachments = self.attachments.read().unwrap_or_else(PoisonError::into_inner);
+        attachments.clone().ok_or(Refusal::NoAttachments)
+    }
+
+    /// Has the next daemon find all that this one promised.
+    pub(super) fn let_go_of_attachments(&self) {
+        if let Ok(attachments) = self.attachments() {
+            attachments.close();
+        }
+    }
+
+    /// Goes on where it let go, because the next daemon did not take over.
+    pub(super) fn take_up_attachments(&self) {
+        let Ok(former) = self.attachments() else { return };
+        match former.reopened() {
+            Ok(attachments) => {
+                *self.attachments.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(attachments));
+            }
+            Err(error) => tracing::error!(%error, "no pod can be attached any more; restart the daemon"),
+        }
+    }
+
     /// The switch.
     #[must_use]
-    pub const fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Engine {
         &self.engine
     }
 

@@ -37,6 +37,7 @@ pub use answers::Answers;
 pub use rights::RightsError;
 pub use server::Server;
 
+use crate::attach::{Attachments, RecallError, Remembered};
 use crate::desired::Desired;
 use crate::handover::{Claimed, Former, Handed, HeirError, Inheritance};
 use crate::reconcile::{Engine, StartError};
@@ -74,6 +75,9 @@ pub enum DaemonError {
     /// A running daemon has the instance, and it cannot be taken over.
     #[error("cannot take over: {0}")]
     Heir(#[from] HeirError),
+    /// What a former daemon promised cannot be found out.
+    #[error(transparent)]
+    Recall(#[from] RecallError),
     /// The switch could not go on.
     #[error("{0}")]
     Fatal(String),
@@ -99,10 +103,13 @@ impl Handed for Answers {
     }
 
     fn close(&self) -> Vec<Request> {
-        self.chronicle.close()
+        let changes = self.chronicle.close();
+        self.let_go_of_attachments();
+        changes
     }
 
     fn open(&self) {
+        self.take_up_attachments();
         self.chronicle.open();
     }
 }
@@ -127,7 +134,11 @@ impl Daemon {
             Err(error) => return Err(error.into()),
         };
         let wake = WakeLimits::hold(&desired.workers);
-        let answers = Arc::new(Answers::new(Engine::start(desired)?));
+        let mut desired = desired;
+        let remembered = Remembered::recall(&mut desired)?;
+        let engine = Arc::new(Engine::start(desired)?);
+        let attachments = attach(remembered, &engine)?;
+        let answers = Arc::new(Answers::new(engine, attachments));
         Self { former: None, server: None, answers, wake: Some(wake) }.serve(listener, &instance, None)
     }
 
@@ -135,12 +146,17 @@ impl Daemon {
     fn take_over(claimed: Claimed, desired: Desired) -> Result<Self, DaemonError> {
         let (socket, instance) = (desired.daemon.socket.clone(), desired.daemon.instance.to_string());
         let wake = WakeLimits::hold(&desired.workers);
+        // The former has let go of its journal.
+        let mut desired = desired;
+        let remembered = Remembered::recall(&mut desired)?;
         let Inheritance { engine, former, gap, doors, place, changes } = claimed.take_over(desired)?;
         let gap_us = gap.as_micros() as u64;
         tracing::info!(former, gap_us, "took over");
         let listener = Listener::inherit(&socket, doors)?;
         let took_over = TookOver { pid: former, gap_us };
-        let answers = Arc::new(Answers::inherit(engine, took_over, &changes));
+        let engine = Arc::new(engine);
+        let attachments = attach(remembered, &engine)?;
+        let answers = Arc::new(Answers::inherit((engine, attachments), took_over, &changes));
         let daemon = Self { former: None, server: None, answers, wake: Some(wake) };
         daemon.serve(Some(listener), &instance, Some(place))
     }
@@ -226,6 +242,11 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Attaches pods, where that was asked for.
+fn attach(remembered: Option<Remembered>, engine: &Arc<Engine>) -> Result<Option<Attachments>, RecallError> {
+    remembered.map(|remembered| Attachments::start(remembered, Arc::clone(engine))).transpose()
 }
 
 /// Runs a daemon until SIGTERM, SIGINT, or SIGHUP of a terminal that was closed.

@@ -23,7 +23,7 @@ impl<'a> Moment<'a> {
     }
 
     /// The switch; what it desires and numbers may be more by now than what is known here.
-    pub(super) const fn engine(&self) -> &'a Engine {
+    pub(super) fn engine(&self) -> &'a Engine {
         self.answers.engine()
     }
 

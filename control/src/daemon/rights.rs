@@ -4,7 +4,7 @@ use std::fs;
 
 use thiserror::Error;
 
-use crate::desired::{Behind, Desired};
+use crate::desired::{Behind, Desired, Port};
 
 /// The capabilities that a port with a device takes, by their bit (linux/capability.h).
 const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (BPF, "CAP_BPF")];
@@ -26,7 +26,8 @@ pub struct RightsError {
 
 /// Whether this process may do what these desires take. Ports without a device take nothing.
 pub(super) fn check(desired: &Desired) -> Result<(), RightsError> {
-    let has_device = desired.ports.values().any(|port| matches!(port.behind, Behind::Device(_)));
+    let has_device = |port: &Port| matches!(port.behind, Behind::Device(_));
+    let has_device = desired.attachments.is_some() || desired.ports.values().any(|port| has_device(port));
     // Where the kernel does not tell, it will refuse by itself.
     match fs::read_to_string("/proc/thread-self/status").ok().and_then(|status| effective(&status)) {
         Some(held) if has_device => judge(held),

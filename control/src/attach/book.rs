@@ -1,0 +1,157 @@
+//! Who is attached, and who is at work on it: one thread at a time for a key, any number of keys at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Key;
+use super::record::Record;
+
+/// All attachments, by key.
+#[derive(Default, Debug)]
+pub(super) struct Book {
+    pages: Mutex<HashMap<Key, Page>>,
+    turned: Condvar,
+}
+
+#[derive(Default, Debug)]
+struct Page {
+    /// None while it is made for the first time.
+    record: Option<Arc<Record>>,
+    is_held: bool,
+}
+
+/// A key that nobody else can work on until this is dropped, in whichever thread.
+#[derive(Debug)]
+pub(super) struct Held {
+    book: Arc<Book>,
+    key: Key,
+}
+
+impl Book {
+    /// The book of a daemon that finds these.
+    pub(super) fn of(records: impl IntoIterator<Item = Record>) -> Arc<Self> {
+        let page = |record: Record| (record.key().clone(), Page { record: Some(Arc::new(record)), is_held: false });
+        Arc::new(Self { pages: Mutex::new(records.into_iter().map(page).collect()), turned: Condvar::new() })
+    }
+
+    /// Takes a key, waiting for who holds it; none when that took too long.
+    pub(super) fn hold(self: &Arc<Self>, key: &Key, patience: Duration) -> Option<Held> {
+        let deadline = Instant::now() + patience;
+        let mut pages = self.pages();
+        while pages.get(key).is_some_and(|page| page.is_held) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            pages = self.turned.wait_timeout(pages, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        pages.entry(key.clone()).or_default().is_held = true;
+        Some(Held { book: Arc::clone(self), key: key.clone() })
+    }
+
+    /// What is known of a key now.
+    pub(super) fn look(&self, key: &Key) -> Option<Arc<Record>> {
+        self.pages().get(key)?.record.clone()
+    }
+
+    /// All that is known now, by key.
+    pub(super) fn all(&self) -> Vec<Arc<Record>> {
+        let mut all: Vec<_> = self.pages().values().filter_map(|page| page.record.clone()).collect();
+        all.sort_by(|one, other| one.key().cmp(other.key()));
+        all
+    }
+
+    /// The keys that are asked for or there, of those that `wanted` says.
+    pub(super) fn keys(&self, wanted: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let mut keys: Vec<_> = self.pages().keys().filter(|key| wanted(key)).cloned().collect();
+        keys.sort();
+        keys
+    }
+
+    /// Whether some attachment has this port.
+    pub(super) fn has_port(&self, port: &str) -> bool {
+        self.pages().values().any(|page| page.record.as_ref().is_some_and(|record| record.attachment.port == port))
+    }
+
+    fn pages(&self) -> MutexGuard<'_, HashMap<Key, Page>> {
+        // What is behind the lock is whole between any two statements.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// What is known of it.
+    pub(super) fn record(&self) -> Option<Arc<Record>> {
+        self.book.look(&self.key)
+    }
+
+    /// Makes this what is known of it.
+    pub(super) fn write(&self, record: &Record) {
+        if let Some(page) = self.book.pages().get_mut(&self.key) {
+            page.record = Some(Arc::new(record.clone()));
+        }
+    }
+
+    /// Forgets it.
+    pub(super) fn forget(&self) {
+        if let Some(page) = self.book.pages().get_mut(&self.key) {
+            page.record = None;
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut pages = self.book.pages();
+        if let Some(page) = pages.get_mut(&self.key) {
+            page.is_held = false;
+            if page.record.is_none() {
+                pages.remove(&self.key);
+            }
+        }
+        drop(pages);
+        self.book.turned.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::attach::Origin;
+
+    fn key(container: &str) -> Key {
+        let [list, interface] = ["blue", "eth0"].map(str::to_owned);
+        Key { origin: Origin::Cni, list, container: container.to_owned(), interface }
+    }
+
+    #[test]
+    fn a_key_is_held_by_one_at_a_time_and_others_are_not_in_its_way() {
+        let book = Book::of([]);
+        let held = book.hold(&key("c1"), Duration::ZERO).unwrap();
+        assert!(book.hold(&key("c1"), Duration::from_millis(5)).is_none());
+        drop(book.hold(&key("c2"), Duration::ZERO).unwrap());
+        drop(held);
+        drop(book.hold(&key("c1"), Duration::ZERO).unwrap());
+        assert!(book.keys(|_| true).is_empty(), "what nothing is known of has no page");
+    }
+
+    #[test]
+    fn who_waits_for_a_key_gets_it_when_it_is_let_go() {
+        let (book, inside) = (Book::of([]), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let held = book.hold(&key("c1"), Duration::from_secs(30)).unwrap();
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                    std::thread::sleep(Duration::from_millis(1));
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(held);
+                });
+            }
+        });
+        assert!(book.keys(|_| true).is_empty());
+    }
+}

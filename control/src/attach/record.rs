@@ -1,0 +1,67 @@
+//! What the journal keeps of an attachment: all that takes it away again, or lets it go on, without the daemon that made it.
+
+use podlane_api::MacAddr;
+use podlane_host::Link;
+use serde::{Deserialize, Serialize};
+
+use super::{Attachment, Key, Origin};
+
+/// One attachment, as it is written.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// What was asked for and what came of it.
+    pub(super) attachment: Attachment,
+    /// Which network namespace its pod has, as the kernel numbers it: a path may come to name another.
+    pub(super) netns: Option<String>,
+    /// What a netdev that is not ours was before, to be that again.
+    pub(super) former: Option<Former>,
+}
+
+/// A netdev as it was found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Former {
+    /// Its name.
+    pub(super) name: String,
+    /// Its MAC address.
+    pub(super) mac: Option<MacAddr>,
+    /// Its MTU.
+    pub(super) mtu: u32,
+    /// Whether it was up.
+    pub(super) up: bool,
+    /// The bridge it was a port of.
+    pub(super) master: Option<String>,
+}
+
+impl Record {
+    /// As it is written.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a record has no map whose keys are not strings")
+    }
+
+    pub(super) fn key(&self) -> &Key {
+        &self.attachment.order.key
+    }
+}
+
+impl Former {
+    /// A netdev as it is now, as a port of this bridge.
+    pub(super) fn of(link: &Link, master: Option<String>) -> Self {
+        Self { name: link.name.clone(), mac: link.mac.map(MacAddr), mtu: link.mtu, up: link.up, master }
+    }
+}
+
+/// What a record is found by in the journal.
+pub(super) fn journal_key(key: &Key) -> String {
+    let origin = match key.origin {
+        Origin::Cni => "cni",
+        Origin::Docker => "docker",
+        Origin::Netavark => "netavark",
+    };
+    // Of the four, only the list's name may have a slash, and the other three tell where it ends.
+    format!("{origin}/{}/{}/{}", key.list, key.container, key.interface)
+}
+
+/// Who holds a lease: a container's interface gets its former address back, whichever list attaches it.
+pub(super) fn lease_owner(key: &Key) -> String {
+    format!("{}/{}", key.container, key.interface)
+}
