@@ -11,6 +11,7 @@ mod chronicle;
 mod connections;
 mod denied;
 mod endpoints;
+mod files;
 mod flows;
 mod leases;
 mod moment;
@@ -122,6 +123,7 @@ impl Daemon {
     /// [`DaemonError`] when it could not start; nothing is left behind then, and nothing of another daemon changed.
     pub fn start(desired: Desired, socket: Option<&Path>) -> Result<Self, DaemonError> {
         rights::check(&desired)?;
+        files::make_room();
         let instance = desired.daemon.instance.to_string();
         // The socket next: its lock is what tells two daemons apart before they touch anything else.
         let listener = match socket.map(Listener::bind).transpose() {

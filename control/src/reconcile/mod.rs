@@ -213,6 +213,11 @@ impl Engine {
         let endpoints = Arc::new(endpoints);
         let bell = Bell::new().map_err(StartError::Bell)?;
         let directory = pins.as_ref().map(|pins| pins.directory().to_owned());
+        if desired.attachments.is_some()
+            && let Err(error) = podlane_bpf::load_pods(directory.as_deref())
+        {
+            tracing::warn!(error = chain(&error), "the program of pods could not be loaded ahead");
+        }
         let (requests, asked) =
             Requests::new((Arc::clone(&plans), Arc::clone(&turnstile)), workers.clone(), directory, bell.clone());
         let claims = Arc::clone(&requests.claims);

@@ -43,6 +43,15 @@ use std::path::Path;
 /// Receive queues of one device that can have a socket.
 pub const MAX_QUEUES: u32 = 64;
 
+/// Loads the program of all pods ahead of the first one, which would otherwise wait for it. `instance` is the directory of an
+/// instance's pins, which is there.
+///
+/// # Errors
+/// [`AttachError`]: the first pod will meet the same one.
+pub fn load_pods(instance: Option<&Path>) -> Result<(), AttachError> {
+    pods::Pods::of(instance, "pods to come").map(drop)
+}
+
 /// Which program a port gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
