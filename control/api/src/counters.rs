@@ -43,6 +43,9 @@ pub struct Counters {
     pub balanced: bool,
     /// Each port's share, by name.
     pub ports: Vec<PortLedger>,
+    /// The share of ports that have been removed, all together, without a name.
+    #[serde(default, skip_serializing_if = "PortLedger::is_empty")]
+    pub gone: PortLedger,
 }
 
 /// One port's share of the ledger. What came in by one port leaves by another, so that only the whole balances.
@@ -60,6 +63,15 @@ pub struct PortLedger {
     pub dropped: Dropped,
 }
 
+impl PortLedger {
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { received, sent, held, dropped, .. } = self;
+        *received == 0 && *sent == 0 && *held == 0 && dropped.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_total_stands_beside_its_verdict_in_json() {
-        let counters = Counters { total: Ledger::default(), balanced: true, ports: Vec::new() };
+        let counters = Counters { total: Ledger::default(), balanced: true, ..Counters::default() };
         let json = serde_json::to_value(&counters).unwrap();
         assert_eq!(json["received"], 0);
         assert_eq!(json["balanced"], true);

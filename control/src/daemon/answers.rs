@@ -203,19 +203,25 @@ impl Moment<'_> {
             held: numbers.waiting(),
             dropped,
         };
-        let port = |name: &Name| {
+        let share = |name: &Name| {
             let id = self.numbers().port(name);
             let own = numbers.ports.get(id.index()).cloned().unwrap_or_default();
-            PortLedger {
-                name: name.to_string(),
-                received: own.received.packets,
-                sent: own.sent.packets,
-                held: held(&reports, id),
-                dropped: dropped_by(&own),
-            }
+            ledger(name.to_string(), &own, held(&reports, id))
         };
-        let ports = self.desired().ports.keys().map(port).collect();
-        Ok(Counters { balanced: total.balances(), total, ports })
+        let ports = self.desired().ports.keys().map(share).collect();
+        Ok(Counters { balanced: total.balances(), total, ports, gone: self.gone(&numbers, &reports) })
+    }
+
+    /// What was counted at ports that are no more, whether their numbers are others' by now or not.
+    fn gone(&self, numbers: &Numbers, reports: &[Report]) -> PortLedger {
+        let (mut gone, mut waiting) = (numbers.gone.clone(), 0);
+        for (id, counted) in (0..).map(PortId).zip(&numbers.ports).skip(SWITCH.index() + 1) {
+            if self.numbers().port_name(id).is_none() {
+                gone.merge(counted);
+                waiting += held(reports, id);
+            }
+        }
+        ledger(String::new(), &gone, waiting)
     }
 
     /// Reports that fit together, and their sum. Workers report one after the other, so that one may have taken over frames which another
@@ -349,6 +355,17 @@ pub(super) fn merged(reports: &[Report]) -> Numbers {
 /// A name as it is answered; empty for what has none.
 pub(super) fn name(name: Option<&Name>) -> String {
     name.map(ToString::to_string).unwrap_or_default()
+}
+
+/// One row of the ledger.
+fn ledger(name: String, counted: &PortCounters, held: u64) -> PortLedger {
+    PortLedger {
+        name,
+        received: counted.received.packets,
+        sent: counted.sent.packets,
+        held,
+        dropped: dropped_by(counted),
+    }
 }
 
 fn held(reports: &[Report], id: PortId) -> u64 {

@@ -260,7 +260,14 @@ fn adopt(reconciler: &mut Reconciler, sockets: &[Vec<Mapped>]) {
     for (name, sockets) in handed {
         let Some(port) = desired.ports.get(&name) else { continue };
         let pins = reconciler.pins.as_ref().map(Pins::directory);
-        let opener = Opener { desired: &desired, workers: &reconciler.workers, pins, hosts: &reconciler.hosts };
+        let opener = Opener {
+            desired: &desired,
+            workers: &reconciler.workers,
+            pins,
+            hosts: &reconciler.hosts,
+            frames: &reconciler.frames,
+            written: &reconciler.written,
+        };
         let found = match &port.behind {
             Behind::Device(device) => reconciler.world.find(device).map_err(OpenError::from).map(|at| (device, at)),
             Behind::Replay(_) => Err(OpenError::Changed { what: "it is a device no more" }),

@@ -24,6 +24,7 @@ mod endpoints;
 mod estate;
 mod fill;
 mod follow;
+mod frames;
 mod heir;
 mod open;
 mod pass;
@@ -244,6 +245,8 @@ impl Engine {
             waiting: Vec::new(),
             hosts: Default::default(),
             world: World::of(&desired),
+            frames: requests.frames.clone(),
+            written: Arc::clone(&requests.written),
             cores: Cores::of(&desired),
             fill: Fill::of(&shared),
             up: Default::default(),

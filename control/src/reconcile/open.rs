@@ -22,11 +22,12 @@ use thiserror::Error;
 
 use super::board::Fate;
 use super::crew::{Ends, Silent, Workers};
+use super::frames::{Frames, NoFrames, Share};
 use super::room::{ShortFrames, safe_mode};
 use super::underlay::Claimed;
 use super::world::{Found, Missing, Spot};
 use crate::compile::Attached;
-use crate::desired::{self, Behind, Desired, FrameBytes, LEAST_FILL, Mode, Queues, Replay, Role, Sharing, Xdp};
+use crate::desired::{self, Behind, Desired, FrameBytes, LEAST_FILL, Mode, Name, Queues, Replay, Role, Sharing, Xdp};
 
 /// Frames in front of a packet that arrived: what XDP leaves for pushed headers.
 pub(super) const HEADROOM: u32 = 256;
@@ -71,6 +72,9 @@ pub(super) enum OpenError {
     /// The device is there, but does not serve.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// No frames are left for it.
+    #[error(transparent)]
+    NoFrames(#[from] NoFrames),
     /// A worker does not answer.
     #[error(transparent)]
     Silent(#[from] Silent),
@@ -104,6 +108,8 @@ pub(super) struct OpenDevice {
     pub(super) everyone: Option<PacketRing>,
     /// Whether its sockets take packets longer than a frame.
     pub(super) spans_frames: bool,
+    /// Of the frames; given back when it is closed.
+    _share: Share,
 }
 
 /// A port that is open but not yet attached.
@@ -130,6 +136,10 @@ pub(super) struct Opener<'a> {
     pub(super) pins: Option<&'a Path>,
     /// The VTEP addresses that the host has as well.
     pub(super) hosts: &'a BTreeSet<IpAddr>,
+    /// What is lent to ports.
+    pub(super) frames: &'a Frames,
+    /// The ports that were known from the start.
+    pub(super) written: &'a BTreeSet<Name>,
 }
 
 impl Opener<'_> {
@@ -189,6 +199,13 @@ impl Opener<'_> {
             };
             return Err(OpenError::Changed { what });
         }
+        let mut taken = vec![0; self.workers.count()];
+        let workers = taken.len();
+        for facts in sockets.iter().map(|socket| socket.facts()) {
+            let [_, _, fill, _] = facts.rings;
+            taken[(facts.ifindex as usize + facts.queue as usize) % workers] += fill;
+        }
+        let share = self.frames.note(taken);
         let sockets: Vec<_> = sockets.iter().map(|socket| (socket.facts().queue, socket.as_fd())).collect();
         let open = || Device::inherit(&config, &sockets);
         let mut half = match netns {
@@ -199,7 +216,7 @@ impl Opener<'_> {
             half.claim(&claimed.claim())?;
         }
         let everyone = hear_everyone(device, link, netns)?;
-        let mut opened = self.opened((half, Ends::new()), (spot, link), claimed, config.multi_buffer);
+        let mut opened = self.opened((half, Ends::new()), (spot, link), (claimed, share), config.multi_buffer);
         if let Some(open) = &mut opened.device {
             open.everyone = everyone;
         }
@@ -223,6 +240,8 @@ impl Opener<'_> {
         let everyone = hear_everyone(device, link, netns)?;
         let mut config = self.device_config(port, device, link);
         config.mode = safe_mode(config.mode, link, self.desired.workers.frame_bytes)?;
+        let (fill, share) = self.share(port, device, (config.ifindex, config.queues))?;
+        config.fill = fill;
         let mut pools = self.workers.lend((config.fill * self.queues_each(config.queues)) as usize)?;
         let opened = match netns {
             Some(netns) => netns.run(|| Device::open(&config, &mut pools)),
@@ -234,7 +253,7 @@ impl Opener<'_> {
         let (half, ends) = opened?;
         let ends = ends.into_iter().map(|(worker, end)| (worker, Box::new(end) as Box<dyn Port>)).collect();
         let ends = hearing(everyone, ends);
-        Ok(Opened { warning, ..self.opened((half, ends), (spot, link), claimed, config.multi_buffer) })
+        Ok(Opened { warning, ..self.opened((half, ends), (spot, link), (claimed, share), config.multi_buffer) })
     }
 
     /// What there is to know of a device that is open.
@@ -242,7 +261,7 @@ impl Opener<'_> {
         &self,
         (half, ends): (Device, Ends),
         (spot, link): (Spot, &Link),
-        claimed: Option<Claimed>,
+        (claimed, share): (Option<Claimed>, Share),
         spans_frames: bool,
     ) -> Opened {
         let xdp = match half.attach_mode() {
@@ -250,7 +269,7 @@ impl Opener<'_> {
             podlane_bpf::AttachMode::Generic => XdpMode::Generic,
         };
         Opened {
-            device: Some(OpenDevice { half, spot, claimed, everyone: None, spans_frames }),
+            device: Some(OpenDevice { half, spot, claimed, everyone: None, spans_frames, _share: share }),
             ends,
             attached: Attached {
                 mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
@@ -289,20 +308,43 @@ impl Opener<'_> {
                 Mode::Copy => AskMode::Copy,
             },
             ring: device.ring.get(),
-            fill: self.fill(device.ring.get(), queues),
+            // Until its share is known.
+            fill: LEAST_FILL,
             queues,
             multi_buffer: spans_frames(link.mtu, workers.frame_bytes),
             checksum_offload: device.checksum_offload,
         }
     }
 
-    /// Frames lent to the kernel per queue: a ring's worth, unless the port's share of the worker's frames is smaller.
-    fn fill(&self, ring: u32, queues: u32) -> u32 {
-        let devices = |port: &&Arc<desired::Port>| matches!(port.behind, Behind::Device(_));
-        let ports = u32::try_from(self.desired.ports.values().filter(devices).count()).unwrap_or(u32::MAX);
-        let share = self.desired.workers.frames.share(ports) / self.queues_each(queues);
+    /// Frames lent to the kernel per queue, and the port's share of them all. What is known from the start shares equally, a ring's worth
+    /// at most; what comes and goes is lent what the others leave.
+    fn share(&self, port: &desired::Port, device: &desired::Device, at: (u32, u32)) -> Result<(u32, Share), NoFrames> {
+        let (ring, spread) = (device.ring.get(), self.spread(at));
+        if self.comes_and_goes(port) {
+            return self.frames.take(&spread, ring);
+        }
+        let known = |port: &&Arc<desired::Port>| matches!(port.behind, Behind::Device(_)) && !self.comes_and_goes(port);
+        let ports = u32::try_from(self.desired.ports.values().filter(known).count()).unwrap_or(u32::MAX);
+        // Where pods are attached, the rest is theirs.
+        let ports = if self.desired.attachments.is_some() { ports.saturating_mul(4) } else { ports };
+        let share = self.desired.workers.frames.share(ports) / self.queues_each(at.1);
         // The largest power of two within the share.
-        (1 << share.max(LEAST_FILL).ilog2()).min(ring)
+        let fill = (1 << share.max(LEAST_FILL).ilog2()).min(ring);
+        Ok((fill, self.frames.note(spread.iter().map(|queues| queues * fill).collect())))
+    }
+
+    /// Whether how many there will be of such ports is not known from the start.
+    fn comes_and_goes(&self, port: &desired::Port) -> bool {
+        let is_pod = matches!(&port.behind, Behind::Device(desired::Device { role: Role::Pod, .. }));
+        !self.written.contains(&port.name) || (is_pod && self.desired.attachments.is_some())
+    }
+
+    /// How many queues of a device each worker serves.
+    fn spread(&self, (ifindex, queues): (u32, u32)) -> Vec<u32> {
+        let mut spread = vec![0; self.workers.count()];
+        let workers = spread.len();
+        (0..queues).for_each(|queue| spread[(ifindex as usize + queue as usize) % workers] += 1);
+        spread
     }
 
     /// Queues of one device that the same worker serves at most.

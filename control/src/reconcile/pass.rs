@@ -23,6 +23,7 @@ use super::cores::Cores;
 use super::crew::{Ends, Silent, Workers};
 use super::endpoints::Endpoints;
 use super::fill::Fill;
+use super::frames::Frames;
 use super::open::{OpenDevice, OpenError, Opened, Opener};
 use super::pins::Pins;
 use super::plan::Plans;
@@ -125,6 +126,9 @@ pub(super) struct Reconciler {
     /// The VTEP addresses that the host has as well.
     pub(super) hosts: BTreeSet<IpAddr>,
     pub(super) world: World,
+    pub(super) frames: Frames,
+    /// The ports that were known from the start.
+    pub(super) written: Arc<BTreeSet<Name>>,
     pub(super) cores: Cores,
     pub(super) fill: Fill,
     pub(super) up: BTreeMap<Name, Up>,
@@ -252,7 +256,14 @@ impl Reconciler {
     fn bring_up(&mut self, name: &Name) -> bool {
         let Some(port) = self.desired.ports.get(name) else { return false };
         let pins = self.pins.as_ref().map(Pins::directory);
-        let opener = Opener { desired: &self.desired, workers: &self.workers, pins, hosts: &self.hosts };
+        let opener = Opener {
+            desired: &self.desired,
+            workers: &self.workers,
+            pins,
+            hosts: &self.hosts,
+            frames: &self.frames,
+            written: &self.written,
+        };
         let opened = match &port.behind {
             Behind::Device(device) => {
                 let found = self.world.find(device).map_err(OpenError::from);

@@ -19,10 +19,11 @@ use podlane_dataplane::worker::handoff::Bell;
 use super::change::{ChangeError, fits};
 use super::close::abandon;
 use super::crew::{PATIENCE, Workers};
+use super::frames::Frames;
 use super::open::{Opened, Opener};
 use super::plan::Plans;
 use super::world::seek;
-use crate::desired::{Behind, Name, Network, Port};
+use crate::desired::{Behind, Desired, Name, Network, Port};
 
 /// How a request is answered.
 pub(super) type Back = Sender<Result<(), ChangeError>>;
@@ -118,6 +119,9 @@ pub(super) struct Requests {
     pub(super) bell: Bell,
     /// Shared while a port is opened.
     turnstile: Arc<RwLock<()>>,
+    pub(super) frames: Frames,
+    /// The ports that were known from the start.
+    pub(super) written: Arc<BTreeSet<Name>>,
     /// None once the switch ends.
     ask: Mutex<Option<Sender<Request>>>,
 }
@@ -131,8 +135,10 @@ impl Requests {
         bell: Bell,
     ) -> (Self, Receiver<Request>) {
         let (ask, asked) = unbounded();
-        let claims = Arc::default();
-        (Self { plans, workers, pins, claims, bell, turnstile, ask: Mutex::new(Some(ask)) }, asked)
+        let Desired { workers: settings, ports, .. } = &*plans.read().desired;
+        let frames = Frames::new(settings.frames, workers.count());
+        let (claims, written) = (Arc::default(), Arc::new(ports.keys().cloned().collect()));
+        (Self { plans, workers, pins, claims, bell, turnstile, frames, written, ask: Mutex::new(Some(ask)) }, asked)
     }
 
     /// Opens a port and has it in force, or nothing.
@@ -167,7 +173,14 @@ impl Requests {
         let desired = self.plans.read().desired;
         // A pod has none of the host's addresses; what an uplink claims is looked at in the next pass.
         let hosts = BTreeSet::new();
-        let opener = Opener { desired: &desired, workers: &self.workers, pins: self.pins.as_deref(), hosts: &hosts };
+        let opener = Opener {
+            desired: &desired,
+            workers: &self.workers,
+            pins: self.pins.as_deref(),
+            hosts: &hosts,
+            frames: &self.frames,
+            written: &self.written,
+        };
         let refused = |error| ChangeError::open(&port.name, error);
         match &port.behind {
             Behind::Device(device) => {

@@ -22,6 +22,9 @@ impl Show for Counters {
         for port in &self.ports {
             row(port.name.as_str().into(), [port.received, port.sent, total(&port.dropped), port.held]);
         }
+        if !self.gone.is_empty() {
+            row("(removed)".into(), [self.gone.received, self.gone.sent, total(&self.gone.dropped), self.gone.held]);
+        }
         let all = &self.total;
         row("(switch)".into(), [all.made, 0, dropped_by_none(self), 0]);
         row(Cell::styled("all", paint.strong), [all.received, all.sent, total(&all.dropped), all.held]);
@@ -40,7 +43,7 @@ impl Show for Counters {
 
 /// What was dropped of the packets that the switch made itself.
 fn dropped_by_none(counters: &Counters) -> u64 {
-    let by_ports: u64 = counters.ports.iter().map(|port| total(&port.dropped)).sum();
+    let by_ports: u64 = counters.ports.iter().chain([&counters.gone]).map(|port| total(&port.dropped)).sum();
     total(&counters.total.dropped).saturating_sub(by_ports)
 }
 
