@@ -35,7 +35,7 @@ impl Bed {
         let desired = parse(&text, &Machine { cores: [Node::core()].into() });
         let desired = desired.unwrap_or_else(|findings| panic!("{}", findings[0]));
         let engine = node.lab.switch().run(|| Engine::start(desired)).unwrap().unwrap();
-        Self { answers: Arc::new(Answers::new(engine)), node }
+        Self { answers: Arc::new(Answers::new(Arc::new(engine), None)), node }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
