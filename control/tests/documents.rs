@@ -62,6 +62,7 @@ fn every_key_of_the_configuration_stands_in_the_document() {
         ("### `[flows]`", "[flows]\nzzzzzzzz = 1"),
         ("### `[policy]`", "[policy]\nzzzzzzzz = 1"),
         ("### `[policy.timeouts]`", "[policy.timeouts]\nzzzzzzzz = 1"),
+        ("### `[attachments]`", "[attachments]\nzzzzzzzz = 1"),
         ("### `[[network]]`", "[[network]]\nzzzzzzzz = 1"),
         ("### `[[port]]`", "[[port]]\nzzzzzzzz = 1"),
         ("### `fault`", "[[port]]\nfault = { zzzzzzzz = 1 }"),
@@ -75,7 +76,7 @@ fn every_key_of_the_configuration_stands_in_the_document() {
         assert_eq!(first_cells(&document, heading), keys(text), "{heading} of {OPERATING}");
     }
     // And there are no other tables.
-    let tables = ["daemon", "workers", "flows", "policy", "network", "port", "route", "underlay", "peer", "endpoint"];
+    let tables = ["daemon", "workers", "flows", "policy", "attachments", "network", "port", "route", "underlay", "peer", "endpoint"];
     assert_eq!(keys("zzzzzzzz = 1"), tables.into());
 }
 
