@@ -76,7 +76,19 @@ fn every_key_of_the_configuration_stands_in_the_document() {
         assert_eq!(first_cells(&document, heading), keys(text), "{heading} of {OPERATING}");
     }
     // And there are no other tables.
-    let tables = ["daemon", "workers", "flows", "policy", "attachments", "network", "port", "route", "underlay", "peer", "endpoint"];
+    let tables = [
+        "daemon",
+        "workers",
+        "flows",
+        "policy",
+        "attachments",
+        "network",
+        "port",
+        "route",
+        "underlay",
+        "peer",
+        "endpoint",
+    ];
     assert_eq!(keys("zzzzzzzz = 1"), tables.into());
 }
 

@@ -223,7 +223,11 @@ impl AttachError {
     /// Whether the same may well work soon, with nothing changed by anybody.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Engine { .. } | Self::Journal(_))
+        match self {
+            Self::Lease(error) => error.passes(),
+            Self::Delegate(error) => error.is_passing(),
+            other => matches!(other, Self::Busy { .. } | Self::Engine { .. } | Self::Journal(_)),
+        }
     }
 }
 
