@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
+    cores::Cores,
     load::LoadError,
     machine::Origin,
     report::Report,
@@ -60,10 +61,12 @@ pub struct Plan {
 /// [`RunError`]; nothing is left behind.
 pub fn run(terms: &Terms<'_>, plan: &Plan) -> Result<Report, RunError> {
     let origin = Origin::here();
+    let cores = Cores::of_this_process()?;
     allow_files(2 * (plan.attached + plan.together))?;
-    let mut ours = Entrant::new("podlane", podlane::start(&plan.binaries))?;
+    let mut ours = Entrant::new("podlane", podlane::start(&plan.binaries, cores.switch))?;
     let mut theirs = Entrant::new("bridge + host-local", bridge::start())?;
     let mut own = vec![ours.start_time(plan.calls)?, ours.size()?];
+    ours.with(podlane::wait_until_ready)?;
     for beside in [0, plan.attached] {
         for entrant in [&mut ours, &mut theirs] {
             (terms.progress)(&format!("attaching {beside} pods: {}", entrant.name));

@@ -64,11 +64,11 @@ impl Drop for Pins {
     }
 }
 
-/// A host with a daemon that attaches pods, its journal on a disk.
+/// A host with a daemon that will attach pods, its journal on a disk and its worker on a core.
 ///
 /// # Errors
-/// [`SubjectError::Absent`] where it was not built, [`SubjectError::Unable`] where it attaches none.
-pub fn start(binaries: &Binaries) -> Result<Plugin, SubjectError> {
+/// [`SubjectError::Absent`] where it was not built.
+pub fn start(binaries: &Binaries, core: usize) -> Result<Plugin, SubjectError> {
     for (binary, tool) in [(&binaries.plugin, PLUGIN), (&binaries.daemon, DAEMON)] {
         if !binary.exists() {
             return Err(absent(tool));
@@ -77,7 +77,7 @@ pub fn start(binaries: &Binaries) -> Result<Plugin, SubjectError> {
     let folder = Folder::make("cni")?;
     let (host, socket) = (host()?, folder.file("podlane.sock"));
     let instance = format!("perf-{}", std::process::id());
-    let configuration = folder.write("podlane.toml", &configuration(&instance, &folder))?;
+    let configuration = folder.write("podlane.toml", &configuration(&instance, core, &folder))?;
     let mut run = Command::new(&binaries.daemon);
     run.args(["run", "--config"]).arg(configuration);
     let daemon = DAEMON.serve(&host, run)?;
@@ -90,22 +90,21 @@ pub fn start(binaries: &Binaries) -> Result<Plugin, SubjectError> {
         "pending": folder.file("pending"),
         "ipam": { "type": "podlane" },
     });
-    let plugin = Plugin {
+    Ok(Plugin {
         tool: PLUGIN,
         binary: binaries.plugin.clone(),
         path: binaries.plugin.parent().unwrap_or(Path::new("/")).to_owned(),
         configuration: call.to_string(),
         host,
         _behind: Box::new(Behind { _daemon: daemon, _pins: pins, _folder: folder }),
-    };
-    wait_until_ready(&plugin)?;
-    Ok(plugin)
+    })
 }
 
 /// One network, whose gateway is the switch's.
-fn configuration(instance: &str, folder: &Folder) -> String {
+fn configuration(instance: &str, core: usize, folder: &Folder) -> String {
     format!(
         "[daemon]\nsocket = \"{}\"\ninstance = \"{instance}\"\n\
+         [workers]\ncores = [{core}]\n\
          [attachments]\njournal = \"{}\"\n\
          [[network]]\nname = \"pods\"\ngateways = [\"10.89.0.1/16\"]\n",
         folder.file("podlane.sock").display(),
@@ -113,7 +112,11 @@ fn configuration(instance: &str, folder: &Folder) -> String {
     )
 }
 
-fn wait_until_ready(plugin: &Plugin) -> Result<(), SubjectError> {
+/// Waits until the daemon attaches pods.
+///
+/// # Errors
+/// [`SubjectError::Unable`] with what it says, if it does not.
+pub fn wait_until_ready(plugin: &Plugin) -> Result<(), SubjectError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match plugin.ask("STATUS") {
