@@ -53,7 +53,9 @@ pub use mac_addr::{BadMacAddr, MacAddr};
 pub use nearest::nearest;
 pub use neighbour::{MAX_NEIGHBOURS, NeighbourQuery, Neighbours, Origin, Station};
 pub use pending::{Call, DEFAULT_PENDING, MAX_PENDING, Pending, PendingCall, PendingError};
-pub use port::{AttachMode, Bandwidth, KernelDrops, Port, PortKind, PortState, Ports, Rates, Traffic, XdpMode};
+pub use port::{
+    AttachMode, Bandwidth, KernelDrops, Port, PortKind, PortState, Ports, Rates, Sharing, Traffic, XdpMode,
+};
 pub use reply::{Refusal, Reply, Stale};
 pub use request::{FlowQuery, MAX_FLOWS, Request};
 pub use shadow::{Shadow, ShadowDifference, ShadowQuery, ShadowVerdict};

@@ -32,6 +32,9 @@ pub struct Port {
     pub network: Option<String>,
     /// The networks of its tagged frames, by VLAN id.
     pub vlans: BTreeMap<u16, String>,
+    /// What tells its pods' frames from the host's, of an uplink of networks that the host has too.
+    #[serde(default)]
+    pub sharing: Option<Sharing>,
     /// Whether it carries frames.
     pub state: PortState,
     /// Why it does not; none when it does.
@@ -71,6 +74,16 @@ pub enum PortKind {
     Uplink,
     /// A capture file instead of a device.
     Replay,
+}
+
+/// What tells the pods' frames from the host's on an uplink that both have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// Every pod has a MAC address of its own on the wire, as with the kernel's macvlan.
+    Mac,
+    /// All pods have the uplink's MAC address on the wire and are told apart by their IP addresses, as with the kernel's ipvlan.
+    Ip,
 }
 
 /// Whether a port carries frames.

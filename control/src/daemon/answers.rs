@@ -296,6 +296,7 @@ impl Moment<'_> {
             netns: device.and_then(|device| device.netns.clone()),
             network: port.membership.untagged.as_ref().map(ToString::to_string),
             vlans: port.membership.tagged.iter().map(|(vlan, network)| (vlan.get(), network.to_string())).collect(),
+            sharing: port.sharing(),
             state: fate.map_or(podlane_api::PortState::Waiting, |fate| fate.state),
             reason: fate.and_then(|fate| fate.reason.clone()),
             mode: how.and_then(mode),

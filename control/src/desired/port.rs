@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+pub use podlane_api::Sharing;
 use podlane_api::{MacAddr, PortKind};
 
 use super::{DeviceName, Inhabitant, Name, Rates, RingSize};
@@ -94,15 +95,6 @@ pub enum Role {
     Pod,
     /// The wire's: the kernel keeps what is not Podlane's.
     Uplink,
-}
-
-/// What tells the pods' frames from the host's on an uplink that both have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sharing {
-    /// Every pod has a MAC address of its own on the wire, as with the kernel's macvlan.
-    Mac,
-    /// All pods have the uplink's MAC address on the wire and are told apart by their IP addresses, as with the kernel's ipvlan.
-    Ip,
 }
 
 /// Which queues of a netdev are bound.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
 
+mod comers;
 mod everyone;
 #[path = "../support/ground.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use podlane::config::{Machine, load};
+use podlane::desired::Desired;
 use podlane_host::lab::Pod;
 use podlane_host::{Links, Netns, sysctl};
 
@@ -56,6 +58,11 @@ impl Segment {
         let daemon = self.node.start();
         daemon.wait_all_up(SOON);
         daemon
+    }
+
+    /// What is configured.
+    pub(crate) fn desired(&self) -> Desired {
+        load(&self.node.path("podlane.toml"), &Machine { cores: [Node::core()].into() }).unwrap()
     }
 
     pub(crate) fn host(&self) -> &Netns {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use podlane_api::{Bandwidth, KernelDrops, Port, PortState, Ports, Rates};
+use podlane_api::{Bandwidth, KernelDrops, Port, PortState, Ports, Rates, Sharing};
 
 use super::{Show, total};
 use crate::cli::table::Lean::{Left, Right};
@@ -63,13 +63,18 @@ fn state_style(state: PortState, paint: Paint) -> anstyle::Style {
     }
 }
 
-/// `blue`, `10:blue 20:green`, or both; `(underlay)` for an uplink that tunnels go by, which no network is named like.
+/// `blue`, `10:blue 20:green`, or both; `(underlay)` for an uplink that tunnels go by, which no network is named like; behind
+/// them `(shared by mac)` for one that the host has too.
 fn networks(port: &Port, underlay: &[String]) -> String {
     if underlay.contains(&port.name) {
         return "(underlay)".to_owned();
     }
     let tagged = port.vlans.iter().map(|(vlan, network)| format!("{vlan}:{network}"));
-    port.network.clone().into_iter().chain(tagged).collect::<Vec<_>>().join(" ")
+    let shared = port.sharing.map(|sharing| match sharing {
+        Sharing::Mac => "(shared by mac)".to_owned(),
+        Sharing::Ip => "(shared by ip)".to_owned(),
+    });
+    port.network.clone().into_iter().chain(tagged).chain(shared).collect::<Vec<_>>().join(" ")
 }
 
 /// `copy native`, `zero-copy native checksum`.

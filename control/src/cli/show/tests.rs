@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use podlane_api::{
     AttachMode, Bandwidth, ConnectionTable, Counters, Flow, FlowTable, FlowTunnel, Flows, Frames, KernelDrops, Ledger,
-    MacAddr, Network, Poll, Port, PortKind, PortLedger, PortState, Ports, Rates, Status, TookOver, Traffic, Worker,
-    XdpMode,
+    MacAddr, Network, Poll, Port, PortKind, PortLedger, PortState, Ports, Rates, Sharing, Status, TookOver, Traffic,
+    Worker, XdpMode,
 };
 
 use super::*;
@@ -26,6 +26,7 @@ fn port(name: &str) -> Port {
         netns: None,
         network: Some("blue".to_owned()),
         vlans: BTreeMap::new(),
+        sharing: None,
         state: PortState::Up,
         reason: None,
         mode: Some(AttachMode::Copy),
@@ -104,6 +105,7 @@ fn ports_show_modes_and_why_one_is_not_up() {
     let trunk = Port {
         kind: PortKind::Uplink,
         vlans: [(10, "blue".to_owned()), (20, "green".to_owned())].into(),
+        sharing: Some(Sharing::Mac),
         network: None,
         mode: Some(AttachMode::ZeroCopy),
         checksum_offload: false,

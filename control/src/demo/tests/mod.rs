@@ -36,6 +36,7 @@ pub(in crate::demo) fn port(name: &str, network: &str, received: u64, sent: u64)
         netns: None,
         network: Some(network.to_owned()),
         vlans: BTreeMap::new(),
+        sharing: None,
         state: PortState::Up,
         reason: None,
         mode: Some(AttachMode::Copy),
