@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use podlane_api::{Gateway, nearest};
 use serde::de::DeserializeOwned;
@@ -24,7 +24,7 @@ use super::words::{
     Joined, PORT_MAP, Subnet,
 };
 use super::{MTU, NETWORK, ROUTED, subnet};
-use crate::attach::{Address, Addressing, Attaches, Attachment, Key, Kind, MadeNetwork, Order, Origin};
+use crate::attach::{Address, Addressing, Attaches, Attachment, Key, Kind, MadeNetwork, Order, Origin, Stage};
 
 /// What a container's interfaces are called: Docker counts on from it.
 const INTERFACE: &str = "eth";
@@ -33,8 +33,8 @@ const INTERFACE: &str = "eth";
 const OPTIONS: [&str; 3] = [NETWORK, ROUTED, MTU];
 
 /// Answers Docker's calls from the daemon's attachments.
-pub(super) struct Driver<A> {
-    attaches: Arc<A>,
+#[derive(Default)]
+pub(super) struct Driver {
     pools: Pools,
     /// Endpoints that left their container. Docker lets them join another one, or deletes them next.
     left: Mutex<HashMap<Key, Order>>,
@@ -49,25 +49,20 @@ struct Options {
     routed: bool,
 }
 
-impl<A: Attaches> Driver<A> {
-    pub(super) fn new(attaches: Arc<A>) -> Self {
-        Self { attaches, pools: Pools::default(), left: Mutex::default() }
-    }
-
+impl Driver {
     /// Carries out one call.
-    pub(super) fn call(&self, method: &str, body: &[u8]) -> Result<Value, CnmError> {
-        let on = self.attaches.as_ref();
+    pub(super) fn call(&self, on: &impl Attaches, method: &str, body: &[u8]) -> Result<Value, CnmError> {
         let done = |()| json!({});
         match method {
             "Plugin.Activate" => Ok(json!({ "Implements": ["NetworkDriver", "IpamDriver"] })),
             "NetworkDriver.GetCapabilities" => Ok(json!({ "Scope": "local", "ConnectivityScope": "local" })),
-            "NetworkDriver.CreateNetwork" => self.create_network(&read(method, body)?).map(done),
-            "NetworkDriver.DeleteNetwork" => self.delete_network(&read(method, body)?).map(done),
-            "NetworkDriver.CreateEndpoint" => self.create_endpoint(&read(method, body)?),
-            "NetworkDriver.EndpointOperInfo" => self.info(&read(method, body)?),
-            "NetworkDriver.DeleteEndpoint" => self.delete_endpoint(&read(method, body)?).map(done),
-            "NetworkDriver.Join" => self.join(&read(method, body)?),
-            "NetworkDriver.Leave" => self.leave(&read(method, body)?).map(done),
+            "NetworkDriver.CreateNetwork" => self.create_network(on, &read(method, body)?).map(done),
+            "NetworkDriver.DeleteNetwork" => delete_network(on, &read(method, body)?).map(done),
+            "NetworkDriver.CreateEndpoint" => create_endpoint(on, &read(method, body)?),
+            "NetworkDriver.EndpointOperInfo" => info(on, &read(method, body)?),
+            "NetworkDriver.DeleteEndpoint" => self.delete_endpoint(on, &read(method, body)?).map(done),
+            "NetworkDriver.Join" => self.join(on, &read(method, body)?),
+            "NetworkDriver.Leave" => self.leave(on, &read(method, body)?).map(done),
             "NetworkDriver.ProgramExternalConnectivity" => publish(&read(method, body)?).map(done),
             // Swarm's allocation, other nodes that come and go, ports that were never published: nothing to do.
             "NetworkDriver.AllocateNetwork"
@@ -89,7 +84,7 @@ impl<A: Attaches> Driver<A> {
         }
     }
 
-    fn create_network(&self, asked: &CreateNetwork) -> Result<(), CnmError> {
+    fn create_network(&self, on: &impl Attaches, asked: &CreateNetwork) -> Result<(), CnmError> {
         let options = options(&asked.options)?;
         let subnets = || asked.ipv4.iter().chain(&asked.ipv6).filter(|subnet| !subnet.pool.is_empty());
         let mut network = MadeNetwork {
@@ -103,78 +98,26 @@ impl<A: Attaches> Driver<A> {
             isolated: !options.routed,
         };
         if let Some(configured) = &options.network {
-            self.same_subnets(configured, &network.gateways)?;
+            same_subnets(on, configured, &network.gateways)?;
         }
         for written in subnets() {
             let pool = subnet(&written.pool)?;
             network.ranges.extend(self.pools.forget(pool).map(|range| range.to_string()));
         }
-        self.attaches.make_network(network).map_err(said)
+        on.make_network(network).map_err(said)
     }
 
-    /// That Docker's subnets are those of the network it stands for.
-    fn same_subnets(&self, configured: &str, asked: &[Gateway]) -> Result<(), CnmError> {
-        let has = pools::gateways(self.attaches.as_ref(), configured)?;
-        let stranger = asked.iter().find(|gateway| !has.contains(gateway));
-        stranger.map_or(Ok(()), |gateway| {
-            Err(CnmError::NotItsSubnet {
-                network: configured.to_owned(),
-                v6: gateway.address().is_ipv6(),
-                pool: Some(crate::desired::Prefix::of(*gateway)),
-                gateways: has.clone(),
-            })
-        })
-    }
-
-    fn delete_network(&self, asked: &DeleteNetwork) -> Result<(), CnmError> {
-        self.attaches.remove_network(&name(&asked.network)).map_err(said)
-    }
-
-    fn create_endpoint(&self, asked: &CreateEndpoint) -> Result<Value, CnmError> {
-        let made = self.network(&asked.endpoint.network)?;
-        let network = made.stands_for.as_ref().unwrap_or(&made.name);
-        let gateways = pools::gateways(self.attaches.as_ref(), network)?;
-        let none = super::words::Interface::default();
-        let interface = asked.interface.as_ref().unwrap_or(&none);
-        let addresses = [interface.ipv4, interface.ipv6].into_iter().flatten();
-        let addresses = addresses.map(|address| Address { address, gateway: routes_for(&gateways, address) }).collect();
-        let order = Order {
-            key: key(&asked.endpoint),
-            kind: Kind::Veth,
-            netns: None,
-            network: network.clone(),
-            mac: interface.mac,
-            addressing: Addressing::Given { addresses },
-            mtu: made.mtu,
-            default_route: false,
-            routes: Vec::new(),
-            rates: podlane_api::Rates::default(),
-            pod: None,
-            labels: BTreeMap::new(),
-            notes: BTreeMap::new(),
-        };
-        let attachment = self.attaches.attach(order).map_err(said)?;
-        // What Docker decided itself may not be said again.
-        let mac = attachment.pod.filter(|_| interface.mac.is_none()).map(|pod| pod.mac);
-        Ok(json!({ "Interface": Decided { mac } }))
-    }
-
-    fn info(&self, asked: &Endpoint) -> Result<Value, CnmError> {
-        let attachment = self.endpoint(asked)?;
-        Ok(json!({ "Value": { "podlane.port": attachment.port, "podlane.network": attachment.order.network } }))
-    }
-
-    fn delete_endpoint(&self, asked: &Endpoint) -> Result<(), CnmError> {
+    fn delete_endpoint(&self, on: &impl Attaches, asked: &Endpoint) -> Result<(), CnmError> {
         let key = key(asked);
         self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        self.attaches.detach(&key).map_err(said)
+        on.detach(&key).map_err(said)
     }
 
-    fn join(&self, asked: &Endpoint) -> Result<Value, CnmError> {
+    fn join(&self, on: &impl Attaches, asked: &Endpoint) -> Result<Value, CnmError> {
         let again = self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(asked));
         let attachment = match again {
-            Some(order) => self.attaches.attach(order).map_err(said)?,
-            None => self.endpoint(asked)?,
+            Some(order) => on.attach(order).map_err(said)?,
+            None => endpoint(on, asked)?,
         };
         let pod = attachment.pod.ok_or_else(|| CnmError::NoEndpoint { id: asked.endpoint.clone() })?;
         let by = |v6: bool| {
@@ -191,25 +134,78 @@ impl<A: Attaches> Driver<A> {
         Ok(json!(joined))
     }
 
-    fn leave(&self, asked: &Endpoint) -> Result<(), CnmError> {
-        let Ok(attachment) = self.endpoint(asked) else { return Ok(()) };
+    fn leave(&self, on: &impl Attaches, asked: &Endpoint) -> Result<(), CnmError> {
+        let Ok(attachment) = endpoint(on, asked) else { return Ok(()) };
         let key = key(asked);
-        self.attaches.detach(&key).map_err(said)?;
+        on.detach(&key).map_err(said)?;
         self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(key, attachment.order);
         Ok(())
     }
+}
 
-    fn network(&self, id: &str) -> Result<MadeNetwork, CnmError> {
-        let name = name(id);
-        let found = self.attaches.made().into_iter().find(|network| network.name == name);
-        found.ok_or_else(|| CnmError::Forgotten { id: id.to_owned() })
-    }
+/// That Docker's subnets are those of the network it stands for.
+fn same_subnets(on: &impl Attaches, configured: &str, asked: &[Gateway]) -> Result<(), CnmError> {
+    let has = pools::gateways(on, configured)?;
+    let stranger = asked.iter().find(|gateway| !has.contains(gateway));
+    stranger.map_or(Ok(()), |gateway| {
+        Err(CnmError::NotItsSubnet {
+            network: configured.to_owned(),
+            v6: gateway.address().is_ipv6(),
+            pool: Some(crate::desired::Prefix::of(*gateway)),
+            gateways: has.clone(),
+        })
+    })
+}
 
-    fn endpoint(&self, asked: &Endpoint) -> Result<Attachment, CnmError> {
-        let key = key(asked);
-        let found = self.attaches.attached().into_iter().find(|attachment| attachment.order.key == key);
-        found.ok_or_else(|| CnmError::NoEndpoint { id: asked.endpoint.clone() })
-    }
+fn delete_network(on: &impl Attaches, asked: &DeleteNetwork) -> Result<(), CnmError> {
+    on.remove_network(&name(&asked.network)).map_err(said)
+}
+
+fn create_endpoint(on: &impl Attaches, asked: &CreateEndpoint) -> Result<Value, CnmError> {
+    let made = network(on, &asked.endpoint.network)?;
+    let network = made.stands_for.as_ref().unwrap_or(&made.name);
+    let gateways = pools::gateways(on, network)?;
+    let none = super::words::Interface::default();
+    let interface = asked.interface.as_ref().unwrap_or(&none);
+    let addresses = [interface.ipv4, interface.ipv6].into_iter().flatten();
+    let addresses = addresses.map(|address| Address { address, gateway: routes_for(&gateways, address) }).collect();
+    let order = Order {
+        key: key(&asked.endpoint),
+        kind: Kind::Veth,
+        netns: None,
+        network: network.clone(),
+        mac: interface.mac,
+        addressing: Addressing::Given { addresses },
+        mtu: made.mtu,
+        default_route: false,
+        routes: Vec::new(),
+        rates: podlane_api::Rates::default(),
+        pod: None,
+        labels: BTreeMap::new(),
+        notes: BTreeMap::new(),
+    };
+    let attachment = on.attach(order).map_err(said)?;
+    // What Docker decided itself may not be said again.
+    let mac = attachment.pod.filter(|_| interface.mac.is_none()).map(|pod| pod.mac);
+    Ok(json!({ "Interface": Decided { mac } }))
+}
+
+fn info(on: &impl Attaches, asked: &Endpoint) -> Result<Value, CnmError> {
+    let attachment = endpoint(on, asked)?;
+    Ok(json!({ "Value": { "podlane.port": attachment.port, "podlane.network": attachment.order.network } }))
+}
+
+fn network(on: &impl Attaches, id: &str) -> Result<MadeNetwork, CnmError> {
+    let name = name(id);
+    let found = on.made().into_iter().find(|network| network.name == name);
+    found.ok_or_else(|| CnmError::Forgotten { id: id.to_owned() })
+}
+
+fn endpoint(on: &impl Attaches, asked: &Endpoint) -> Result<Attachment, CnmError> {
+    let key = key(asked);
+    let found =
+        on.attached().into_iter().find(|attachment| attachment.order.key == key && attachment.stage == Stage::Up);
+    found.ok_or_else(|| CnmError::NoEndpoint { id: asked.endpoint.clone() })
 }
 
 fn read<T: DeserializeOwned>(method: &str, body: &[u8]) -> Result<T, CnmError> {

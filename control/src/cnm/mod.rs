@@ -18,7 +18,7 @@ mod server;
 mod tests;
 mod words;
 
-pub use server::Plugin;
+pub use server::{Plugin, Source};
 
 use error::CnmError;
 

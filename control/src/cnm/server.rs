@@ -26,6 +26,15 @@ const MAX_CALLS: usize = 32;
 /// How often the socket is tried again while the daemon that this one takes over from still has it.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// Where the attachments are had: they are others after a hand-over that came to nothing.
+pub type Source<A> = Box<dyn Fn() -> Option<Arc<A>> + Send + Sync>;
+
+/// What calls are answered from.
+struct Answering<A> {
+    attaches: Source<A>,
+    driver: Driver,
+}
+
 /// Docker's plugin, until it is dropped: then its socket is gone, and Docker's calls wait for the next daemon's.
 #[derive(Debug)]
 pub struct Plugin {
@@ -39,7 +48,7 @@ impl Plugin {
     ///
     /// # Errors
     /// [`BindError`]: the socket is not to be had there at all, or no thread.
-    pub fn start<A: Attaches + 'static>(socket: &Path, attaches: Arc<A>) -> Result<Self, BindError> {
+    pub fn start<A: Attaches + 'static>(socket: &Path, attaches: Source<A>) -> Result<Self, BindError> {
         let first = match Listener::bind(socket) {
             Ok(listener) => Some(listener),
             Err(BindError::Held { .. }) => None,
@@ -47,10 +56,10 @@ impl Plugin {
         };
         let failed = |step| move |source| BindError::Io { path: socket.into(), step, source };
         let (stop, told) = UnixStream::pair().map_err(failed("make the pair that ends it"))?;
-        let (path, driver) = (socket.to_owned(), Driver::new(attaches));
+        let (path, plugin) = (socket.to_owned(), Answering { attaches, driver: Driver::default() });
         let run = move || {
             if let Some(listener) = first.or_else(|| held(&path, &told)) {
-                accept(&listener, &told, &driver);
+                accept(&listener, &told, &plugin);
             }
         };
         let accepting =
@@ -88,7 +97,7 @@ fn held(socket: &Path, told: &UnixStream) -> Option<Listener> {
     }
 }
 
-fn accept<A: Attaches>(listener: &Listener, told: &UnixStream, driver: &Driver<A>) {
+fn accept<A: Attaches>(listener: &Listener, told: &UnixStream, plugin: &Answering<A>) {
     let seats = Seats::default();
     thread::scope(|scope| {
         while wait(listener, told) {
@@ -104,7 +113,7 @@ fn accept<A: Attaches>(listener: &Listener, told: &UnixStream, driver: &Driver<A
             };
             let seat = seats.take();
             let answering = thread::Builder::new().name("podlane-docker-call".into()).spawn_scoped(scope, move || {
-                answer(&stream, driver);
+                answer(&stream, plugin);
                 drop(seat);
             });
             if let Err(error) = answering {
@@ -127,9 +136,9 @@ fn wait(listener: &Listener, told: &UnixStream) -> bool {
     }
 }
 
-fn answer<A: Attaches>(stream: &UnixStream, driver: &Driver<A>) {
+fn answer<A: Attaches>(stream: &UnixStream, plugin: &Answering<A>) {
     let (status, body) = match http::read(&mut Deadline::from_now(stream)) {
-        Ok(call) => carry_out(&call, driver),
+        Ok(call) => carry_out(&call, plugin),
         // Whoever only looked whether somebody listens is owed nothing.
         Err(HttpError::Read(_)) => return,
         Err(error) => (error.status(), json!({ "Err": error.to_string() })),
@@ -140,8 +149,11 @@ fn answer<A: Attaches>(stream: &UnixStream, driver: &Driver<A>) {
 }
 
 /// A refusal is a plain answer with `Err` in it: another status would have Docker think of the transport, and some versions ask again.
-fn carry_out<A: Attaches>(call: &Call, driver: &Driver<A>) -> (&'static str, Value) {
-    match driver.call(&call.method, &call.body) {
+fn carry_out<A: Attaches>(call: &Call, plugin: &Answering<A>) -> (&'static str, Value) {
+    let Some(attaches) = (plugin.attaches)() else {
+        return ("503 Service Unavailable", json!({ "Err": "the daemon attaches no pods (see its log)" }));
+    };
+    match plugin.driver.call(attaches.as_ref(), &call.method, &call.body) {
         Ok(reply) => ("200 OK", reply),
         Err(error @ super::CnmError::Method { .. }) => ("404 Not Found", json!({ "Err": error.to_string() })),
         Err(error) => {

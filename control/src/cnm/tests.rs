@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::driver::Driver;
-use super::server::Plugin;
+use super::server::{Plugin, Source};
 use crate::attach::on_paper::OnPaper;
 use crate::attach::{Addressing, Attaches};
 
@@ -15,23 +15,25 @@ const ID: &str = "5c0ffee5c0ffee5c0ffee5c0ffee5c0ffee5c0ffee5c0ffee5c0ffee5c0ffe
 
 struct Docker {
     paper: Arc<OnPaper>,
-    driver: Driver<OnPaper>,
+    driver: Driver,
 }
 
 impl Docker {
     fn new() -> Self {
         let paper = Arc::new(OnPaper::with("blue", &["10.1.0.1/24", "fd00:1::1/64"]));
-        Self { driver: Driver::new(Arc::clone(&paper)), paper }
+        Self { driver: Driver::default(), paper }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "json! makes a value to give away")]
     fn call(&self, method: &str, body: Value) -> Value {
-        self.driver.call(method, body.to_string().as_bytes()).unwrap_or_else(|error| panic!("{method}: {error}"))
+        self.driver
+            .call(self.paper.as_ref(), method, body.to_string().as_bytes())
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "json! makes a value to give away")]
     fn refused(&self, method: &str, body: Value) -> String {
-        self.driver.call(method, body.to_string().as_bytes()).unwrap_err().to_string()
+        self.driver.call(self.paper.as_ref(), method, body.to_string().as_bytes()).unwrap_err().to_string()
     }
 
     /// `docker network create -d podlane --ipam-driver podlane --subnet 10.77.0.0/24`
@@ -117,7 +119,7 @@ fn a_driver_started_anew_goes_on_with_what_is_written_down() {
     let docker = Docker::new();
     let pool = docker.create_network();
     let (_, joined) = docker.run(&pool, "e1");
-    let next = Docker { driver: Driver::new(Arc::clone(&docker.paper)), paper: docker.paper };
+    let next = Docker { driver: Driver::default(), paper: docker.paper };
     assert_eq!(next.run(&pool, "e2").0, "10.77.0.3/24");
     assert_eq!(next.call("NetworkDriver.Join", json!({"NetworkID": ID, "EndpointID": "e1"})), joined);
 }
@@ -244,17 +246,21 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
     assert!(
         docker
             .driver
-            .call("NetworkDriver.Join", b"{")
+            .call(docker.paper.as_ref(), "NetworkDriver.Join", b"{")
             .unwrap_err()
             .to_string()
             .starts_with("NetworkDriver.Join came with what cannot be read")
     );
 }
 
+fn from(paper: Arc<OnPaper>) -> Source<OnPaper> {
+    Box::new(move || Some(Arc::clone(&paper)))
+}
+
 #[test]
 fn docker_is_answered_over_the_socket_until_the_plugin_ends() {
     let socket = std::env::temp_dir().join(format!("podlane-cnm-{}.sock", std::process::id()));
-    let plugin = Plugin::start(&socket, Docker::new().paper).unwrap();
+    let plugin = Plugin::start(&socket, from(Docker::new().paper)).unwrap();
     let ask = |text: &str| {
         let mut stream = UnixStream::connect(&socket).unwrap();
         stream.write_all(text.as_bytes()).unwrap();
@@ -275,7 +281,7 @@ fn docker_is_answered_over_the_socket_until_the_plugin_ends() {
     assert!(ask("POST /NetworkDriver.Fly HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 Not Found\r\n"));
     assert!(ask("GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
     // A second one has the socket when the first has ended.
-    let next = Plugin::start(&socket, Docker::new().paper).unwrap();
+    let next = Plugin::start(&socket, from(Docker::new().paper)).unwrap();
     drop(plugin);
     let soon = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while UnixStream::connect(&socket).is_err() {

@@ -39,6 +39,7 @@ pub use rights::RightsError;
 pub use server::Server;
 
 use crate::attach::{Attachments, RecallError, Remembered};
+use crate::cnm;
 use crate::desired::Desired;
 use crate::handover::{Claimed, Former, Handed, HeirError, Inheritance};
 use crate::reconcile::{Engine, StartError};
@@ -93,6 +94,8 @@ pub struct Daemon {
     former: Option<Former>,
     /// None when nobody is to ask over a socket. Before what it answers from, so that it is dropped first.
     server: Option<Server>,
+    /// None where Docker's containers are not attached.
+    docker: Option<cnm::Plugin>,
     answers: Arc<Answers>,
     /// Behind the workers that it is for, so that it is lifted when they have ended.
     wake: Option<WakeLimits>,
@@ -141,7 +144,7 @@ impl Daemon {
         let engine = Arc::new(Engine::start(desired)?);
         let attachments = attach(remembered, &engine)?;
         let answers = Arc::new(Answers::new(engine, attachments));
-        Self { former: None, server: None, answers, wake: Some(wake) }.serve(listener, &instance, None)
+        Self { former: None, server: None, docker: None, answers, wake: Some(wake) }.serve(listener, &instance, None)
     }
 
     /// Goes on with the switch of a running daemon.
@@ -159,7 +162,7 @@ impl Daemon {
         let engine = Arc::new(engine);
         let attachments = attach(remembered, &engine)?;
         let answers = Arc::new(Answers::inherit((engine, attachments), took_over, &changes));
-        let daemon = Self { former: None, server: None, answers, wake: Some(wake) };
+        let daemon = Self { former: None, server: None, docker: None, answers, wake: Some(wake) };
         daemon.serve(Some(listener), &instance, Some(place))
     }
 
@@ -176,9 +179,19 @@ impl Daemon {
         let doors = listener.descriptors().map_err(failed)?.into();
         let answer = Arc::clone(&self.answers) as Arc<dyn Answer>;
         self.server = Some(Server::start(listener, answer).map_err(failed)?);
+        self.docker = self.answer_docker()?;
         let handed = Arc::clone(&self.answers) as Arc<dyn Handed>;
         self.former = Some(Former::start(handed, (&socket, instance), doors, place).map_err(failed)?);
         Ok(self)
+    }
+
+    fn answer_docker(&self) -> Result<Option<cnm::Plugin>, BindError> {
+        let desired = self.answers.engine().desired();
+        let Some(socket) = desired.attachments.as_ref().and_then(|attachments| attachments.docker.as_deref()) else {
+            return Ok(None);
+        };
+        let answers = Arc::clone(&self.answers);
+        cnm::Plugin::start(socket, Box::new(move || answers.attachments().ok())).map(Some)
     }
 
     /// The ports, by name.
@@ -232,6 +245,8 @@ impl Daemon {
     /// Waits for no heir any more. Returns whether one has taken over: then nothing is left to be ended, and what is here is left to the end of
     /// the process, because all of it is the heir's.
     fn end(&mut self) -> bool {
+        // The heir waits for Docker's socket.
+        drop(self.docker.take());
         let taken = self.former.take().is_some_and(Former::end);
         if taken {
             std::mem::forget((self.server.take(), Arc::clone(&self.answers), self.wake.take()));
