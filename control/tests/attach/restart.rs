@@ -1,0 +1,110 @@
+//! What a daemon that begins anew makes of what the former left.
+
+use podlane::attach::{Attaches, MadeNetwork, Order, Origin, Told};
+
+use crate::bed::{Bed, eventually, key, order};
+
+#[test]
+fn a_new_daemon_has_the_pods_of_the_former_one_flow_again() {
+    let Some(bed) = Bed::new("a_new_daemon_has_the_pods_of_the_former_one_flow_again") else { return };
+    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let running = bed.start();
+    let before = [running.attach(&bed, order("c1", &one)).unwrap(), running.attach(&bed, order("c2", &two)).unwrap()];
+    running.stop();
+    let running = bed.start();
+    assert_eq!(running.attachments.list(), before);
+    assert!(one.reaches(&two, before[1].addresses[0].address.address()));
+    eventually("both are as promised", || {
+        ["c1", "c2"].iter().all(|name| bed.within(|| running.attachments.check(&key(name), &Told::default())).is_ok())
+    });
+    assert_eq!(running.held(), 4);
+    running.detach(&bed, &key("c1"));
+    eventually("one is left", || running.attachments.list().len() == 1 && bed.netdevs().len() == 1);
+    running.stop();
+}
+
+#[test]
+fn pods_that_are_gone_with_their_links_are_let_go() {
+    let Some(bed) = Bed::new("pods_that_are_gone_with_their_links_are_let_go") else { return };
+    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let running = bed.start();
+    for (name, pod) in [("c1", &one), ("c2", &two)] {
+        running.attach(&bed, order(name, pod)).unwrap();
+    }
+    running.stop();
+    drop(one);
+    eventually("the kernel took the link along", || bed.netdevs().len() == 1);
+    let running = bed.start();
+    eventually("one is left", || running.attachments.list().len() == 1 && running.held() == 2);
+    assert_eq!(running.attachments.list()[0].order.key, key("c2"));
+    running.stop();
+}
+
+#[test]
+fn what_was_half_made_is_taken_away() {
+    let Some(bed) = Bed::new("what_was_half_made_is_taken_away") else { return };
+    let pod = bed.pod("one");
+    let running = bed.start();
+    running.attach(&bed, order("c1", &pod)).unwrap();
+    running.stop();
+    // As a daemon leaves it that is killed before it has said "up".
+    half_make(&bed);
+    let running = bed.start();
+    eventually("nothing is left", || {
+        running.attachments.list().is_empty() && running.held() == 0 && bed.netdevs().is_empty()
+    });
+    running.attach(&bed, order("c1", &pod)).unwrap();
+    running.stop();
+}
+
+fn half_make(bed: &Bed) {
+    use podlane_journal::{Change, Journal, Table};
+    let (journal, records) = Journal::open(&bed.path("journal.redb")).unwrap();
+    let (name, bytes) = records.attachments.into_iter().next().unwrap();
+    let mut record: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(record["attachment"]["stage"], "up");
+    record["attachment"]["stage"] = "making".into();
+    journal.commit(vec![Change::put(Table::Attachments, name, serde_json::to_vec(&record).unwrap())]).unwrap();
+    journal.close();
+}
+
+#[test]
+fn a_network_that_was_made_is_there_again_with_its_pods() {
+    let Some(bed) = Bed::new("a_network_that_was_made_is_there_again_with_its_pods") else { return };
+    let pod = bed.pod("one");
+    let network = MadeNetwork {
+        name: "made".to_owned(),
+        origin: Origin::Docker,
+        stands_for: None,
+        gateways: vec!["10.9.0.1/24".parse().unwrap()],
+        mtu: Some(1400),
+        ranges: vec!["10.9.0.64/26".to_owned()],
+        reserved: Vec::new(),
+        isolated: false,
+    };
+    let running = bed.start();
+    let made = &running.attachments as &dyn Attaches<Error = podlane::attach::AttachError>;
+    bed.within(|| {
+        made.make_network(network.clone()).unwrap();
+        made.make_network(network.clone()).unwrap();
+        assert!(made.make_network(MadeNetwork { mtu: None, ..network.clone() }).is_err(), "another of that name");
+        assert!(made.remove_network("blue").is_err(), "the configuration's");
+    });
+    let attached = running.attach(&bed, Order { network: "made".to_owned(), ..order("c1", &pod) }).unwrap();
+    assert_eq!((attached.mtu, attached.addresses[0].address.to_string().as_str()), (1400, "10.9.0.64/24"));
+    running.stop();
+
+    let running = bed.start();
+    assert_eq!(running.attachments.made(), [network]);
+    bed.within(|| assert!(running.attachments.remove_network("made").is_err(), "a pod is in it"));
+    running.detach(&bed, &key("c1"));
+    eventually("the pod is gone", || running.attachments.list().is_empty());
+    bed.within(|| {
+        running.attachments.remove_network("made").unwrap();
+        running.attachments.remove_network("made").unwrap();
+    });
+    running.stop();
+    let running = bed.start();
+    assert_eq!(running.attachments.made(), []);
+    running.stop();
+}
