@@ -133,7 +133,9 @@ fn failure(command: &str, ended: Ended) -> Failure {
         Ended::Unanswered(why) => Failure::new(TRY_AGAIN, "the daemon does not answer: try again later", why),
         Ended::Refused(Refused { kind, code, msg, details }) => match kind.as_str() {
             "cni" => Failure { code, msg, details },
-            "busy" | "stalled" => Failure::new(TRY_AGAIN, "the daemon is busy: try again later", details),
+            "busy" | "handing_over" | "stalled" => {
+                Failure::new(TRY_AGAIN, "the daemon is busy: try again later", details)
+            }
             "no_attachments" if command == "STATUS" => Failure::new(NOT_AVAILABLE, "no pod can be attached", details),
             _ => Failure::new(REFUSED, "the daemon refused the call", details),
         },

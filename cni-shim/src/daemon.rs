@@ -72,7 +72,7 @@ pub(crate) fn ask(socket: &Path, call: &Call, patience: Duration) -> Result<Valu
         };
         let patience = match &ended {
             Ended::Unreached(_) => patience,
-            Ended::Refused(refused) if refused.kind == "busy" => WHOLE,
+            Ended::Refused(refused) if matches!(refused.kind.as_str(), "busy" | "handing_over") => WHOLE,
             _ => return Err(ended),
         };
         if began.elapsed() + PAUSE >= patience {

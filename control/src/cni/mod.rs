@@ -13,13 +13,14 @@ mod environment;
 mod error;
 mod netconf;
 mod order;
+mod pods;
 mod previous;
 mod result;
 mod verbs;
 mod version;
 
 pub use error::{CniError, code};
-pub use verbs::{Pods, carry_out};
+pub use verbs::{Pods, carry_out, key_of};
 pub use version::Version;
 
 #[cfg(test)]

@@ -103,6 +103,14 @@ fn maker(pods: &impl Pods, netconf: &Netconf, environment: &Environment) -> Resu
     })
 }
 
+/// What a call is about, as far as it can be told.
+#[must_use]
+pub fn key_of(call: &CniCall) -> Option<Key> {
+    let head = Head::of(&call.config).ok()?;
+    let environment = Environment::of(call, Needs::Attachment).ok()?;
+    Some(order::key(&head.name, &environment))
+}
+
 fn del(pods: &impl Pods, call: &CniCall) -> Result<(), CniError> {
     let head = Head::of(&call.config)?;
     let environment = Environment::of(call, Needs::Attachment)?;

@@ -13,13 +13,14 @@ use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::{NetworkId, PortId};
 use podlane_policy::model::PodName;
 
-use super::Answer;
 use super::chronicle::Chronicle;
 use super::moment::Moment;
 use super::trials::Shadows;
+use super::{Answer, leases};
 use crate::attach::Attachments;
 use crate::desired::{self, Behind, Desired, Name};
 use crate::reconcile::{Engine, Facts};
+use crate::{cni, netavark};
 
 /// How often workers are asked for reports that fit together. Under traffic one way about every second look does not.
 const LOOKS: u32 = 64;
@@ -338,8 +339,14 @@ impl Answer for Answers {
             Request::EndShadow(query) => Reply::Shadow(moment.end_shadow(*query)?),
             Request::Denied(query) => Reply::Denied(moment.denied(query)?),
             Request::Connections(query) => Reply::Connections(moment.connections(query)?),
-            Request::Cni(_) | Request::Netavark(_) | Request::Attachments(_) | Request::Leases(_) => {
-                return Err(Refusal::NoAttachments);
+            Request::Cni(call) => Reply::Cni(cni::carry_out(&*self.attachments()?, call)?),
+            Request::Netavark(call) => {
+                let answer = netavark::carry_out(&*self.attachments()?, call);
+                Reply::Netavark(answer.map_err(|error| Refusal::Attachment { detail: error.to_string() })?)
+            }
+            Request::Attachments(query) => Reply::Attachments(self.listed(query)?),
+            Request::Leases(query) => {
+                Reply::Leases(self.attachments()?.addresses(|ipam, now| leases::listed(ipam, now, query)))
             }
         };
         self.chronicle.note(request, &reply);

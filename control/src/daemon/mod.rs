@@ -177,6 +177,8 @@ impl Daemon {
         let socket = listener.socket().to_owned();
         let failed = |source| DaemonError::Server { socket: socket.clone(), source };
         let doors = listener.descriptors().map_err(failed)?.into();
+        // Runtimes can connect already, and wait: what they asked before is done before.
+        self.answers.carry_out_pending();
         let answer = Arc::clone(&self.answers) as Arc<dyn Answer>;
         self.server = Some(Server::start(listener, answer).map_err(failed)?);
         self.docker = self.answer_docker()?;

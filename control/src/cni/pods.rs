@@ -1,0 +1,54 @@
+//! The daemon's attachments, asked in CNI's words; and which code each of their errors has.
+
+use super::{CniError, Pods, code};
+use crate::attach::{AttachError, Attachment, Attachments, Key, Order, Origin, Told};
+
+impl Pods for Attachments {
+    type Error = AttachError;
+
+    fn attach(&self, order: Order) -> Result<Attachment, AttachError> {
+        self.attach(order)
+    }
+
+    fn detach(&self, key: &Key) -> Result<(), AttachError> {
+        self.detach(key)
+    }
+
+    fn check(&self, key: &Key, told: &Told) -> Result<(), AttachError> {
+        self.check(key, told)
+    }
+
+    fn collect(&self, list: &str, valid: &[Key]) -> Result<Vec<Key>, AttachError> {
+        self.collect(Origin::Cni, list, valid)
+    }
+
+    fn status(&self, network: &str) -> Result<(), AttachError> {
+        self.status(network)
+    }
+}
+
+impl From<AttachError> for CniError {
+    fn from(error: AttachError) -> Self {
+        let (code, msg) = match &error {
+            AttachError::Network { .. } | AttachError::Order(_) => {
+                (code::CONFIGURATION, "invalid network configuration")
+            }
+            AttachError::OwnNetns { .. } => (code::ENVIRONMENT, "invalid environment"),
+            AttachError::Netns(_) | AttachError::Unknown { .. } => {
+                (code::UNKNOWN_CONTAINER, "the container is not there")
+            }
+            AttachError::Busy { .. } | AttachError::Journal(_) | AttachError::Engine { .. } => {
+                (code::TRY_AGAIN, "try again later")
+            }
+            AttachError::Directory { .. } => (code::INPUT_OUTPUT, "a directory cannot be used"),
+            AttachError::Differs { .. } => (code::DIFFERS, "it is not as it was promised"),
+            AttachError::Lease(_) => (code::ADDRESSES, "no address"),
+            AttachError::Delegate(_) => (code::IPAM_PLUGIN, "the IPAM plugin failed"),
+            AttachError::Attached { .. } => (code::ATTACHED, "it is attached already"),
+            AttachError::Host { .. } => (code::KERNEL, "the kernel refused a step"),
+            // What is left is of the switch, and of networks that no call of CNI makes.
+            _ => (code::SWITCH, "the switch refused"),
+        };
+        Self::new(code, msg, error.to_string())
+    }
+}

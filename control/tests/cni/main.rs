@@ -1,0 +1,15 @@
+//! The Container Network Interface as runtimes meet it: the real plugin and the real daemon, every verb and version, what goes wrong, and
+//! the reference plugins before, behind and beside it.
+
+#![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
+
+mod chains;
+mod kernel;
+mod oracle;
+#[path = "../support/runtime.rs"]
+mod runtime;
+mod silence;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest")]
+mod support;
+mod verbs;
