@@ -16,6 +16,7 @@ mod flows;
 mod leases;
 mod moment;
 mod neighbours;
+pub(crate) mod notify;
 mod policies;
 mod rights;
 mod server;
@@ -279,6 +280,7 @@ pub fn run(desired: Desired) -> Result<(), DaemonError> {
     let (networks, ports) = (desired.networks.len(), desired.ports.len());
     let daemon = Daemon::start(desired, Some(&socket))?;
     tracing::info!(socket = %socket.display(), networks, ports, "ready");
+    notify::ready();
     if let Some(signal) = signals.forever().next() {
         let signal = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
         tracing::info!(signal, "ending");

@@ -20,6 +20,9 @@ use super::words::{FromFormer, FromHeir, of_estate, of_remains};
 use super::{FORMAT, beside};
 use crate::reconcile::{Engine, Hold, Silent, Withheld};
 
+/// How long the heir is waited for after it has taken over.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// How long an heir may take to say who it is.
 const GREETING: Duration = Duration::from_secs(2);
 
@@ -144,8 +147,10 @@ impl Shared {
         let courier = Courier(stream);
         match self.hand_over(&courier) {
             Ok(heir) => {
-                tracing::info!(heir, "handed over");
                 self.taken.store(true, Ordering::Release);
+                // It hangs up when the service manager knows of it.
+                let _ = courier.patience(FAREWELL).map(|()| courier.hear::<FromHeir>());
+                tracing::info!(heir, "handed over");
                 // Nobody is left to wait for.
                 let _ = told.shutdown(std::net::Shutdown::Both);
                 if let Err(error) = signal_hook::low_level::raise(signal_hook::consts::SIGTERM) {

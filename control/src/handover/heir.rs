@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::courier::{Courier, CourierError};
 use super::words::{EstateWord, FromFormer, FromHeir, Nonsense};
 use super::{FORMAT, beside};
+use crate::daemon::notify;
 use crate::desired::Desired;
 use crate::reconcile::{Engine, InheritError, PolicyChange};
 
@@ -132,6 +133,8 @@ impl Claimed {
         let ready = heir.prepare(&remains)?;
         courier.say(&FromHeir::Taken)?;
         let (engine, turned) = ready.turn(&remains)?;
+        // While the former daemon is there still: a manager that sees its main process end first would end the service.
+        notify::ready();
         let gap = turned.saturating_duration_since(remains.halted);
         Ok(Inheritance { engine, former: word.pid, gap, doors: [socket, lock], place, changes: word.changes })
     }

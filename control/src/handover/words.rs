@@ -58,6 +58,7 @@ pub(super) struct EstateWord {
     ports: BTreeMap<String, u16>,
     networks: BTreeMap<String, u16>,
     vrfs: BTreeMap<String, u16>,
+    ways: String,
     ends: Vec<EndWord>,
     /// What was changed over the socket since the start, and is in no file.
     pub(super) changes: Vec<Request>,
@@ -205,6 +206,7 @@ pub(super) fn of_estate(estate: &Estate, changes: Vec<Request>) -> (EstateWord, 
         ports: names(&estate.numbers.ports),
         networks: names(&estate.numbers.networks),
         vrfs: names(&estate.numbers.vrfs),
+        ways: estate.ways.clone(),
         ends,
         changes,
     };
@@ -250,8 +252,8 @@ impl EstateWord {
             flows: table(&self.flows),
             connections: table(&self.connections),
         };
-        let generation = self.generation;
-        Ok((Estate { numbers, generation, tables, files, memories, ports, pins }, descriptors.collect()))
+        let (generation, ways) = (self.generation, self.ways.clone());
+        Ok((Estate { numbers, ways, generation, tables, files, memories, ports, pins }, descriptors.collect()))
     }
 }
 

@@ -21,7 +21,7 @@ use podlane_rings::{SocketFacts, UmemConfig};
 use thiserror::Error;
 
 use super::crew::Silent;
-use super::{Engine, memory};
+use super::{Engine, Plan, memory};
 use crate::compile::Former;
 use crate::desired::Name;
 
@@ -62,6 +62,8 @@ pub struct End {
 pub struct Estate {
     /// The numbers on the packet path.
     pub numbers: Former,
+    /// What the numbers of paths to other nodes rest on.
+    pub ways: String,
     /// The last generation that was put in force.
     pub generation: u32,
     /// The tables that workers share.
@@ -123,6 +125,7 @@ impl Engine {
         let memories = self.crew.umems.iter().map(|umem| Ok((config, umem.fd().try_clone_to_owned()?)));
         Ok(Estate {
             numbers: plan.numbers.former(),
+            ways: ways(&plan),
             generation: *hold.generation,
             tables: self.shared.facts(),
             files: self.shared.files().map(|file| file.try_clone_to_owned()).collect::<io::Result<_>>()?,
@@ -151,6 +154,15 @@ impl Engine {
     pub fn resume(&self) -> Result<(), Silent> {
         self.workers.resume()
     }
+}
+
+/// What the numbers of paths to other nodes rest on. Two daemons that have the same here have the same paths.
+pub(super) fn ways(plan: &Plan) -> String {
+    let Plan { desired, numbers } = plan;
+    let uplinks = desired.underlay.as_ref().map(|underlay| &underlay.uplinks);
+    let overlays = desired.networks.values().filter(|network| network.vni.is_some());
+    let networks: Vec<_> = overlays.map(|network| (numbers.network(&network.name).0, &network.peers)).collect();
+    format!("{uplinks:?} {:?} {networks:?}", desired.peers.keys())
 }
 
 impl Remains {

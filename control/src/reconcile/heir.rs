@@ -64,6 +64,12 @@ pub enum InheritError {
         /// Why.
         why: String,
     },
+    /// What is desired cannot be put in force.
+    #[error("{why}; the running daemon goes on")]
+    NotInForce {
+        /// Why.
+        why: String,
+    },
     /// A worker of this process does not answer.
     #[error(transparent)]
     Silent(#[from] Silent),
@@ -89,6 +95,8 @@ pub struct Heir {
     pools: Vec<FramePool>,
     sockets: Vec<Vec<Mapped>>,
     former: Former,
+    /// Whether paths to other nodes have other numbers here.
+    has_other_ways: bool,
 }
 
 impl Engine {
@@ -97,7 +105,7 @@ impl Engine {
     /// # Errors
     /// [`InheritError`]: it cannot be gone on with under these desires.
     pub fn inherit(desired: Desired, estate: Estate, changes: Vec<PolicyChange>) -> Result<Heir, InheritError> {
-        let Estate { numbers: former, generation, tables, files, memories, ports, pins } = estate;
+        let Estate { numbers: former, ways, generation, tables, files, memories, ports, pins } = estate;
         let asked = super::memory(&desired);
         let workers = desired.workers.cores.len();
         compare("workers", memories.len(), workers)?;
@@ -124,9 +132,9 @@ impl Engine {
         let basis = Basis { desired, numbers, pins: Some(pins), shared, setups, generation, changes };
         let (engine, mut reconciler) = Engine::assemble(basis)?;
         adopt(&mut reconciler, &sockets);
-        // What fails is on the board, and tried again when it runs.
-        let _ = reconciler.publish();
-        Ok(Heir { engine, reconciler, pools, sockets, former })
+        reconciler.publish().map_err(|why| InheritError::NotInForce { why: why.to_string() })?;
+        let has_other_ways = ways != super::estate::ways(&engine.plan());
+        Ok(Heir { engine, reconciler, pools, sockets, former, has_other_ways })
     }
 }
 
@@ -136,13 +144,16 @@ impl Heir {
     /// # Errors
     /// [`InheritError`]: what was left cannot be true, or a worker of this process does not answer.
     pub fn prepare(self, remains: &Remains) -> Result<Ready, InheritError> {
-        let Self { engine, mut reconciler, pools, sockets, former } = self;
+        let Self { engine, mut reconciler, pools, sockets, former, has_other_ways } = self;
         compare("workers", remains.legacies.len(), pools.len())?;
         let owned = |places: fn(&podlane_dataplane::worker::legacy::Legacy) -> usize| {
             remains.legacies.iter().map(places).sum::<usize>()
         };
         engine.shared.flows.go_on(remains.flows, owned(|legacy| legacy.flows.len()));
         engine.shared.connections.go_on(remains.connections, owned(|legacy| legacy.connections.len()));
+        if has_other_ways {
+            engine.shared.forget_paths();
+        }
         let same_numbers = engine.numbers().former() == former;
         let mut ends: BTreeMap<Name, Vec<(WorkerId, Vec<podlane_rings::Socket>)>> = BTreeMap::new();
         for (worker, (mut pool, mapped)) in pools.into_iter().zip(sockets).enumerate() {

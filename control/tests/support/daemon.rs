@@ -153,6 +153,7 @@ impl Daemon {
     }
 
     /// Waits until it has ended by itself, well.
+    #[allow(dead_code, reason = "only who is succeeded ends by itself")]
     pub(crate) fn ended(mut self) {
         self.wait_well();
     }

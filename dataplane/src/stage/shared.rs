@@ -204,6 +204,16 @@ impl Shared {
         self.groups.forget_at(|within, _| within == network);
     }
 
+    /// Forgets every station that was learned behind a path, and the ways there. To be called when paths are numbered otherwise and no worker
+    /// turns.
+    pub fn forget_paths(&self) {
+        self.forget_stations(|_, at| at.path().is_some());
+        self.groups.forget_at(|_, at| at.path().is_some());
+        for known in [&self.hops, &self.path_mtus] {
+            known.forget(0..known.slots(), |_, _, _| true, |_, _| ());
+        }
+    }
+
     fn forget_stations(&self, gone: impl Fn(NetworkId, PortId) -> bool) {
         let is_gone = |key: &[u64; 1], at: u64, _| gone(NetworkId((key[0] >> 48) as u16), PortId((at - 1) as u16));
         self.macs.forget(0..self.macs.slots(), is_gone, |key, at| {
