@@ -32,14 +32,16 @@ struct Kind {
 }
 
 impl Kind {
-    fn of<'a>(names: impl Iterator<Item = &'a Name>, former: &BTreeMap<Name, u16>, first: u16) -> Self {
+    fn of<'a>(
+        names: impl Iterator<Item = &'a Name>,
+        former: &BTreeMap<Name, u16>,
+        (first, most): (u16, usize),
+    ) -> Self {
         let mut kind = Self { names: vec![None; usize::from(first)], ..Self::default() };
         let mut new = Vec::new();
         for name in names {
             match former.get(name) {
-                Some(number) if *number >= first && kind.name(usize::from(*number)).is_none() => {
-                    kind.place(name, *number)
-                }
+                Some(number) if kind.is_nobodys(*number, (first, most)) => kind.place(name, *number),
                 _ => new.push(name),
             }
         }
@@ -47,9 +49,14 @@ impl Kind {
         kind.resting = numbered.filter(|(_, name)| name.is_none()).map(|(number, _)| number).collect();
         for name in new {
             // What a configuration can hold has been bounded.
-            kind.give(name, MOST);
+            kind.give(name, most);
         }
         kind
+    }
+
+    /// Whether a number that a former daemon tells of can be, and is not given yet.
+    fn is_nobodys(&self, number: u16, (first, most): (u16, usize)) -> bool {
+        number >= first && usize::from(number) < most && self.name(usize::from(number)).is_none()
     }
 
     fn place(&mut self, name: &Name, number: u16) {
@@ -116,11 +123,11 @@ impl Numbers {
     pub fn after(desired: &Desired, former: &Former) -> Self {
         let vrfs: BTreeMap<&Name, ()> = desired.networks.values().map(|network| (&network.vrf, ())).collect();
         Self {
-            ports: Kind::of(desired.ports.keys(), &former.ports, 1),
-            networks: Kind::of(desired.networks.keys(), &former.networks, 0),
-            vrfs: Kind::of(vrfs.into_keys(), &former.vrfs, 0),
+            ports: Kind::of(desired.ports.keys(), &former.ports, (1, MAX_PORTS)),
+            networks: Kind::of(desired.networks.keys(), &former.networks, (0, MOST)),
+            vrfs: Kind::of(vrfs.into_keys(), &former.vrfs, (0, MOST)),
             // Nothing that outlives a daemon knows a peer by its number.
-            peers: Kind::of(desired.peers.keys(), &BTreeMap::new(), 0),
+            peers: Kind::of(desired.peers.keys(), &BTreeMap::new(), (0, MOST)),
         }
     }
 
@@ -243,5 +250,123 @@ impl Numbers {
     #[must_use]
     pub fn peer_name(&self, number: u16) -> Option<&Name> {
         self.peers.name(usize::from(number))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(number: u16) -> Name {
+        Name::new(&format!("n{number}")).unwrap()
+    }
+
+    /// What is done to a kind, by small names.
+    #[derive(Clone, Copy, Debug)]
+    enum Done {
+        Give(u16),
+        Release(u16),
+        /// Of what was released and is not free yet, the oldest.
+        Free,
+    }
+
+    fn done() -> impl Strategy<Value = Done> {
+        prop_oneof![4 => (0u16..40).prop_map(Done::Give), 3 => (0u16..40).prop_map(Done::Release), 3 => Just(Done::Free)]
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_keeps_its_number_and_no_number_has_two_names(
+            former in prop::collection::btree_map(0u16..40, 0u16..12, 0..8),
+            deeds in prop::collection::vec(done(), 0..400),
+        ) {
+            const MOST: usize = 24;
+            let names: Vec<Name> = former.keys().map(|at| name(*at)).collect();
+            let former: BTreeMap<Name, u16> = former.into_iter().map(|(at, number)| (name(at), number)).collect();
+            let mut kind = Kind::of(names.iter(), &former, (1, MOST));
+            // The oracle: who has which number, by name.
+            let mut known: BTreeMap<Name, u16> = kind.numbers.clone();
+            prop_assert!(known.len() == names.len() && !known.values().any(|number| *number == 0));
+            let mut pending = VecDeque::new();
+            for deed in deeds {
+                match deed {
+                    Done::Give(at) if !known.contains_key(&name(at)) => match kind.give(&name(at), MOST) {
+                        Some((number, _)) => {
+                            prop_assert!(number > 0 && usize::from(number) < MOST);
+                            prop_assert!(!known.values().chain(&pending).any(|taken| *taken == number));
+                            known.insert(name(at), number);
+                        }
+                        None => prop_assert_eq!(known.len() + pending.len(), MOST - 1),
+                    },
+                    Done::Release(at) => {
+                        let number = kind.release(&name(at));
+                        prop_assert_eq!(number, known.remove(&name(at)));
+                        pending.extend(number);
+                    }
+                    Done::Free => kind.resting.extend(pending.pop_front()),
+                    Done::Give(_) => {}
+                }
+                prop_assert_eq!(&kind.numbers, &known);
+                let named = (0u16..).zip(&kind.names).filter_map(|(number, name)| Some((name.clone()?, number)));
+                prop_assert_eq!(named.collect::<BTreeMap<_, _>>(), known.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_rest_until_hundreds_do_and_the_oldest_is_given_first() {
+        let mut kind = Kind::of([].into_iter(), &BTreeMap::new(), (1, MAX_PORTS));
+        let give = |kind: &mut Kind, at| kind.give(&name(at), MAX_PORTS).unwrap();
+        let rest = |kind: &mut Kind, at| {
+            let number = kind.release(&name(at)).unwrap();
+            kind.resting.push_back(number);
+        };
+        for at in 1..=u16::try_from(RESTING).unwrap() {
+            assert_eq!(give(&mut kind, at), (at, false));
+            rest(&mut kind, at);
+        }
+        let next = RESTING as u16 + 1;
+        assert_eq!(give(&mut kind, next), (next, false));
+        rest(&mut kind, next);
+        assert_eq!(give(&mut kind, 2_000), (1, true));
+        // So the tables of a node where pods come and go are no longer than that.
+        for at in 3_000..9_000 {
+            give(&mut kind, at);
+            rest(&mut kind, at);
+        }
+        assert_eq!(kind.names.len(), RESTING + 2);
+    }
+
+    #[test]
+    fn numbers_of_a_former_daemon_are_kept_where_they_can_be() {
+        let desired = |ports: &[&str]| {
+            let mut text = String::from("[workers]\ncores = [0]\n[[network]]\nname = \"blue\"\n");
+            for port in ports {
+                text += &format!("[[port]]\nname = \"{port}\"\ndevice = \"{port}\"\nnetwork = \"blue\"\n");
+            }
+            crate::config::parse(&text, &crate::config::Machine { cores: [0].into() }).unwrap()
+        };
+        let mut numbers = Numbers::of(&desired(&["b", "c"]));
+        numbers.add_port(&Name::new("a").unwrap()).unwrap();
+        numbers.release_port(&Name::new("b").unwrap()).unwrap();
+        let next = Numbers::after(&desired(&["a", "c", "d"]), &numbers.former());
+        let number = |port: &str| next.port(&Name::new(port).unwrap()).0;
+        assert_eq!((number("c"), number("a")), (2, 3));
+        assert!(![0, 2, 3].contains(&number("d")) && next.network(&Name::new("blue").unwrap()).0 == 0);
+        assert_eq!(next.port_name(PortId(0)), None);
+        // What cannot be is not believed.
+        let lies = Former {
+            ports: [("a", 0), ("c", 7), ("d", 7), ("e", 60_000)]
+                .map(|(name, number)| (Name::new(name).unwrap(), number))
+                .into(),
+            ..Former::default()
+        };
+        let told = Numbers::after(&desired(&["a", "c", "d", "e"]), &lies);
+        let all: std::collections::BTreeSet<u16> =
+            ["a", "c", "d", "e"].map(|port| told.port(&Name::new(port).unwrap()).0).into();
+        assert!(all.len() == 4 && !all.contains(&0) && told.ports_end() <= MAX_PORTS);
     }
 }

@@ -319,6 +319,7 @@ impl Reconciler {
 
     /// Takes all ports away, many at once.
     fn take_all_away(&mut self, leave: Leave) {
+        self.let_go();
         for (name, up) in std::mem::take(&mut self.up) {
             let number = self.numbers.port(&name);
             self.close((name, None), self.taken(number, up), leave);

@@ -189,11 +189,11 @@ impl Shared {
         self.flows.forget(shard(key));
     }
 
-    /// Forgets everything that is known of a port whose number is to be another's. To be called when no worker has it.
-    pub fn forget_port(&self, port: PortId) {
-        self.forget_stations(|_, at| at == port);
-        self.groups.forget_at(|_, at| at == port);
-        self.meters.reset(port);
+    /// Forgets everything that is known of ports whose numbers are to be others'. To be called when no worker has them.
+    pub fn forget_ports(&self, ports: &[PortId]) {
+        self.forget_stations(|_, at| ports.contains(&at));
+        self.groups.forget_at(|_, at| ports.contains(&at));
+        ports.iter().for_each(|port| self.meters.reset(*port));
     }
 
     /// Forgets everything that was learned in a network whose number is to be another's. To be called when no table has it.
