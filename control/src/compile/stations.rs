@@ -3,8 +3,8 @@
 //!
 //! A port or an uplink that is away keeps its stations: what is sent to them is dropped by name, not flooded.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::IpAddr;
 
@@ -49,7 +49,8 @@ pub(super) fn enter(tables: &mut Tables, desired: &Desired, numbers: &Numbers, s
         let statement = Statement { mac, addresses, place: path.port(), rank };
         statements.entry(&endpoint.network).or_default().push(statement);
     }
-    let shares = |name| desired.sharing_of(name) == Some(Sharing::Ip);
+    let shared_by_ip = desired.ports.values().filter(|port| port.sharing() == Some(Sharing::Ip));
+    let shared_by_ip: HashSet<&Name> = shared_by_ip.flat_map(|port| port.membership.networks()).collect();
     for (name, statements) in statements {
         let network = &mut tables.networks[numbers.network(name).index()];
         let stations = foremost(statements.iter().map(|statement| (statement.mac, statement, statement.rank)));
@@ -60,7 +61,7 @@ pub(super) fn enter(tables: &mut Tables, desired: &Desired, numbers: &Numbers, s
         network.stations = stations.into_iter().map(|(mac, (statement, _))| (mac, statement.place)).collect();
         network.neighbours = neighbours.into_iter().map(|(address, (mac, _))| (address, mac)).collect();
         // On the wire they are known by their addresses alone, those included that they form from their MAC address.
-        if shares(name) {
+        if shared_by_ip.contains(name) {
             let macs: Vec<MacAddr> = network.stations.keys().copied().collect();
             network.neighbours.extend(macs.into_iter().map(|mac| (mac.link_local().into(), mac)));
         }

@@ -100,14 +100,8 @@ impl Desired {
         self.policy.is_some() && port.pod.is_some()
     }
 
-    /// How the uplink of a network is shared with the host; none where the network has no such uplink. Where there is one, only a
-    /// port that states its MAC address is reached by it, and where it is shared by IP address, one that states its addresses.
-    #[must_use]
-    pub fn sharing_of(&self, network: &Name) -> Option<Sharing> {
-        self.uplink_shared_in(network)?.sharing()
-    }
-
-    /// The uplink of a network that is shared with the host.
+    /// The uplink of a network that is shared with the host. Where there is one, only a port that states its MAC address is reached by it,
+    /// and where it is shared by IP address, one that states its addresses.
     #[must_use]
     pub fn uplink_shared_in(&self, network: &Name) -> Option<&Port> {
         let is_in = |port: &Port| port.membership.networks().any(|name| name == network);

@@ -64,3 +64,44 @@ fn an_uplink_whose_own_address_changes_is_shared_by_the_new_one() {
     }
     segment.end(daemon);
 }
+
+#[test]
+fn a_successor_goes_on_with_the_uplink_and_hears_what_is_for_everyone() {
+    for (test, sharing) in [("wire_next_mac", "mac"), ("wire_next_ip", "ip")] {
+        let Some(segment) = Segment::new(test, &format!("network = \"lan\"\nsharing = \"{sharing}\"\n")) else {
+            return;
+        };
+        let former = segment.start();
+        let stream = Stream::start(segment.pod(0), &segment.lan, v4(LAN));
+        stream.flows();
+        let next = segment.start();
+        former.ended();
+        assert!(next.status().took_over.is_some(), "{}", next.log());
+        stream.flows();
+        // The LAN has never spoken to it, and asks everyone.
+        for family in [v4, v6] {
+            assert!(ping(&segment.lan, family(PODS[1]), SOON), "{sharing}: {}", next.log());
+        }
+        tcp(&segment.lan, segment.host(), v4(HOST), 256 << 10);
+        drop(stream);
+        segment.end(next);
+    }
+}
+
+#[test]
+fn a_gateway_on_the_wire_is_reached_by_its_mac_beside_the_host() {
+    let Some(segment) = Segment::new("wire_gateway", "network = \"lan\"\nsharing = \"mac\"\n") else { return };
+    let path = segment.node.path("podlane.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let gateways =
+        "name = \"lan\"\ngateways = [\"10.1.0.254/24\", \"fd00:1::fe/64\"]\ngateway_mac = \"02:00:00:00:fe:fe\"\n";
+    std::fs::write(&path, text.replacen("name = \"lan\"\n", gateways, 1)).unwrap();
+    let daemon = segment.start();
+    for family in [v4, v6] {
+        assert!(ping(&segment.lan, family(254), SOON), "{}", daemon.log());
+        assert!(ping(segment.pod(0), family(254), SOON) && ping(segment.pod(0), family(LAN), SOON));
+        tcp(&segment.lan, segment.host(), family(HOST), 64 << 10);
+    }
+    assert_eq!(known_as(&segment.lan, 254).as_deref(), Some("02:00:00:00:fe:fe"));
+    segment.end(daemon);
+}

@@ -37,7 +37,7 @@ fn acquainted() -> TestBed {
     bed.receive(UPLINK, arp_request(FAR, OTHER.v4));
     bed.turn();
     bed.moved();
-    [UPLINK, BLUE, GREEN].map(|port| bed.sent_by(port));
+    let _ = [UPLINK, BLUE, GREEN].map(|port| bed.sent_by(port));
     bed
 }
 
