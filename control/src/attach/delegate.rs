@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use podlane_api::Gateway;
+use podlane_api::{CniCall, Gateway};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -29,6 +29,9 @@ const MOST_SAID: u64 = 1 << 20;
 
 /// How often an ending plugin is looked for, once it has said all.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// How long what a plugin complained of is waited for when it has ended: what it left running may keep the pipe open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a plugin gave.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -127,21 +130,39 @@ pub(super) fn del(order: &Order) -> Result<(), DelegateError> {
     Call::of(order).map_or(Ok(()), |call| call.make("DEL", PATIENCE).map(drop))
 }
 
+/// Has the plugin do what a runtime asked of us, of which it has its part: `CHECK`, `GC` or `STATUS`.
+///
+/// # Errors
+/// As the plugin says.
+pub(crate) fn forward(plugin: &str, command: &'static str, asked: &CniCall) -> Result<(), DelegateError> {
+    let call = Call {
+        plugin,
+        path: asked.path.split(':').filter(|directory| !directory.is_empty()).map(PathBuf::from).collect(),
+        config: &asked.config,
+        args: &asked.args,
+        container: &asked.container_id,
+        interface: &asked.ifname,
+        netns: Some(Path::new(&asked.netns)),
+    };
+    call.make(command, PATIENCE).map(drop)
+}
+
 /// A plugin, and what it is told.
 struct Call<'a> {
     plugin: &'a str,
-    path: &'a [PathBuf],
+    path: Vec<PathBuf>,
     config: &'a str,
     args: &'a str,
-    order: &'a Order,
+    container: &'a str,
+    interface: &'a str,
+    netns: Option<&'a Path>,
 }
 
 impl<'a> Call<'a> {
     fn of(order: &'a Order) -> Option<Self> {
-        match &order.addressing {
-            Addressing::Delegated { plugin, path, config, args } => Some(Self { plugin, path, config, args, order }),
-            _ => None,
-        }
+        let Addressing::Delegated { plugin, path, config, args } = &order.addressing else { return None };
+        let (container, interface) = (order.key.container.as_str(), order.key.interface.as_str());
+        Some(Self { plugin, path: path.clone(), config, args, container, interface, netns: order.netns.as_deref() })
     }
 
     /// Runs it once; what it said when it succeeded.
@@ -163,8 +184,7 @@ impl<'a> Call<'a> {
         if status.success() {
             return Ok(answer);
         }
-        // What it left running may keep the other end open.
-        let complaint = complaint.recv_timeout(LOOK).unwrap_or_default();
+        let complaint = complaint.recv_timeout(LAST_WORDS).unwrap_or_default();
         Err(self.failure(command, status, &answer, &complaint))
     }
 
@@ -177,19 +197,19 @@ impl<'a> Call<'a> {
         files
             .into_iter()
             .find(is_program)
-            .ok_or_else(|| DelegateError::Missing { plugin: self.plugin.to_owned(), path: self.path.to_vec() })
+            .ok_or_else(|| DelegateError::Missing { plugin: self.plugin.to_owned(), path: self.path.clone() })
     }
 
     fn start(&self, command: &str, file: &Path) -> std::io::Result<Child> {
         // A namespace that is gone is none: a plugin may take its absence for what it is, and not its name for a mistake.
-        let netns = self.order.netns.as_deref().filter(|netns| netns.exists()).unwrap_or(Path::new(""));
-        let path = std::env::join_paths(self.path).map_err(std::io::Error::other)?;
+        let netns = self.netns.filter(|netns| netns.exists()).unwrap_or(Path::new(""));
+        let path = std::env::join_paths(&self.path).map_err(std::io::Error::other)?;
         Command::new(file)
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .env("CNI_COMMAND", command)
-            .env("CNI_CONTAINERID", &self.order.key.container)
-            .env("CNI_IFNAME", &self.order.key.interface)
+            .env("CNI_CONTAINERID", self.container)
+            .env("CNI_IFNAME", self.interface)
             .env("CNI_NETNS", netns)
             .env("CNI_ARGS", self.args)
             .env("CNI_PATH", path)

@@ -45,6 +45,7 @@ use podlane_ipam::{Family, Ipam, Wish};
 
 pub use asked::Attaches;
 pub use delegate::DelegateError;
+pub(crate) use delegate::forward;
 pub use error::{AttachError, OrderError};
 pub use made::{MadeNetwork, MadeNetworkError};
 pub use order::{Address, Addressing, Attachment, Interface, Key, Kind, Order, Origin, PodRoute, Stage};

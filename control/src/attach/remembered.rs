@@ -150,18 +150,23 @@ fn forget_the_dead(records: &mut [Record], is_rebooted: bool) -> Result<(), Reca
 fn restore_leases(ipam: &mut Ipam, found: &Records, records: &[Record], now: u64) -> Result<Vec<Change>, RecallError> {
     let owners: HashSet<(String, String)> =
         records.iter().map(|record| (record.attachment.order.network.clone(), lease_owner(record.key()))).collect();
-    let mut orphans = HashSet::new();
+    let (mut orphans, mut gone) = (HashSet::new(), Vec::new());
     for lease in read::<Lease>("a lease", &found.leases)? {
         let owner = (lease.network.clone(), lease.owner.clone());
         if lease.until.is_none() && !lease.owner.starts_with(POOLS) && !owners.contains(&owner) {
             orphans.insert(owner);
         }
-        if let Err(error) = ipam.restore(lease, now) {
-            tracing::warn!(%error, "a lease of a former life is let go");
+        let (key, is_held) = (lease.key(), lease.until.is_none());
+        match ipam.restore(lease, now) {
+            // The pod that has it may be there, and the network come back.
+            Err(error) if is_held => tracing::warn!(%error, "an address of a pod is in no network"),
+            Err(_) => gone.push(Change::delete(Table::Leases, key)),
+            Ok(()) => {}
         }
     }
     let undone = orphans.iter().flat_map(|(network, owner)| ipam.release(network, owner, now));
-    Ok(changes(undone.collect()))
+    gone.extend(changes(undone.collect()));
+    Ok(gone)
 }
 
 fn read<T: serde::de::DeserializeOwned>(

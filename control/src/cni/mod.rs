@@ -9,6 +9,7 @@
 //! (`netconf.rs`), what plugins before us made (`previous.rs`), what is ordered (`order.rs`) and what is answered (`result.rs`). Only
 //! `verbs.rs` knows that there is something to attach pods with. The specification is <https://www.cni.dev/docs/spec/>.
 
+mod delegated;
 mod environment;
 mod error;
 mod netconf;

@@ -15,7 +15,7 @@ use crate::config;
 use crate::desired::BitRate;
 
 /// The IPAM that is the daemon's own.
-const OWN_IPAM: &str = "podlane";
+pub(super) const OWN_IPAM: &str = "podlane";
 
 /// What a runtime's attachment is known by.
 pub(super) fn key(list: &str, Environment { container, interface, .. }: &Environment) -> Key {

@@ -11,7 +11,7 @@ use super::environment::{Environment, Needs};
 use super::netconf::{Head, Netconf};
 use super::order::{self, Maker};
 use super::result::result;
-use super::{CniError, Version, code};
+use super::{CniError, Version, code, delegated};
 use crate::attach::{Attachment, Key, Order, Origin, Told};
 
 /// What carries calls out: the daemon's attachments, and in tests what stands for them.
@@ -126,7 +126,8 @@ fn check(pods: &impl Pods, call: &CniCall) -> Result<(), CniError> {
     };
     let netns = environment.netns.clone().unwrap_or_default();
     let told = previous.told(&environment.interface, &netns)?;
-    pods.check(&order::key(&netconf.name, &environment), &told).map_err(Into::into)
+    pods.check(&order::key(&netconf.name, &environment), &told).map_err(Into::into)?;
+    delegated::pass_on("CHECK", call)
 }
 
 /// What a runtime knows of, for GC. The specification's text once had the second name, so that runtimes give both.
@@ -169,7 +170,7 @@ fn collect(pods: &impl Pods, call: &CniCall) -> Result<(), CniError> {
         collected = collected.len(),
         "collected what no runtime knows of"
     );
-    Ok(())
+    delegated::pass_on("GC", call)
 }
 
 fn status(pods: &impl Pods, call: &CniCall) -> Result<(), CniError> {
@@ -179,7 +180,8 @@ fn status(pods: &impl Pods, call: &CniCall) -> Result<(), CniError> {
         code::NOT_AVAILABLE | code::CUT_OFF => error,
         _ => CniError::new(code::NOT_AVAILABLE, "no pod can be attached", error.to_string()),
     };
-    pods.status(netconf.network()).map_err(|error| not_available(error.into()))
+    pods.status(netconf.network()).map_err(|error| not_available(error.into()))?;
+    delegated::pass_on("STATUS", call).map_err(not_available)
 }
 
 fn host_end(netns: &Path, interface: &str) -> Result<Option<String>, CniError> {

@@ -144,6 +144,7 @@ fn lacks(plugin: &str, test: &str) -> bool {
 fn by_reference(plugin: &str, container: &str, ipam: &str) -> Order {
     let mut order = order(plugin, "");
     container.clone_into(&mut order.key.container);
+    order.netns = Some("/proc/self/ns/net".into());
     order.addressing = Addressing::Delegated {
         plugin: plugin.to_owned(),
         path: vec![REFERENCE.into()],
