@@ -104,7 +104,7 @@ impl Listener {
         let lock = Lock::take(socket)?;
         clear(socket)?;
         let listener = listen(socket).map_err(refused(socket, "listen"))?;
-        Ok(Self { socket: socket.into(), listener, lock: lock })
+        Ok(Self { socket: socket.into(), listener, lock })
     }
 
     /// Goes on with a former daemon's socket and its lock, as descriptors of both came from it.
