@@ -20,8 +20,9 @@ use serde_json::Value;
 /// For connecting to a daemon that is there.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// For the whole call: below what runtimes wait for a plugin (containerd's kubelet calls end after two minutes).
-const WHOLE: Duration = Duration::from_secs(30);
+/// For the whole call: below what runtimes wait for a plugin (the kubelet's calls end after two minutes), and above what the daemon gives an
+/// IPAM plugin, so that it is the daemon that says which of them was slow.
+const WHOLE: Duration = Duration::from_secs(40);
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);

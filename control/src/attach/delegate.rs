@@ -127,7 +127,15 @@ pub(super) fn add(order: &Order) -> Result<Option<Delegated>, DelegateError> {
 
 /// Has the plugin take them back; also what it never gave.
 pub(super) fn del(order: &Order) -> Result<(), DelegateError> {
-    Call::of(order).map_or(Ok(()), |call| call.make("DEL", PATIENCE).map(drop))
+    let Some(call) = Call::of(order) else { return Ok(()) };
+    match call.make("DEL", PATIENCE) {
+        // It gave nothing, or was uninstalled since: neither may hold up a pod that is gone.
+        Err(error @ DelegateError::Missing { .. }) => {
+            tracing::warn!(%error, "nothing is given back to an IPAM plugin");
+            Ok(())
+        }
+        outcome => outcome.map(drop),
+    }
 }
 
 /// Has the plugin do what a runtime asked of us, of which it has its part: `CHECK`, `GC` or `STATUS`.

@@ -30,15 +30,13 @@ impl Pods for Attachments {
 impl From<AttachError> for CniError {
     fn from(error: AttachError) -> Self {
         let (code, msg) = match &error {
+            passing if passing.is_passing() => (code::TRY_AGAIN, "try again later"),
             AttachError::Network { .. } | AttachError::Order(_) => {
                 (code::CONFIGURATION, "invalid network configuration")
             }
             AttachError::OwnNetns { .. } => (code::ENVIRONMENT, "invalid environment"),
             AttachError::Netns(_) | AttachError::Unknown { .. } => {
                 (code::UNKNOWN_CONTAINER, "the container is not there")
-            }
-            AttachError::Busy { .. } | AttachError::Journal(_) | AttachError::Engine { .. } => {
-                (code::TRY_AGAIN, "try again later")
             }
             AttachError::Directory { .. } => (code::INPUT_OUTPUT, "a directory cannot be used"),
             AttachError::Differs { .. } => (code::DIFFERS, "it is not as it was promised"),
