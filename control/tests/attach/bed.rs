@@ -56,7 +56,7 @@ impl Bed {
     }
 
     /// The configuration: one network, `blue`, with few addresses.
-    fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         let core = core_affinity::get_core_ids().unwrap().last().unwrap().id;
         let Self { name, directory, more, .. } = self;
         let directory = directory.display();
@@ -94,6 +94,11 @@ impl Bed {
         PodBed { netns, pinned }
     }
 
+    /// Where the daemon's pins are.
+    pub(crate) fn pins(&self) -> PathBuf {
+        Path::new("/sys/fs/bpf/podlane").join(&self.name)
+    }
+
     /// The netdevs of the node, but for `lo`.
     pub(crate) fn netdevs(&self) -> Vec<String> {
         self.links().list().unwrap().into_iter().map(|link| link.name).filter(|name| name != "lo").collect()
@@ -103,7 +108,7 @@ impl Bed {
 impl Drop for Bed {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
-        let pins = Path::new("/sys/fs/bpf/podlane").join(&self.name);
+        let pins = self.pins();
         if podlane_bpf::sweep(&pins, &[]).is_ok() {
             let _ = fs::remove_dir(pins);
         }

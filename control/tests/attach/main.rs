@@ -4,5 +4,7 @@
 
 mod bed;
 mod devices;
+mod kill;
 mod life;
+mod pace;
 mod restart;

@@ -1,0 +1,200 @@
+//! A daemon that is killed at any moment of attaching and detaching, three hundred times: the next one leaves no address, link, port, pin
+//! or record too many or missing.
+//!
+//! The daemon is the real binary, asked over its socket as the CNI plugin asks; the runtime here is one that believes what it was told,
+//! repeats what was not answered, and at last collects.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use podlane_api::{Attachment, AttachmentQuery, Client, ClientError, CniCall, LeaseQuery};
+use podlane_host::Netns;
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, PodBed, SOON};
+
+const KILLS: u32 = 300;
+
+/// Pods that come and go; each has a namespace that stays.
+const PODS: usize = 6;
+
+/// A daemon, from its start until it is killed.
+struct Victim {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Victim {
+    fn start(host: &Netns, directory: &Path) -> Self {
+        let (config, log) = (directory.join("podlane.toml"), fs::File::create(directory.join("log")).unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_podlane"));
+        command.args(["run", "--config"]).arg(config).env_remove("PODLANE_SOCKET").env_remove("PODLANE_LOG");
+        command.stdout(Stdio::null()).stderr(log);
+        let child = host.run(|| command.spawn()).unwrap().unwrap();
+        let mut victim = Self { child, socket: directory.join("socket") };
+        let began = Instant::now();
+        while Client::connect(&victim.socket, SOON).is_err() {
+            let ended = victim.child.try_wait().unwrap();
+            let log = || fs::read_to_string(directory.join("log")).unwrap_or_default();
+            assert!(ended.is_none() && began.elapsed() < SOON, "no daemon ({ended:?}): {}", log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        victim
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn attachments(&self) -> Vec<Attachment> {
+        client(&self.socket).unwrap().attachments(AttachmentQuery::default()).unwrap().attachments
+    }
+
+    fn held(&self) -> usize {
+        let leases = client(&self.socket).unwrap().leases(LeaseQuery::default()).unwrap().leases;
+        leases.iter().filter(|lease| lease.free_in_s.is_none()).count()
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A connection to the daemon, while there is one.
+fn client(socket: &Path) -> Result<Client, ClientError> {
+    Client::connect(socket, SOON)
+}
+
+/// What a runtime knows of a pod.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Belief {
+    Attached,
+    Detached,
+    /// It asked and was not answered.
+    Unknown,
+}
+
+struct Runtime {
+    pods: Vec<PodBed>,
+    beliefs: Vec<Belief>,
+    results: Vec<Option<Value>>,
+    socket: PathBuf,
+}
+
+impl Runtime {
+    fn call(&self, command: &str, pod: usize, extra: &Value) -> Result<Value, ClientError> {
+        let mut config = json!({ "cniVersion": "1.1.0", "name": "blues", "type": "podlane-cni", "network": "blue" });
+        config.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let (container_id, netns) = match self.pods.get(pod) {
+            Some(bed) => (format!("c{pod}"), bed.path().to_string_lossy().into_owned()),
+            None => Default::default(),
+        };
+        let ifname = if container_id.is_empty() { String::new() } else { "eth0".to_owned() };
+        let call = CniCall {
+            command: command.to_owned(),
+            container_id,
+            netns,
+            ifname,
+            config: config.to_string(),
+            ..CniCall::default()
+        };
+        client(&self.socket)?.cni(call)
+    }
+
+    /// Adds what is not attached and deletes what is.
+    fn turn(&mut self, pod: usize) {
+        if self.beliefs[pod] == Belief::Attached {
+            let gone = self.call("DEL", pod, &json!({}));
+            self.beliefs[pod] = if gone.is_ok() { Belief::Detached } else { Belief::Unknown };
+        } else {
+            self.results[pod] = self.call("ADD", pod, &json!({})).ok();
+            self.beliefs[pod] = if self.results[pod].is_some() { Belief::Attached } else { Belief::Unknown };
+        }
+    }
+}
+
+/// Numbers that look random and are the same each run (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+#[test]
+fn a_daemon_killed_three_hundred_times_leaks_nothing() {
+    let Some(bed) = Bed::new("a_daemon_killed_three_hundred_times_leaks_nothing") else { return };
+    let directory = bed.path("");
+    fs::write(bed.path("podlane.toml"), bed.config()).unwrap();
+    let pods: Vec<_> = (0..PODS).map(|n| bed.pod(&n.to_string())).collect();
+    let mut runtime =
+        Runtime { pods, beliefs: vec![Belief::Detached; PODS], results: vec![None; PODS], socket: bed.path("socket") };
+    let mut dice = Dice(7);
+    let (mut answered, mut interrupted) = (0, 0);
+    for _ in 0..KILLS {
+        let victim = Victim::start(&bed.host, &directory);
+        // What took longest of an ADD or DEL here, and somewhat more, so that some are answered.
+        let fuse = Duration::from_micros(dice.below(12_000));
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(fuse);
+            victim.kill();
+        });
+        while !killer.is_finished() {
+            let pod = dice.below(PODS as u64) as usize;
+            runtime.turn(pod);
+            if runtime.beliefs[pod] == Belief::Unknown {
+                interrupted += 1;
+                break;
+            }
+            answered += 1;
+        }
+        killer.join().unwrap();
+    }
+    let told = format!("{KILLS} kills met {interrupted} calls under way, and {answered} had been answered");
+    println!("{told}");
+    assert!(interrupted > KILLS / 4 && answered > KILLS / 4, "{told}");
+    settle(&bed, &directory, &mut runtime);
+}
+
+/// The runtime's GC, and all there is held against what it believes.
+fn settle(bed: &Bed, directory: &Path, runtime: &mut Runtime) {
+    let victim = Victim::start(&bed.host, directory);
+    let known: Vec<usize> = (0..PODS).filter(|pod| runtime.beliefs[*pod] == Belief::Attached).collect();
+    let valid: Vec<_> = known.iter().map(|pod| json!({ "containerID": format!("c{pod}"), "ifname": "eth0" })).collect();
+    runtime.call("GC", PODS, &json!({ "cni.dev/valid-attachments": valid })).unwrap();
+    crate::bed::eventually("only what the runtime knows is attached", || {
+        victim.attachments().len() == known.len() && bed.netdevs().len() == known.len()
+    });
+    let ports: BTreeSet<String> = victim.attachments().into_iter().map(|found| found.port).collect();
+    assert_eq!(ports, bed.netdevs().into_iter().collect(), "a port a link, and no other");
+    assert_eq!(victim.held(), known.len() * 2, "an address of each family a pod");
+    for pod in 0..PODS {
+        let is_there = runtime.pods[pod].link("eth0").is_some();
+        assert_eq!(is_there, known.contains(&pod), "the interface of c{pod}");
+    }
+    for pod in &known {
+        let result = runtime.results[*pod].clone().unwrap();
+        crate::bed::eventually("a CHECK finds it as promised", || {
+            runtime.call("CHECK", *pod, &json!({ "prevResult": result })).is_ok()
+        });
+        runtime.call("DEL", *pod, &json!({})).unwrap();
+    }
+    crate::bed::eventually("nothing is left", || {
+        victim.attachments().is_empty() && bed.netdevs().is_empty() && victim.held() == 0
+    });
+    // What all pods share has a name that no port has.
+    let pins = fs::read_dir(bed.pins()).unwrap().map(|pin| pin.unwrap().file_name().to_string_lossy().into_owned());
+    assert_eq!(pins.filter(|pin| !pin.starts_with('%')).collect::<Vec<_>>(), Vec::<String>::new(), "pins are left");
+    victim.kill();
+}
