@@ -24,6 +24,7 @@ mod endpoints;
 mod estate;
 mod fill;
 mod follow;
+mod founder;
 mod frames;
 mod heir;
 mod open;
@@ -68,6 +69,7 @@ use crate::enforce::{Doubt, EnforceError, Enforcer, Live, Places};
 use close::Closer;
 use cores::Cores;
 use fill::Fill;
+use founder::Founder;
 use pass::Reconciler;
 use pins::{PinLockError, Pins};
 use plan::Plans;
@@ -181,7 +183,8 @@ impl Engine {
         let shared = Shared::new(flows, connections, STATIONS).map_err(StartError::Flows)?;
         let setups = setups(&desired)?;
         let basis = Basis { desired, numbers, pins: None, shared, setups, generation: 0, changes: Vec::new() };
-        let (mut engine, reconciler) = Self::assemble(basis)?;
+        let (mut engine, mut reconciler) = Self::assemble(basis)?;
+        reconciler.founder = engine.desired().attachments.as_ref().and_then(|_| Founder::of(&engine.workers));
         engine.reconcile(reconciler)?;
         Ok(engine)
     }
@@ -254,6 +257,7 @@ impl Engine {
             retry: Default::default(),
             publisher: publisher.clone(),
             behind: false,
+            founder: None,
         };
         let engine = Self {
             plans,

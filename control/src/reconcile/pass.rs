@@ -23,6 +23,7 @@ use super::cores::Cores;
 use super::crew::{Ends, Silent, Workers};
 use super::endpoints::Endpoints;
 use super::fill::Fill;
+use super::founder::Founder;
 use super::frames::Frames;
 use super::open::{OpenDevice, OpenError, Opened, Opener};
 use super::pins::Pins;
@@ -138,6 +139,8 @@ pub(super) struct Reconciler {
     pub(super) publisher: Publisher,
     /// Whether what is open is not in force yet, because a worker did not answer.
     pub(super) behind: bool,
+    /// Where pods are attached.
+    pub(super) founder: Option<Founder>,
     /// When the last pass ended, and whether links have changed since.
     pub(super) passed: Option<Instant>,
     pub(super) has_news: bool,
