@@ -118,17 +118,18 @@ impl Workers {
     /// # Errors
     /// A worker does not answer; what others lent is given back.
     pub fn lend(&self, frames: usize) -> Result<Vec<FramePool>, Silent> {
-        let mut pools = Vec::new();
-        for worker in self.numbers() {
-            match self.ask(worker, |back| Command::Lend(frames, back)) {
-                Ok(pool) => pools.push(pool),
-                Err(silent) => {
-                    self.give_back(pools);
-                    return Err(silent);
-                }
-            }
+        let mut silent = None;
+        // In the place of one that does not answer, none: then what the others lent goes home.
+        let mut pools: Vec<Option<FramePool>> = Vec::new();
+        for lent in self.ask_all(|back| Command::Lend(frames, back)) {
+            pools.push(lent.map_err(|error| silent = Some(error)).ok());
         }
-        Ok(pools)
+        let Some(silent) = silent else { return Ok(pools.into_iter().flatten().collect()) };
+        for (line, pool) in self.lines.iter().zip(pools) {
+            // A worker that has ended needs no frames.
+            let _ = pool.map(|pool| line.send(Command::Absorb(pool)));
+        }
+        Err(silent)
     }
 
     /// Returns what [`Self::lend`] gave.
