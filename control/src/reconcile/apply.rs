@@ -25,7 +25,7 @@ use crate::desired::{Behind, Desired, Name, Port};
 
 /// A port or network that is out of the desires and may still be in a worker.
 pub(super) enum Leaving {
-    Port { name: Name, number: PortId, up: Option<Up> },
+    Port { name: Name, number: PortId, up: Option<Box<Up>> },
     Network(podlane_dataplane::NetworkId, Option<podlane_dataplane::VrfId>),
 }
 
@@ -33,11 +33,18 @@ pub(super) enum Leaving {
 struct Batch {
     desired: Desired,
     numbers: Numbers,
+    waiting: Waiting,
+    /// Whether there is a pod among what is born that policies are about.
+    houses: bool,
+}
+
+/// Who waits for what.
+#[derive(Default)]
+struct Waiting {
     /// What is new, to be taken out again if it does not come in force.
     born: Vec<(Arc<Port>, Back)>,
     made: Vec<(Name, Back)>,
     gone: Vec<(Name, Back)>,
-    houses: bool,
 }
 
 impl Reconciler {
@@ -82,7 +89,7 @@ impl Reconciler {
         let Freed { ports, networks } = self.closer.freed();
         ports.into_iter().for_each(|id| numbers.free_port(id));
         networks.into_iter().for_each(|freed| numbers.free_network(freed));
-        Batch { desired, numbers, born: Vec::new(), made: Vec::new(), gone: Vec::new(), houses: false }
+        Batch { desired, numbers, waiting: Waiting::default(), houses: false }
     }
 
     /// Takes a port that is open into a batch; one that does not fit is closed.
@@ -95,7 +102,7 @@ impl Reconciler {
                 batch.desired.ports.insert(name.clone(), Arc::clone(&port));
                 self.up.insert(name.clone(), Up::of(opened));
                 self.been_up.insert(name);
-                batch.born.push((port, back));
+                batch.waiting.born.push((port, back));
                 Ok(())
             }
             Err(error) => {
@@ -132,7 +139,7 @@ impl Reconciler {
                 Err(misfit) => {
                     batch.numbers.release_port(&port.name);
                     batch.numbers.free_port(id);
-                    return Err(ChangeError::Misfit { name: port.name.clone(), misfit });
+                    return Err(ChangeError::Misfit { name: port.name.clone(), misfit: Box::new(misfit) });
                 }
             }
         }
@@ -144,7 +151,7 @@ impl Reconciler {
             return Err(unknown("port", &name, batch.desired.ports.keys()));
         }
         self.take_out(&name, &mut batch.desired, &mut batch.numbers);
-        batch.gone.push((name, back));
+        batch.waiting.gone.push((name, back));
         Ok(())
     }
 
@@ -152,7 +159,7 @@ impl Reconciler {
     fn take_out(&mut self, name: &Name, desired: &mut Desired, numbers: &mut Numbers) {
         let (Some(port), Some(number)) = (desired.ports.remove(name), numbers.release_port(name)) else { return };
         tracing::info!(port = %name, "port removed");
-        let up = self.up.remove(name);
+        let up = self.up.remove(name).map(Box::new);
         self.been_up.remove(name);
         self.retry.remove(name);
         if let Some(enforcer) = &self.enforcer {
@@ -164,7 +171,7 @@ impl Reconciler {
     fn unmake(&mut self, name: Name, back: Back, batch: &mut Batch) -> Result<(), ChangeError> {
         is_idle(&name, &batch.desired)?;
         self.take_network_out(&name, &mut batch.desired, &mut batch.numbers);
-        batch.gone.push((name, back));
+        batch.waiting.gone.push((name, back));
         Ok(())
     }
 
@@ -179,11 +186,11 @@ impl Reconciler {
 
     /// Publishes a batch and answers. What is new and does not come in force is taken out again.
     fn put_forward(&mut self, batch: Batch) {
-        let Batch { desired, numbers, born, made, gone, houses } = batch;
-        if born.is_empty() && made.is_empty() && gone.is_empty() {
-            return self.adopt(desired, numbers);
-        }
+        let Batch { desired, numbers, waiting, houses } = batch;
         self.adopt(desired, numbers);
+        if waiting.is_empty() {
+            return;
+        }
         // Before its tables: who is told that a pod is there can be sure that the wire reaches it.
         self.reclaim();
         let housed = match (&self.enforcer, houses) {
@@ -192,11 +199,8 @@ impl Reconciler {
             _ => Ok(()),
         };
         match housed.and_then(|()| self.publish()) {
-            Ok(()) => {
-                let added = born.into_iter().map(|(_, back)| back).chain(made.into_iter().map(|(_, back)| back));
-                added.chain(gone.into_iter().map(|(_, back)| back)).for_each(|back| answer(&back, Ok(())));
-            }
-            Err(error) => self.withdraw((born, made, gone), &error),
+            Ok(()) => waiting.into_backs().for_each(|back| answer(&back, Ok(()))),
+            Err(error) => self.withdraw(waiting, &error),
         }
         if let Some(enforcer) = &self.enforcer {
             // What policy knew of those that are gone goes in its own time: no packet is theirs.
@@ -205,11 +209,7 @@ impl Reconciler {
     }
 
     /// Takes out what did not come in force.
-    fn withdraw(
-        &mut self,
-        (born, made, gone): (Vec<(Arc<Port>, Back)>, Vec<(Name, Back)>, Vec<(Name, Back)>),
-        error: &Unpublished,
-    ) {
+    fn withdraw(&mut self, Waiting { born, made, gone }: Waiting, error: &Unpublished) {
         let (mut desired, mut numbers) = ((*self.desired).clone(), (*self.numbers).clone());
         born.iter().for_each(|(port, _)| self.take_out(&port.name, &mut desired, &mut numbers));
         made.iter().for_each(|(name, _)| self.take_network_out(name, &mut desired, &mut numbers));
@@ -241,7 +241,7 @@ impl Reconciler {
                     self.board.write(|facts| drop(facts.ports.remove(&name)));
                     self.board.warn(&format!("tags of port {name}"), None);
                     match up {
-                        Some(up) => self.close((name, Some(number)), self.taken(number, up), Device::close),
+                        Some(up) => self.close((name, Some(number)), self.taken(number, *up), Device::close),
                         None => self.closer.close(Closing {
                             name,
                             ends: Vec::new(),
@@ -281,6 +281,18 @@ impl Reconciler {
     }
 }
 
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.born.is_empty() && self.made.is_empty() && self.gone.is_empty()
+    }
+
+    /// All who wait.
+    fn into_backs(self) -> impl Iterator<Item = Back> {
+        let of_networks = self.made.into_iter().chain(self.gone).map(|(_, back)| back);
+        self.born.into_iter().map(|(_, back)| back).chain(of_networks)
+    }
+}
+
 fn make(network: crate::desired::Network, back: Back, batch: &mut Batch) -> Result<(), ChangeError> {
     fits_beside(&network, &batch.desired)?;
     let name = network.name.clone();
@@ -289,7 +301,7 @@ fn make(network: crate::desired::Network, back: Back, batch: &mut Batch) -> Resu
     }
     tracing::info!(network = %name, "network added");
     batch.desired.networks.insert(name.clone(), network);
-    batch.made.push((name, back));
+    batch.waiting.made.push((name, back));
     Ok(())
 }
 

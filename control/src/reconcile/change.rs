@@ -74,9 +74,9 @@ pub enum ChangeError {
     )]
     Overlaps {
         /// The subnet.
-        subnet: Prefix,
+        subnet: Box<Prefix>,
         /// The one that is there.
-        other: Prefix,
+        other: Box<Prefix>,
         /// The network that has it.
         network: Name,
     },
@@ -110,7 +110,7 @@ pub enum ChangeError {
         /// The port.
         name: Name,
         /// What is against it.
-        misfit: Misfit,
+        misfit: Box<Misfit>,
     },
     /// The tables with it are not in force, and it was taken out again.
     #[error("not in force: {why}")]
@@ -214,6 +214,7 @@ pub(super) fn fits_beside(network: &Network, desired: &Desired) -> Result<(), Ch
     for subnet in network.subnets() {
         let overlap = others().find_map(|other| Some((other, other.subnets().find(|known| known.overlaps(subnet))?)));
         if let Some((network, other)) = overlap {
+            let (subnet, other) = (Box::new(subnet), Box::new(other));
             return Err(ChangeError::Overlaps { subnet, other, network: network.name.clone() });
         }
     }

@@ -188,9 +188,9 @@ impl Reconciler {
         self.bell.arm();
         while !self.is_stopped() && self.asked.is_empty() && !self.is_due() {
             match self.world.wait(self.bell.fd(), !self.has_news, GLANCE) {
-                Woken::ByBell => break,
-                Woken::ByLinks => self.has_news = true,
-                Woken::ByTime => {}
+                Woken::Bell => break,
+                Woken::Links => self.has_news = true,
+                Woken::Time => {}
             }
         }
         self.bell.disarm();

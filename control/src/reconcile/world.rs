@@ -50,6 +50,7 @@ pub(super) struct Spot {
 }
 
 /// A device that is there.
+#[derive(Clone, Copy)]
 pub(super) struct Found<'w> {
     /// Where.
     pub(super) spot: Spot,
@@ -67,9 +68,9 @@ pub(super) struct World {
 /// What ended a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Woken {
-    ByBell,
-    ByLinks,
-    ByTime,
+    Bell,
+    Links,
+    Time,
 }
 
 /// A device that was looked for by itself.
@@ -111,12 +112,11 @@ impl Directory {
 
     /// Takes over what a link is now, under whatever name it was known.
     fn take(&mut self, link: Link) {
-        if let Some(former) = self.names.insert(link.index, link.name.clone()).filter(|former| *former != link.name) {
+        let (index, name) = (link.index, link.name.clone());
+        if let Some(former) = self.names.insert(index, name.clone()).filter(|former| *former != name) {
             self.links.remove(&former);
         }
-        if let Some(other) =
-            self.links.insert(link.name.clone(), link.clone()).filter(|other| other.index != link.index)
-        {
+        if let Some(other) = self.links.insert(name, link).filter(|other| other.index != index) {
             self.names.remove(&other.index);
         }
     }
@@ -177,10 +177,10 @@ impl World {
         fds.extend(events.map(|events| PollFd::new(events.as_fd(), PollFlags::POLLIN)));
         let ready = poll(&mut fds, PollTimeout::try_from(longest).unwrap_or(PollTimeout::ZERO));
         match (ready, fds.first().and_then(PollFd::any)) {
-            (Ok(0), _) => Woken::ByTime,
-            (Ok(_), Some(true)) => Woken::ByBell,
+            (Ok(0), _) => Woken::Time,
+            (Ok(_), Some(true)) => Woken::Bell,
             // What interrupts this is worth a look as well.
-            _ => Woken::ByLinks,
+            _ => Woken::Links,
         }
     }
 
