@@ -63,7 +63,7 @@ pub fn run(terms: &Terms<'_>, plan: &Plan) -> Result<Report, RunError> {
     let origin = Origin::here();
     let cores = Cores::of_this_process()?;
     allow_files(2 * (plan.attached + plan.together))?;
-    let mut ours = Entrant::new("podlane", podlane::start(&plan.binaries, cores.switch))?;
+    let mut ours = Entrant::new("podlane", podlane::start(&plan.binaries, cores))?;
     let mut theirs = Entrant::new("bridge + host-local", bridge::start())?;
     let mut own = vec![ours.start_time(plan.calls)?, ours.size()?];
     ours.with(podlane::wait_until_ready)?;

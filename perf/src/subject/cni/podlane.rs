@@ -9,9 +9,12 @@ use std::{
 use serde_json::json;
 
 use super::{Folder, Plugin, absent, host};
-use crate::subject::{
-    SubjectError,
-    tools::{Service, Tool},
+use crate::{
+    cores::Cores,
+    subject::{
+        SubjectError,
+        tools::{Service, Tool},
+    },
 };
 
 const PLUGIN: Tool =
@@ -64,11 +67,11 @@ impl Drop for Pins {
     }
 }
 
-/// A host with a daemon that will attach pods, its journal on a disk and its worker on a core.
+/// A host with a daemon that will attach pods, its journal on a disk and a worker on each of the cores.
 ///
 /// # Errors
 /// [`SubjectError::Absent`] where it was not built.
-pub fn start(binaries: &Binaries, core: usize) -> Result<Plugin, SubjectError> {
+pub fn start(binaries: &Binaries, cores: Cores) -> Result<Plugin, SubjectError> {
     for (binary, tool) in [(&binaries.plugin, PLUGIN), (&binaries.daemon, DAEMON)] {
         if !binary.exists() {
             return Err(absent(tool));
@@ -77,7 +80,7 @@ pub fn start(binaries: &Binaries, core: usize) -> Result<Plugin, SubjectError> {
     let folder = Folder::make("cni")?;
     let (host, socket) = (host()?, folder.file("podlane.sock"));
     let instance = format!("perf-{}", std::process::id());
-    let configuration = folder.write("podlane.toml", &configuration(&instance, core, &folder))?;
+    let configuration = folder.write("podlane.toml", &configuration(&instance, cores, &folder))?;
     let mut run = Command::new(&binaries.daemon);
     run.args(["run", "--config"]).arg(configuration);
     let daemon = DAEMON.serve(&host, run)?;
@@ -100,14 +103,16 @@ pub fn start(binaries: &Binaries, core: usize) -> Result<Plugin, SubjectError> {
     })
 }
 
-/// One network, whose gateway is the switch's.
-fn configuration(instance: &str, core: usize, folder: &Folder) -> String {
+/// One network, whose gateway is the switch's. Two workers, since the default number of frames is too small for 600 pods of one.
+fn configuration(instance: &str, cores: Cores, folder: &Folder) -> String {
     format!(
         "[daemon]\nsocket = \"{}\"\ninstance = \"{instance}\"\n\
-         [workers]\ncores = [{core}]\n\
+         [workers]\ncores = [{}, {}]\n\
          [attachments]\njournal = \"{}\"\n\
          [[network]]\nname = \"pods\"\ngateways = [\"10.89.0.1/16\"]\n",
         folder.file("podlane.sock").display(),
+        cores.load,
+        cores.switch,
         folder.file("journal.redb").display()
     )
 }
