@@ -8,3 +8,4 @@ mod kill;
 mod life;
 mod pace;
 mod restart;
+mod wire;
