@@ -11,7 +11,7 @@ use crate::stream::Live;
 use crate::support::{BLUE, Daemon, Node, SOON, port};
 
 /// An heir that says what a test has it say, and knows the words only as bytes.
-struct Odd(UnixStream);
+pub(crate) struct Odd(UnixStream);
 
 impl Odd {
     fn knock(node: &Node) -> Self {
@@ -37,7 +37,7 @@ impl Odd {
     }
 
     /// One that has been told the estate: as soon as the daemon has done with the one before.
-    fn claimed(node: &Node) -> Self {
+    pub(crate) fn claimed(node: &Node) -> Self {
         let began = Instant::now();
         loop {
             let mut heir = Self::knock(node);

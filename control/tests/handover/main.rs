@@ -3,7 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
 
+mod attached;
 mod failures;
+#[path = "../support/runtime.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod runtime;
 mod stream;
 mod succession;
 #[path = "../support/mod.rs"]

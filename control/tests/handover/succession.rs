@@ -12,7 +12,7 @@ use crate::support::{BLUE, Daemon, Node, SOON, eventually, ping, port};
 const BOUND: Duration = Duration::from_millis(500);
 
 /// Starts the next daemon, which takes over, and waits until the former has ended by itself.
-fn succeed(node: &Node, former: Daemon) -> Daemon {
+pub(crate) fn succeed(node: &Node, former: Daemon) -> Daemon {
     let pid = former.pid().as_raw().unsigned_abs();
     let next = node.start();
     former.ended();

@@ -1,0 +1,75 @@
+//! Pods that a runtime had attached, over hand-overs.
+
+use std::net::Ipv4Addr;
+
+use serde_json::Value;
+
+use crate::failures::Odd;
+use crate::runtime::{Container, List, attachments, ours};
+use crate::stream::Live;
+use crate::succession::succeed;
+use crate::support::{BLUE, Node, SOON, eventually, ping};
+
+/// The code of the specification for "try again later".
+const LATER: u64 = 11;
+
+fn address(result: &Value) -> Ipv4Addr {
+    let addresses = result["ips"].as_array().unwrap().iter();
+    let mut plain = addresses.map(|of| of["address"].as_str().unwrap().split('/').next().unwrap());
+    plain.find_map(|address| address.parse().ok()).unwrap()
+}
+
+#[test]
+fn attached_pods_go_on_and_the_next_daemon_checks_attaches_and_detaches() {
+    let Some(node) = Node::new("attached_pods_go_on") else { return };
+    node.configure(&format!("{}{BLUE}", attachments(&node)));
+    let mut daemon = node.start();
+    let list = List::new(&node, "1.1.0", vec![ours(&node)]);
+    let [red, green, late] = ["hand-red", "hand-green", "hand-late"].map(Container::new);
+    let [of_red, of_green] = [&red, &green].map(|container| list.add(container, "eth0"));
+    let stream = Live::start(&red.netns, &green.netns, address(&of_green).octets());
+    stream.flows();
+    for _ in 0..2 {
+        daemon = succeed(&node, daemon);
+        stream.flows();
+        for (container, result) in [(&red, &of_red), (&green, &of_green)] {
+            let said = list.check(container, "eth0", result);
+            assert!(said.is_ok, "{}\n{}", said.said, daemon.log());
+        }
+    }
+    let of_late = list.add(&late, "eth0");
+    assert!(![address(&of_red), address(&of_green)].contains(&address(&of_late)));
+    assert!(ping(&red.netns, address(&of_late), SOON), "{}", daemon.log());
+    stream.end();
+    for (container, result) in [(&red, &of_red), (&green, &of_green), (&late, &of_late)] {
+        list.del(container, "eth0", result);
+    }
+    eventually("all ports are gone", || daemon.ports().ports.is_empty());
+    daemon.counters();
+    daemon.terminate();
+    node.assert_clean(&[]);
+}
+
+#[test]
+fn while_another_daemon_takes_over_runtimes_are_told_to_come_again_and_can() {
+    let Some(node) = Node::new("while_another_daemon_takes_over") else { return };
+    node.configure(&format!("{}{BLUE}", attachments(&node)));
+    let daemon = node.start();
+    let list = List::new(&node, "1.1.0", vec![ours(&node)]);
+    let red = Container::new("held-red");
+    let heir = Odd::claimed(&node);
+    assert_eq!(list.try_add(&red, "eth0").code(), LATER);
+    drop(heir);
+    let mut said = list.try_add(&red, "eth0");
+    eventually("pods are attached again", || {
+        if !said.is_ok {
+            assert_eq!(said.code(), LATER, "{said:?}\n{}", daemon.log());
+            said = list.try_add(&red, "eth0");
+        }
+        said.is_ok
+    });
+    assert!(ping(&red.netns, [10, 1, 0, 1], SOON));
+    list.del(&red, "eth0", &said.said);
+    daemon.terminate();
+    node.assert_clean(&[]);
+}
