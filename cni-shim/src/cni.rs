@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use podlane_api::{Call, CniCall, DEFAULT_PENDING, Pending};
+use podlane_api::{Call, CniCall, Pending};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -112,7 +112,7 @@ fn carry_out(call: CniCall, known: &Known) -> Result<Value, Failure> {
 
 /// Writes a DEL down, then asks once more: a daemon that began to listen meanwhile may have looked for such calls already.
 fn write_down(socket: &Path, call: &Call, known: &Known, why: &str) -> Result<Value, Failure> {
-    let pending = Pending::at(known.pending.clone().unwrap_or_else(|| DEFAULT_PENDING.into()));
+    let pending = Pending::at(known.pending.clone().unwrap_or_else(daemon::default_pending));
     let written = pending.put(call).map_err(|error| {
         Failure::new(TRY_AGAIN, "no daemon is there, and the call cannot be kept for one", format!("{why}; {error}"))
     })?;

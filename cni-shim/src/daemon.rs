@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use podlane_api::{Answered, Call, Connection, DEFAULT_SOCKET, LineError, connect};
+use podlane_api::{Answered, Call, Connection, DEFAULT_PENDING, DEFAULT_SOCKET, LineError, connect};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -104,6 +104,11 @@ fn once(socket: &Path, call: &Call, remaining: Duration) -> Result<Value, Ended>
             socket.display()
         ))),
     }
+}
+
+/// Where calls wait for a daemon, if the configuration does not say: `PODLANE_PENDING`.
+pub(crate) fn default_pending() -> PathBuf {
+    std::env::var_os("PODLANE_PENDING").map_or_else(|| DEFAULT_PENDING.into(), PathBuf::from)
 }
 
 /// Where the daemon listens, if the configuration does not say: `PODLANE_SOCKET`, as for the command line.

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use podlane_api::{Call, DEFAULT_PENDING, NetavarkCall, Pending};
+use podlane_api::{Call, NetavarkCall, Pending};
 use serde_json::{Value, json};
 
 use crate::daemon::{self, Ended};
@@ -51,7 +51,7 @@ fn carry_out(verb: &str, netns: Option<String>) -> Result<Value, String> {
     match daemon::ask(&socket, &call, patience) {
         Ok(result) => Ok(result),
         Err(Ended::Unreached(why)) if verb == "teardown" => {
-            let pending = Pending::at(DEFAULT_PENDING);
+            let pending = Pending::at(daemon::default_pending());
             let written = pending.put(&call).map_err(|error| format!("{why}; {error}"))?;
             if daemon::ask(&socket, &call, Duration::ZERO).is_ok() {
                 // Left there it would be carried out again, and find nothing to do.

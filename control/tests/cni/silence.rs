@@ -1,9 +1,10 @@
 //! No daemon: what the plugin must decide by itself.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use podlane_api::{Call, Pending};
@@ -102,7 +103,7 @@ fn a_socket_that_nobody_answers_is_given_up() {
     assert_eq!(call(&node, "ADD", &config(&node, "1.0.0")).code(), 11);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert!(call(&node, "DEL", &config(&node, "1.0.0")).is_ok);
-    std::io::Write::write_all(&mut std::os::unix::net::UnixStream::connect(node.socket()).unwrap(), b"end").unwrap();
+    UnixStream::connect(node.socket()).unwrap().write_all(b"end").unwrap();
     assert!(dying.join().unwrap() >= 3, "ADD asks again, and so does DEL, once");
     assert_eq!(Pending::at(node.path("pending")).calls().unwrap().len(), 1);
 }
@@ -119,4 +120,42 @@ fn what_cannot_be_a_call_is_refused_before_anybody_is_asked() {
     assert_eq!((said.code(), said.said["cniVersion"].as_str()), (4, Some("0.4.0")));
     let said = run(&node, shim(), &[("CNI_COMMAND", "ADD")], &" ".repeat(9 * 1024 * 1024));
     assert_eq!(said.code(), 5);
+}
+
+/// netavark's plugin protocol: a verb, a namespace perhaps, and standard input.
+fn netavark(node: &Node, arguments: &[&str], input: &str) -> (Option<i32>, Value) {
+    let run = || {
+        let mut child = Command::new(shim())
+            .args(arguments)
+            .env("PODLANE_SOCKET", node.socket())
+            .env("PODLANE_PENDING", node.path("pending"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // One that wants no input may have ended.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let output = node.lab.switch().run(run).unwrap();
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or(Value::Null))
+}
+
+#[test]
+fn netavark_is_told_what_is_wrong_and_its_teardown_waits_for_a_daemon() {
+    let Some(node) = Node::new("netavark_silence") else { return };
+    let (status, info) = netavark(&node, &["info"], "");
+    assert_eq!((status, info["api_version"].as_str()), (Some(0), Some("1.0.0")));
+    for arguments in [vec!["create"], vec!["setup", "/run/netns/none"], vec!["setup"], vec!["teardown"], vec!["fly"]] {
+        let (status, said) = netavark(&node, &arguments, "{}");
+        assert_eq!(status, Some(1), "{arguments:?}");
+        assert!(said["error"].as_str().is_some_and(|error| error.ends_with(')')), "{arguments:?}: {said}");
+    }
+    assert!(!node.path("pending").exists());
+    assert_eq!(netavark(&node, &["teardown", "/run/netns/none"], "{\"a\":1}"), (Some(0), Value::Null));
+    let calls = Pending::at(node.path("pending")).calls().unwrap();
+    let [pending] = &calls[..] else { panic!("{calls:?}") };
+    let Call::Netavark(written) = &pending.call else { panic!("{pending:?}") };
+    assert_eq!((written.verb.as_str(), written.netns.as_str()), ("teardown", "/run/netns/none"));
+    assert_eq!(written.input, "{\"a\":1}");
 }
