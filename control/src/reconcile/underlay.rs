@@ -152,9 +152,9 @@ pub(super) fn hosts(desired: &Desired, world: &mut World) -> BTreeSet<IpAddr> {
 
 /// Warns of stations whose address the host has as well.
 pub(super) fn tell_taken(desired: &Desired, hosts: &BTreeSet<IpAddr>) -> Option<String> {
-    let is_taken = |port: &&Arc<Port>| port.sharing() == Some(Sharing::Ip);
+    let by_ip = |port: &&Arc<Port>| port.sharing() == Some(Sharing::Ip);
     let nobody = BTreeSet::new();
-    let claimed = desired.ports.values().filter(is_taken).flat_map(|uplink| stations(desired, uplink, &nobody));
+    let claimed = desired.ports.values().filter(by_ip).flat_map(|uplink| stations(desired, uplink, &nobody));
     let taken: BTreeSet<String> =
         claimed.filter(|station| hosts.contains(&station.address)).map(|station| station.address.to_string()).collect();
     (!taken.is_empty()).then(|| {
