@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::Origin;
 use crate::config::defaults;
-use crate::desired::{Desired, Mtu, Name, Network, Supply};
+use crate::desired::{Desired, Mtu, Name, Network, Prefix, Supply};
 
 /// A network that was asked for at run time: in the journal, and so there again after a restart.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -29,8 +29,9 @@ pub struct MadeNetwork {
     pub ranges: Vec<String>,
     /// Addresses that no pod gets unasked.
     pub reserved: Vec<IpAddr>,
-    /// Whether nothing is to be routed into or out of it. A network that is made is alone in its VRF, so that this is so of all today.
-    pub isolated: bool,
+    /// The VRF of other networks, among which it is routed; none leaves it alone in one of its own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
 }
 
 /// A network cannot be made.
@@ -52,6 +53,30 @@ pub enum MadeNetworkError {
         network: String,
         /// What was asked.
         mtu: u32,
+    },
+    /// Its VRF.
+    #[error(
+        "network \"{network}\": no network names the VRF \"{vrf}\"; write vrf under its [[network]], or give one of those that `podlane status` lists"
+    )]
+    Vrf {
+        /// The network.
+        network: String,
+        /// What was asked.
+        vrf: String,
+    },
+    /// Its subnet, in a VRF with others.
+    #[error(
+        "network \"{network}\": {gateway} overlaps {other} of network \"{of}\" in the same VRF; choose another subnet"
+    )]
+    Overlap {
+        /// The network.
+        network: String,
+        /// What was asked.
+        gateway: Gateway,
+        /// What is there.
+        other: Gateway,
+        /// Whose it is.
+        of: Name,
     },
     /// A range.
     #[error("network \"{network}\": the range {range:?} cannot be had: it {why}")]
@@ -82,12 +107,32 @@ impl MadeNetwork {
         let mtu = self.mtu.map(|mtu| Mtu::new(mtu).ok_or_else(|| refused(mtu))).transpose()?;
         let ranges = self.ranges.iter().map(|range| self.range(range)).collect::<Result<_, _>>()?;
         let reserved = self.reserved.iter().copied().map(Span::one).collect();
+        let alone = defaults::network(name);
+        let vrf = self.vrf.as_ref().map(|vrf| self.among(vrf, desired)).transpose()?;
         Ok(Some(Network {
+            vrf: vrf.unwrap_or_else(|| alone.vrf.clone()),
             gateways: self.gateways.clone(),
             mtu: mtu.or(Some(defaults::MTU)),
             supply: Supply { ranges, reserved, routers: Vec::new() },
-            ..defaults::network(name)
+            ..alone
         }))
+    }
+
+    /// The VRF, in which nobody has the subnets.
+    fn among(&self, vrf: &str, desired: &Desired) -> Result<Name, MadeNetworkError> {
+        // The VRF of a network that names none is its own, as in the configuration.
+        let names = |other: &&Network| other.vrf.as_str() == vrf && other.name != other.vrf;
+        let there = || desired.networks.values().filter(names);
+        let overlaps = |gateway: Gateway, other: Gateway| Prefix::of(gateway).overlaps(Prefix::of(other));
+        for other in there() {
+            let pairs = self.gateways.iter().flat_map(|own| other.gateways.iter().map(move |its| (*own, *its)));
+            if let Some((gateway, its)) = pairs.into_iter().find(|(own, its)| overlaps(*own, *its)) {
+                let (network, of) = (self.name.clone(), other.name.clone());
+                return Err(MadeNetworkError::Overlap { network, gateway, other: its, of });
+            }
+        }
+        let unknown = || MadeNetworkError::Vrf { network: self.name.clone(), vrf: vrf.to_owned() };
+        there().next().map(|other| other.vrf.clone()).ok_or_else(unknown)
     }
 
     fn range(&self, text: &str) -> Result<Span, MadeNetworkError> {

@@ -23,14 +23,14 @@ use super::words::{
     CreateEndpoint, CreateNetwork, Decided, DeleteNetwork, Endpoint, External, GENERIC, INTERNAL, InterfaceName,
     Joined, PORT_MAP, Subnet,
 };
-use super::{MTU, NETWORK, ROUTED, subnet};
+use super::{MTU, NETWORK, VRF, subnet};
 use crate::attach::{Address, Addressing, Attaches, Attachment, Key, Kind, MadeNetwork, Order, Origin, Stage};
 
 /// What a container's interfaces are called: Docker counts on from it.
 const INTERFACE: &str = "eth";
 
 /// The options of a network.
-const OPTIONS: [&str; 3] = [NETWORK, ROUTED, MTU];
+const OPTIONS: [&str; 3] = [NETWORK, VRF, MTU];
 
 /// Answers Docker's calls from the daemon's attachments.
 #[derive(Default)]
@@ -46,7 +46,7 @@ struct Options {
     /// The configured network that Docker's is another name of.
     network: Option<String>,
     mtu: Option<u32>,
-    routed: bool,
+    vrf: Option<String>,
 }
 
 impl Driver {
@@ -95,7 +95,7 @@ impl Driver {
             mtu: options.mtu,
             ranges: Vec::new(),
             reserved: subnets().flat_map(reserved).collect(),
-            isolated: !options.routed,
+            vrf: options.vrf.clone(),
         };
         if let Some(configured) = &options.network {
             same_subnets(on, configured, &network.gateways)?;
@@ -124,7 +124,7 @@ impl Driver {
             let mut gateways = attachment.addresses.iter().filter_map(|address| address.gateway);
             gateways.find(|gateway| gateway.is_ipv6() == v6)
         };
-        // An isolated network routes nowhere, but its gateway answers; Docker's own way out is not wanted beside ours.
+        // The gateway of a network that is alone routes nowhere, but answers; Docker's own way out is not wanted beside ours.
         let joined = Joined {
             interface_name: InterfaceName { src_name: pod.name, dst_prefix: INTERFACE },
             gateway: by(false),
@@ -255,7 +255,7 @@ fn options(written: &Map<String, Value>) -> Result<Options, CnmError> {
                 let mtu = text.parse().ok().filter(|mtu| (68..=65_535).contains(mtu));
                 options.mtu = Some(mtu.ok_or_else(|| refused(MTU, "a number of bytes from 68 to 65535"))?);
             }
-            ROUTED => options.routed = text.parse().map_err(|_| refused(ROUTED, "true or false"))?,
+            VRF => options.vrf = Some(text),
             _ => {
                 let nearest = nearest(option, OPTIONS).map(str::to_owned);
                 return Err(CnmError::Option { option: option.clone(), nearest, known: OPTIONS.join(", ") });
@@ -263,9 +263,9 @@ fn options(written: &Map<String, Value>) -> Result<Options, CnmError> {
         }
     }
     let internal = written.get(INTERNAL).is_some_and(|internal| internal == true || internal == "true");
-    if internal && options.routed {
-        let expected = "false, or leave out --internal";
-        return Err(CnmError::OptionValue { option: ROUTED, value: "true".to_owned(), expected });
+    if let Some(value) = options.vrf.as_ref().filter(|_| internal) {
+        let expected = "none with --internal";
+        return Err(CnmError::OptionValue { option: VRF, value: value.clone(), expected });
     }
     Ok(options)
 }

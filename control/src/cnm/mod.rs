@@ -26,8 +26,8 @@ use crate::desired::Prefix;
 
 /// The option that joins Docker's network to one of the configuration, of networks (`-o`) and of their addresses (`--ipam-opt`).
 const NETWORK: &str = "podlane.network";
-/// The option that has a network routed as those of the configuration are, instead of being on its own.
-const ROUTED: &str = "podlane.routed";
+/// The option that puts a network among those of a VRF, to be routed with them, instead of on its own.
+const VRF: &str = "podlane.vrf";
 /// Docker's own option for the largest IP packet.
 const MTU: &str = "com.docker.network.driver.mtu";
 

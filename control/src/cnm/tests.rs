@@ -74,7 +74,7 @@ fn a_network_and_its_containers_come_and_go_and_nothing_is_left() {
         (made[0].name.as_str(), made[0].gateways[0].to_string().as_str()),
         ("docker-5c0ffee5c0ff", "10.77.0.1/24")
     );
-    assert!(made[0].isolated);
+    assert_eq!(made[0].vrf, None);
 
     let (address, joined) = docker.run(&pool, "e1");
     assert_eq!(address, "10.77.0.2/24");
@@ -193,7 +193,7 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
         (
             "NetworkDriver.CreateNetwork",
             create(json!({"podlane.netwrk": "blue"})),
-            "podlane knows no network option podlane.netwrk, perhaps podlane.network (it knows podlane.network, podlane.routed, com.docker.network.driver.mtu)",
+            "podlane knows no network option podlane.netwrk, perhaps podlane.network (it knows podlane.network, podlane.vrf, com.docker.network.driver.mtu)",
         ),
         (
             "NetworkDriver.CreateNetwork",

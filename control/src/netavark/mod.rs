@@ -30,12 +30,12 @@ use words::{Exec, Network, Options, Status, StatusInterface, StatusSubnet};
 
 /// The option that joins Podman's network to one of the configuration.
 const NETWORK: &str = "podlane.network";
-/// The option that has a network routed as those of the configuration are, instead of being on its own.
-const ROUTED: &str = "podlane.routed";
+/// The option that puts a network among those of a VRF, to be routed with them, instead of on its own.
+const VRF: &str = "podlane.vrf";
 /// Netavark's own option for the largest IP packet.
 const MTU: &str = "mtu";
 /// All of them.
-const OPTIONS: [&str; 3] = [NETWORK, ROUTED, MTU];
+const OPTIONS: [&str; 3] = [NETWORK, VRF, MTU];
 /// The IPAM driver that leaves addresses to Podman.
 const HOST_LOCAL: &str = "host-local";
 /// The IPAM driver that leaves them to us.
@@ -234,7 +234,7 @@ fn made(on: &impl Attaches, network: &Network, options: &Parsed) -> Result<Strin
         mtu: options.mtu,
         ranges: subnets().filter_map(words::Subnet::range).collect(),
         reserved: Vec::new(),
-        isolated: !options.routed,
+        vrf: options.vrf.clone(),
     };
     on.make_network(wanted).map_err(said)?;
     Ok(name)
@@ -332,7 +332,7 @@ fn is_ours(driver: &str) -> Result<(), NetavarkError> {
 struct Parsed {
     network: Option<String>,
     mtu: Option<u32>,
-    routed: bool,
+    vrf: Option<String>,
 }
 
 fn options(network: &Network) -> Result<Parsed, NetavarkError> {
@@ -346,7 +346,7 @@ fn options(network: &Network) -> Result<Parsed, NetavarkError> {
                 let mtu = value.parse().ok().filter(|mtu| (68..=65_535).contains(mtu));
                 parsed.mtu = Some(mtu.ok_or_else(|| refused(MTU, "a number of bytes from 68 to 65535"))?);
             }
-            ROUTED => parsed.routed = value.parse().map_err(|_| refused(ROUTED, "true or false"))?,
+            VRF => parsed.vrf = Some(value.clone()),
             _ => {
                 let nearest = nearest(option, OPTIONS).map(str::to_owned);
                 return Err(NetavarkError::Option { option: option.clone(), nearest });

@@ -95,7 +95,7 @@ fn what_cannot_be_done_says_why_and_what_to_do_and_leaves_nothing() {
         (network(&json!({"mtu": "9"}), &subnets), "mtu=9: write a number of bytes from 68 to 65535"),
         (
             network(&json!({"podlane.netwrk": "blue"}), &subnets),
-            "podlane knows no option podlane.netwrk, perhaps podlane.network (it knows podlane.network, podlane.routed, mtu)",
+            "podlane knows no option podlane.netwrk, perhaps podlane.network (it knows podlane.network, podlane.vrf, mtu)",
         ),
         (
             network(&json!({"podlane.network": "red"}), &Value::Null),

@@ -80,7 +80,7 @@ fn a_network_that_was_made_is_there_again_with_its_pods() {
         mtu: Some(1400),
         ranges: vec!["10.9.0.64/26".to_owned()],
         reserved: Vec::new(),
-        isolated: false,
+        vrf: None,
     };
     let running = bed.start();
     let made = &running.attachments as &dyn Attaches<Error = podlane::attach::AttachError>;
