@@ -103,10 +103,11 @@ impl Counters {
     /// All of it but what is held, in words, for another process of the same build.
     #[must_use]
     pub fn words(&self) -> Vec<u64> {
-        let mut words = vec![REASONS as u64, self.ports.len() as u64, self.paths.len() as u64];
+        // The last of the ports is those that are gone.
+        let mut words = vec![REASONS as u64, self.ports.len() as u64 + 1, self.paths.len() as u64];
         words.extend([self.handed, self.taken, self.hits, self.misses, self.uncached, self.opened]);
         let tally = |tally: &Tally| [tally.packets, tally.bytes];
-        for port in &self.ports {
+        for port in self.all() {
             words.extend(tally(&port.received));
             words.extend(tally(&port.sent));
             words.extend(port.dropped);
@@ -142,6 +143,7 @@ impl Counters {
             counters.ports.push(PortCounters { received, sent, dropped });
             words = rest;
         }
+        counters.gone = counters.ports.pop()?;
         for path in words.chunks_exact(path_words) {
             let (received, sent) = tallies(path);
             counters.paths.push(PathCounters { received, sent });
@@ -261,5 +263,32 @@ impl Counters {
     #[must_use]
     pub fn balanced(&self) -> bool {
         self.received() == self.sent() + self.lost() + self.waiting()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_port_counted_stays_in_the_ledger_when_its_number_is_anothers() {
+        let mut counters = Counters::default();
+        let (pod, wire) = (PortId(1), PortId(2));
+        counters.make_room(wire);
+        counters.make_room_for_paths(1);
+        counters.port(pod).received.add(5, 500);
+        counters.dropped(pod, DropReason::PortRemoved);
+        counters.port(wire).sent.add(4, 400);
+        assert!(counters.balanced());
+        counters.retire(pod);
+        assert_eq!(*counters.port(pod), PortCounters::default());
+        assert_eq!(counters.gone.received, Tally { packets: 5, bytes: 500 });
+        assert!(counters.balanced() && counters.received() == 5);
+        // In another process, and added to another worker's, it is so still.
+        let mut other = Counters::of_words(&counters.words()).unwrap();
+        assert_eq!(other, counters);
+        other.merge(&counters);
+        assert!(other.balanced() && other.received() == 10);
     }
 }
