@@ -28,7 +28,7 @@ impl Inner {
         match taken_away {
             Ok(()) => tracing::info!(port = attachment.port, "took away what was left of a pod"),
             Err(error) => {
-                tracing::warn!(port = attachment.port, %error, "something is left of a pod; a GC tries again")
+                tracing::warn!(port = attachment.port, %error, "something is left of a pod; a GC tries again");
             }
         }
     }
