@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
 
+mod addresses;
 mod chains;
 mod kernel;
 mod oracle;
