@@ -130,12 +130,15 @@ impl Claimed {
             (FromFormer::Refused { why }, _) => return Err(HeirError::Refused { why }),
             _ => return Err(HeirError::OutOfTurn),
         };
+        let heard = remains.halted.elapsed();
         let ready = heir.prepare(&remains)?;
+        let prepared = remains.halted.elapsed();
         courier.say(&FromHeir::Taken)?;
         let (engine, turned) = ready.turn(&remains)?;
         // While the former daemon is there still: a manager that sees its main process end first would end the service.
         notify::ready();
         let gap = turned.saturating_duration_since(remains.halted);
+        tracing::debug!(?heard, ?prepared, ?gap, "since the former workers were halted");
         Ok(Inheritance { engine, former: word.pid, gap, doors: [socket, lock], place, changes: word.changes })
     }
 }
