@@ -81,20 +81,26 @@ pub(crate) fn shared_pin(instance: &Path) -> PathBuf {
 }
 
 /// Removes the pins of every port of an instance that is not to be kept, which detaches their
-/// programs. Returns the names of those ports. An instance without a directory has none.
+/// programs; with the last port goes what they have together. Returns the names of those ports. An instance without a directory has none.
 ///
 /// # Errors
 ///
 /// [`PinError::Io`] where an entry could not be removed; the ones before it are gone.
 pub fn sweep(instance: &Path, keep: &[&str]) -> Result<Vec<String>, PinError> {
-    let mut removed = Vec::new();
+    let (mut removed, mut kept) = (Vec::new(), false);
     for directory in names(instance)? {
         let port = port_name(&directory);
         let path = instance.join(directory);
         if path.is_dir() && !keep.contains(&port.as_str()) {
             remove_port(&path)?;
             removed.push(port);
+        } else {
+            kept |= path.is_dir();
         }
+    }
+    let shared = shared_pin(instance);
+    if !kept && shared.exists() {
+        remove_file(&shared)?;
     }
     removed.sort();
     Ok(removed)

@@ -287,7 +287,9 @@ fn the_sockets_of_all_pods_are_pinned_once_and_go_with_the_last_port() {
     assert!(!vacate(&instance()).unwrap(), "ports are left");
     assert_eq!(sweep(&instance(), &["other"]).unwrap(), [NEAR]);
     assert!(attach("other", Some(&pin("other"))).adopted(), "the map is that of the port that was kept");
+    drop(attach("other", Some(&pin("other"))));
     assert_eq!(sweep(&instance(), &[]).unwrap(), ["other"]);
+    assert_eq!(entries(&instance()), [""; 0], "the map went with the last port");
     assert!(vacate(&instance()).unwrap());
     assert!(vacate(&instance()).unwrap(), "twice is no error");
     assert!(!instance().exists());
