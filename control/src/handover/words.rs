@@ -288,6 +288,7 @@ impl RemainsWord {
     pub(super) fn remains(&self, Parcel { bytes, .. }: &Parcel) -> Result<Remains, Nonsense> {
         const MISSING: Nonsense = Nonsense("bytes are missing");
         let mut bytes = bytes.as_slice();
+        let halted = moment(self.halted_ns).ok_or(Nonsense("it halts in the future"))?;
         let mut legacies = Vec::new();
         for (worker, word) in self.legacies.iter().enumerate() {
             let marks = take(&mut bytes, word.marks).ok_or(MISSING)?;
@@ -298,6 +299,7 @@ impl RemainsWord {
             let sockets = |sockets: &Vec<SocketWord>| sockets.iter().map(SocketWord::facts).collect();
             legacies.push(Legacy {
                 worker: WorkerId(worker as u16),
+                since: halted,
                 marks: marks.into_iter().map(u16::from_le_bytes).collect(),
                 flows: words(word.flows)?,
                 connections: words(word.connections)?,
@@ -310,7 +312,7 @@ impl RemainsWord {
             legacies,
             flows: Progress { high_water: flows, opening: 0 },
             connections: Progress { high_water: connections, opening: self.opening },
-            halted: moment(self.halted_ns).ok_or(Nonsense("it halts in the future"))?,
+            halted,
         })
     }
 }

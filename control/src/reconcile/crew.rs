@@ -81,20 +81,12 @@ impl Workers {
         self.ask_all(Command::Describe).into_iter().collect()
     }
 
-    /// Has all workers obey and not turn.
+    /// Has all workers obey and not turn, and write down what they leave.
     ///
     /// # Errors
     /// A worker does not answer; the others are halted.
-    pub fn halt(&self) -> Result<(), Silent> {
-        self.ask_all(Command::Halt).into_iter().collect()
-    }
-
-    /// Has halted workers write down what they leave.
-    ///
-    /// # Errors
-    /// A worker does not answer.
-    pub fn bequeath(&self) -> Result<Vec<Legacy>, Silent> {
-        self.ask_all(Command::Bequeath).into_iter().map(|legacy| legacy.map(|legacy| *legacy)).collect()
+    pub fn halt(&self) -> Result<Vec<Legacy>, Silent> {
+        self.ask_all(Command::Halt).into_iter().map(|legacy| legacy.map(|legacy| *legacy)).collect()
     }
 
     /// Has a halted worker go on with what another process's left.
@@ -105,12 +97,13 @@ impl Workers {
         self.tell(worker, Command::Inherit(Box::new(inheritance)))
     }
 
-    /// Has all workers turn.
+    /// Has all workers turn. Returns since when all do.
     ///
     /// # Errors
     /// A worker does not answer; the others turn.
-    pub fn resume(&self) -> Result<(), Silent> {
-        self.ask_all(Command::Resume).into_iter().collect()
+    pub fn resume(&self) -> Result<Instant, Silent> {
+        let since = self.ask_all(Command::Resume).into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(since.into_iter().max().unwrap_or_else(Instant::now))
     }
 
     /// Borrows up to `frames` frames of each worker.

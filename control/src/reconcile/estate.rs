@@ -87,7 +87,7 @@ pub struct Remains {
     pub flows: Progress,
     /// How far the connections have come.
     pub connections: Progress,
-    /// When packets began to wait.
+    /// When the first packets began to wait.
     pub halted: Instant,
 }
 
@@ -140,9 +140,8 @@ impl Engine {
     /// # Errors
     /// A worker does not answer; [`resume`](Self::resume) the others.
     pub fn halt(&self, _hold: &Hold<'_>) -> Result<Remains, Silent> {
-        let halted = Instant::now();
-        self.workers.halt()?;
-        let legacies = self.workers.bequeath()?;
+        let legacies = self.workers.halt()?;
+        let halted = legacies.iter().map(|legacy| legacy.since).min().unwrap_or_else(Instant::now);
         let (flows, connections) = (self.shared.flows.progress(), self.shared.connections.progress());
         Ok(Remains { legacies, flows, connections, halted })
     }
@@ -152,7 +151,7 @@ impl Engine {
     /// # Errors
     /// A worker does not answer.
     pub fn resume(&self) -> Result<(), Silent> {
-        self.workers.resume()
+        self.workers.resume().map(drop)
     }
 }
 

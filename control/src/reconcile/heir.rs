@@ -216,8 +216,7 @@ impl Ready {
     /// A worker does not answer, or there is no thread for the reconciler.
     pub fn turn(self, remains: &Remains) -> Result<(Engine, Instant), InheritError> {
         let Self { mut engine, reconciler, unwanted } = self;
-        engine.workers.resume()?;
-        let turned = Instant::now();
+        let turned = engine.workers.resume()?;
         for (name, ends) in unwanted {
             tracing::info!(port = %name, "closing a port of the former daemon that is not wanted any more, or not so");
             if let Err(error) = engine.workers.close(ends) {

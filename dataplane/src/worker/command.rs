@@ -3,7 +3,12 @@
 //! The only way in: one bounded channel a worker, looked at once a turn. What takes long (opening and closing sockets,
 //! freeing tables) is done on the control side, before a command is sent or with what a reply brings back.
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
@@ -51,14 +56,13 @@ pub enum Command {
     Report(Sender<Report>),
     /// Say what sockets there are, with descriptors of them.
     Describe(Sender<Vec<Described>>),
-    /// Obey, and do not turn; see [`legacy`](crate::worker::legacy).
-    Halt(Sender<()>),
-    /// Halted: let go of every frame, and write down what is left.
-    Bequeath(Sender<Box<Legacy>>),
+    /// Obey, and do not turn; when all workers are so, let go of every frame and write down what is left. See
+    /// [`legacy`](crate::worker::legacy).
+    Halt(Sender<Box<Legacy>>),
     /// Halted: go on with what another process's worker left.
     Inherit(Box<Inheritance>),
-    /// Turn again, or for the first time.
-    Resume(Sender<()>),
+    /// Turn again, or for the first time; tells since when.
+    Resume(Sender<Instant>),
     /// Close everything and end.
     Stop,
 }

@@ -116,6 +116,8 @@ pub struct Worker {
     upkeep: Upkeep,
     started: Instant,
     leaving: Arc<AtomicUsize>,
+    /// How many workers do not turn.
+    standing: Arc<AtomicUsize>,
     workers: usize,
     /// Whether it only obeys, see [`legacy`].
     halted: bool,
@@ -200,6 +202,7 @@ impl Worker {
             ends.push((pool.umem().clone(), Bell::new().map_err(resources(worker))?));
         }
         let (started, leaving, workers) = (shared.started, Arc::default(), setups.len());
+        let standing = Arc::new(AtomicUsize::new(setups.iter().filter(|(config, _)| config.halted).count()));
         let peers = Peers::mesh(&ends);
         let mut made = Vec::new();
         for (number, (((config, pool), peers), (_, bell))) in setups.into_iter().zip(peers).zip(ends).enumerate() {
@@ -224,6 +227,7 @@ impl Worker {
                 upkeep: Upkeep::default(),
                 started,
                 leaving: Arc::clone(&leaving),
+                standing: Arc::clone(&standing),
                 workers,
                 halted: config.halted,
             };
@@ -303,14 +307,13 @@ impl Worker {
                 Command::Report(back) => drop(back.send(self.report())),
                 Command::Describe(back) => drop(back.send(self.describe())),
                 Command::Halt(back) => {
-                    self.halt();
-                    let _ = back.send(());
+                    let since = self.halt();
+                    let _ = back.send(Box::new(self.bequeath(since)));
                 }
-                Command::Bequeath(back) => drop(back.send(Box::new(self.bequeath()))),
                 Command::Inherit(inheritance) => self.inherit(*inheritance),
                 Command::Resume(back) => {
-                    self.halted = false;
-                    let _ = back.send(());
+                    self.resume();
+                    let _ = back.send(Instant::now());
                 }
                 Command::Stop => return false,
             }
