@@ -22,9 +22,18 @@ impl Pods for Attachments {
         self.collect(Origin::Cni, list, valid)
     }
 
-    fn status(&self, network: &str) -> Result<(), AttachError> {
-        self.status(network)
+    fn status(&self, network: &str) -> Result<(), CniError> {
+        self.status(network).map_err(unavailable)
     }
+}
+
+/// Why no pod can be attached, to STATUS: a switch that does not work has cut off those that are, too.
+fn unavailable(error: AttachError) -> CniError {
+    let (code, msg) = match error {
+        AttachError::Engine { .. } => (code::CUT_OFF, "no pod can be attached, and those that are attached are cut off"),
+        _ => (code::NOT_AVAILABLE, "no pod can be attached"),
+    };
+    CniError::new(code, msg, error.to_string())
 }
 
 impl From<AttachError> for CniError {
@@ -48,5 +57,20 @@ impl From<AttachError> for CniError {
             _ => (code::SWITCH, "the switch refused"),
         };
         Self::new(code, msg, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_that_does_not_work_is_told_apart_from_one_that_takes_no_pod() {
+        let engine = || AttachError::Engine { what: "worker 0 has ended".to_owned() };
+        assert_eq!(unavailable(engine()).code, 51);
+        let network = AttachError::Network { network: "blue".to_owned(), nearest: None };
+        assert_eq!(unavailable(network).code, 50);
+        // To ADD it is the same as any that passes.
+        assert_eq!(CniError::from(engine()).code, 11);
     }
 }

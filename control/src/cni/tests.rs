@@ -71,7 +71,7 @@ impl Pods for OnPaper {
     }
 
     fn status(&self, network: &str) -> Result<(), CniError> {
-        self.note(Asked::Status(network.to_owned()))
+        self.note(Asked::Status(network.to_owned())).map_err(|busy| CniError { code: code::NOT_AVAILABLE, ..busy })
     }
 
     fn host_end(&self, _: &Path, _: &str) -> Result<Option<String>, CniError> {

@@ -46,8 +46,8 @@ pub trait Pods {
     /// Whether a pod could be attached to a network.
     ///
     /// # Errors
-    /// Why not.
-    fn status(&self, network: &str) -> Result<(), Self::Error>;
+    /// Why not, as STATUS says it: with one of the two codes that are its own.
+    fn status(&self, network: &str) -> Result<(), CniError>;
 
     /// The name of the netdev here whose other end is `interface` in `netns`; none where it has no other end here.
     ///
@@ -176,12 +176,9 @@ fn collect(pods: &impl Pods, call: &CniCall) -> Result<(), CniError> {
 fn status(pods: &impl Pods, call: &CniCall) -> Result<(), CniError> {
     let netconf = Netconf::of(&call.config)?;
     netconf.version.allows("STATUS", Version::V1_1_0)?;
-    let not_available = |error: CniError| match error.code {
-        code::NOT_AVAILABLE | code::CUT_OFF => error,
-        _ => CniError::new(code::NOT_AVAILABLE, "no pod can be attached", error.to_string()),
-    };
-    pods.status(netconf.network()).map_err(|error| not_available(error.into()))?;
-    delegated::pass_on("STATUS", call).map_err(not_available)
+    pods.status(netconf.network())?;
+    let refused = |error: CniError| CniError::new(code::NOT_AVAILABLE, "no pod can be attached", error.to_string());
+    delegated::pass_on("STATUS", call).map_err(refused)
 }
 
 fn host_end(netns: &Path, interface: &str) -> Result<Option<String>, CniError> {
