@@ -116,13 +116,14 @@ impl<'a> Resolver<'a> {
         if is_group(source) {
             return Err(DropReason::SourceMulticast);
         }
-        if port.outer_mac == Some(source) || place.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source)
-        {
+        if place.network.gateway.as_ref().is_some_and(|gateway| gateway.mac == source) {
             return Err(DropReason::SpoofedMac);
         }
         match port.mac {
             Some(stated) if stated == source => {}
             Some(_) => return Err(DropReason::SpoofedMac),
+            // A wire states no MAC address; what comes from the one that our stations have there is our own.
+            None if port.outer_mac == Some(source) => return Err(DropReason::SpoofedMac),
             // A port that states no MAC address must not take one that another port states.
             None if place.network.stations.contains_key(&source) => return Err(DropReason::SpoofedMac),
             None if place.network.learning => {
