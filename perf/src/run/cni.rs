@@ -36,6 +36,7 @@ const OWN_START: Target = Target::AtMost(2.0);
 const OWN_SIZE: Target = Target::AtMost(1.0);
 
 const NOTES: &[&str] = &[
+    "Pods have no IPv6 here: what their kernels say by it when a link comes up is copied to all other pods, by the bridge as by us.",
     "Each call is timed from before the plugin's process is started until it has ended. p50 and p99 are of one round's calls.",
     "A DEL of the reference ends when its link is gone. Ours is answered when the pod can neither be heard nor reached and the journal says so; \
      the kernel takes its time to delete a link, and \"link gone\" is until then.",
