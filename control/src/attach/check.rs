@@ -5,9 +5,9 @@ use podlane_host::{HostError, Links};
 
 use super::error::AttachError;
 use super::inner::Inner;
-use super::pod_end::{PodNetns, differences};
+use super::pod_end::{PodEnd, PodNetns, differences};
 use super::record::Record;
-use super::{Attachment, Key, Kind, Stage, Told};
+use super::{Attachment, Interface, Key, Kind, Stage, Told, ToldInterface};
 
 impl Inner {
     /// Holds an attachment against what was promised and what the caller believes.
@@ -19,19 +19,39 @@ impl Inner {
         let record = held.record().filter(|record| record.attachment.stage == Stage::Up);
         let record = record.ok_or_else(|| AttachError::Unknown { key: key.clone() })?;
         let pod = record.attachment.order.netns.as_deref().map(|path| PodNetns::open(path, self.own)).transpose()?;
-        let mut found = self.differences(&record, pod.as_ref())?;
+        let told_end = told.interfaces.iter().find(|end| {
+            let Attachment { order, pod, .. } = &record.attachment;
+            end.netns == order.netns && pod.as_ref().is_some_and(|pod| pod.name == end.name)
+        });
+        let mut found = self.differences_from(&record, pod.as_ref(), told_end)?;
         found.extend(disbelief(&record.attachment, told));
         if found.is_empty() { Ok(()) } else { Err(AttachError::Differs { key: key.clone(), differences: found }) }
     }
 
     /// What is not as it was promised.
     pub(super) fn differences(&self, record: &Record, pod: Option<&PodNetns>) -> Result<Vec<String>, AttachError> {
+        self.differences_from(record, pod, None)
+    }
+
+    /// What is not as it was promised, or as the caller says that others made of it since: its word is the later one.
+    fn differences_from(
+        &self,
+        record: &Record,
+        pod: Option<&PodNetns>,
+        told: Option<&ToldInterface>,
+    ) -> Result<Vec<String>, AttachError> {
         let mut found = Vec::new();
         if pod.map(PodNetns::number) != record.netns {
             found.push("the pod has another network namespace".to_owned());
             return Ok(found);
         }
         if let (Some(pod), Some(end)) = (pod, record.pod_end()) {
+            let interface = &Interface {
+                name: end.interface.name.clone(),
+                mac: told.and_then(|told| told.mac).unwrap_or(end.interface.mac),
+            };
+            let mtu = told.and_then(|told| told.mtu).unwrap_or(end.mtu);
+            let end = PodEnd { interface, mtu, ..end };
             let mut links = Links::open_in(&pod.netns).map_err(AttachError::host("the links of the pod"))?;
             found.extend(differences(&mut links, &end).map_err(AttachError::host("the pod's interface"))?);
         }
@@ -93,13 +113,12 @@ fn host_end(record: &Record) -> Result<Option<String>, AttachError> {
 /// What the caller believes and was never told. What other plugins made is not ours to judge.
 fn disbelief(attachment: &Attachment, told: &Told) -> Vec<String> {
     let mut found = Vec::new();
-    let netns = attachment.order.netns.as_ref();
-    let ours = [(attachment.pod.as_ref(), netns), (attachment.host.as_ref(), None)];
-    for (own, netns) in ours.into_iter().filter_map(|(own, netns)| own.map(|own| (own, netns))) {
-        let is_it = |interface: &&super::ToldInterface| interface.name == own.name && interface.netns.as_ref() == netns;
-        let Some(mac) = told.interfaces.iter().find(is_it).and_then(|interface| interface.mac) else { continue };
-        let is_foreign = attachment.order.kind != Kind::Veth && netns.is_none();
-        if mac != own.mac && !is_foreign {
+    // The pod's end is held against what the caller says; a host's end that was another's is that one's.
+    let ours = attachment.host.iter().filter(|_| attachment.order.kind == Kind::Veth);
+    for own in ours {
+        let is_it = |interface: &&ToldInterface| interface.name == own.name && interface.netns.is_none();
+        let told = told.interfaces.iter().find(is_it).and_then(|interface| interface.mac);
+        if let Some(mac) = told.filter(|mac| *mac != own.mac) {
             found.push(format!("the caller knows {} by {mac}, and it has {}", own.name, own.mac));
         }
     }

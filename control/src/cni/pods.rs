@@ -30,7 +30,9 @@ impl Pods for Attachments {
 /// Why no pod can be attached, to STATUS: a switch that does not work has cut off those that are, too.
 fn unavailable(error: AttachError) -> CniError {
     let (code, msg) = match error {
-        AttachError::Engine { .. } => (code::CUT_OFF, "no pod can be attached, and those that are attached are cut off"),
+        AttachError::Engine { .. } => {
+            (code::CUT_OFF, "no pod can be attached, and those that are attached are cut off")
+        }
         _ => (code::NOT_AVAILABLE, "no pod can be attached"),
     };
     CniError::new(code, msg, error.to_string())

@@ -96,6 +96,27 @@ fn tuning_and_bandwidth_go_on_with_what_ours_made() {
     daemon.terminate();
 }
 
+#[test]
+fn check_believes_what_tuning_made_of_the_interface_and_nobody_else() {
+    let Some((node, daemon)) = node("cni_tuned") else { return };
+    let tuning = json!({"type": "tuning", "mac": "02:00:00:00:00:77", "mtu": 1400});
+    let list = List::new(&node, "1.0.0", vec![ours(&node), tuning]);
+    let pod = Container::new("tuned");
+    let result = list.add(&pod, "eth0");
+    let inside = interface(&pod.netns, "eth0").unwrap();
+    assert_eq!((inside.mac.as_str(), inside.mtu), ("02:00:00:00:00:77", 1400));
+    let said = list.check(&pod, "eth0", &result);
+    assert!(said.is_ok, "{said:?}");
+    let mut links = Links::open_in(&pod.netns).unwrap();
+    links.set_mtu("eth0", 1700).unwrap();
+    links.set_mac("eth0", [2, 0, 0, 0, 0, 0x78]).unwrap();
+    let said = list.call("CHECK", (&pod, "eth0"), &list.plugins[0], Some(&result));
+    assert_eq!(said.code(), 101);
+    assert!(said.details().contains("1700") && said.details().contains("02:00:00:00:00:77"), "{said:?}");
+    list.del(&pod, "eth0", &result);
+    daemon.terminate();
+}
+
 /// The way from the host to its pods: a veth whose one end is a port with `node = true`.
 fn way_to_the_pods(node: &Node) {
     let mut host = Links::open_in(node.lab.switch()).unwrap();
