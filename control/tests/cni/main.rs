@@ -6,7 +6,10 @@
 mod addresses;
 mod chains;
 mod kernel;
+mod killed;
+mod networks;
 mod oracle;
+mod policed;
 #[path = "../support/runtime.rs"]
 mod runtime;
 mod silence;
