@@ -138,3 +138,24 @@ fn after_a_kill_the_next_daemon_has_packets_going_within_a_second() {
     daemon.terminate();
     node.assert_clean(&["red", "green"]);
 }
+
+#[test]
+fn two_workers_that_hand_frames_to_each_other_stand_still_together() {
+    let Some(mut node) = Node::new("two_workers_stand_still_together") else { return };
+    // Devices with one queue go to the workers in turn, so two pods in a row are with two of them.
+    let (red, green) = (node.pod("red", 2), node.pod("green", 3));
+    node.configure_with("cores = [0, 1]\nframes = 4096\n", &format!("{BLUE}{}{}", port("red"), port("green")));
+    let mut daemon = node.start();
+    daemon.wait_all_up(SOON);
+    let stream = Live::start(&red.netns, &green.netns, [10, 1, 0, 3]);
+    stream.flows();
+    for _ in 0..3 {
+        daemon = succeed(&node, daemon);
+        stream.flows();
+    }
+    stream.end();
+    // The ledger goes on with the former ones' numbers, and balances.
+    assert!(daemon.counters().total.received > 100);
+    daemon.terminate();
+    node.assert_clean(&["red", "green"]);
+}
