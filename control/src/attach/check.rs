@@ -1,5 +1,8 @@
 //! Whether an attachment is as it was promised, and whether there is room for another.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use podlane_api::PortState;
 use podlane_host::{HostError, Links};
 
@@ -8,6 +11,11 @@ use super::inner::Inner;
 use super::pod_end::{PodEnd, PodNetns, differences};
 use super::record::Record;
 use super::{Attachment, Interface, Key, Kind, Stage, Told, ToldInterface};
+use crate::reconcile::Facts;
+
+/// How long a port may take to be opened when a daemon begins: 500 of them take a second.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 impl Inner {
     /// Holds an attachment against what was promised and what the caller believes.
@@ -71,7 +79,7 @@ impl Inner {
         if !matches!(order.kind, Kind::Veth | Kind::Taken { .. }) {
             return None;
         }
-        let facts = self.engine.facts();
+        let facts = self.settled(port);
         match facts.ports.get(port.as_str()) {
             Some(fate) if fate.state == PortState::Up => None,
             Some(fate) => {
@@ -79,6 +87,19 @@ impl Inner {
                 Some(format!("the port {port} is {}{why}", fate.state))
             }
             None => Some(format!("the switch has no port {port}")),
+        }
+    }
+
+    /// How the world is once the port is not waiting any more. A daemon that has just begun opens its pods' ports while it answers.
+    fn settled(&self, port: &str) -> Facts {
+        let deadline = Instant::now() + SETTLES_WITHIN;
+        loop {
+            let facts = self.engine.facts();
+            let is_waiting = facts.ports.get(port).is_some_and(|fate| fate.state == PortState::Waiting);
+            if !is_waiting || Instant::now() >= deadline {
+                return facts;
+            }
+            sleep(LOOK_EVERY);
         }
     }
 

@@ -23,12 +23,12 @@ impl Pods for Attachments {
     }
 
     fn status(&self, network: &str) -> Result<(), CniError> {
-        self.status(network).map_err(unavailable)
+        self.status(network).map_err(|error| unavailable(&error))
     }
 }
 
 /// Why no pod can be attached, to STATUS: a switch that does not work has cut off those that are, too.
-fn unavailable(error: AttachError) -> CniError {
+fn unavailable(error: &AttachError) -> CniError {
     let (code, msg) = match error {
         AttachError::Engine { .. } => {
             (code::CUT_OFF, "no pod can be attached, and those that are attached are cut off")

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use podlane_api::{Attachment, AttachmentQuery, Client, ClientError, CniCall, LeaseQuery};
+use podlane_api::{Attachment, AttachmentQuery, AttachmentStage, Client, ClientError, CniCall, LeaseQuery};
 use podlane_host::Netns;
 use serde_json::{Value, json};
 
@@ -36,7 +36,8 @@ impl Victim {
         let child = host.run(|| command.spawn()).unwrap().unwrap();
         let mut victim = Self { child, socket: directory.join("socket") };
         let began = Instant::now();
-        while Client::connect(&victim.socket, SOON).is_err() {
+        // It listens before it answers.
+        while client(&victim.socket).and_then(|mut client| client.status()).is_err() {
             let ended = victim.child.try_wait().unwrap();
             let log = || fs::read_to_string(directory.join("log")).unwrap_or_default();
             assert!(ended.is_none() && began.elapsed() < SOON, "no daemon ({ended:?}): {}", log());
@@ -54,9 +55,29 @@ impl Victim {
         client(&self.socket).unwrap().attachments(AttachmentQuery::default()).unwrap().attachments
     }
 
-    fn held(&self) -> usize {
+    /// Whoever is attached holds the addresses it was told.
+    fn assert_whole(&self) {
+        // The attachments first: what is attached meanwhile has its addresses before.
+        let attached = self.attachments();
         let leases = client(&self.socket).unwrap().leases(LeaseQuery::default()).unwrap().leases;
-        leases.iter().filter(|lease| lease.free_in_s.is_none()).count()
+        for one in attached.iter().filter(|one| one.stage == AttachmentStage::Up) {
+            let owner = format!("{}/{}", one.container, one.interface);
+            let held = leases.iter().filter(|lease| lease.owner == owner && lease.free_in_s.is_none()).count();
+            assert_eq!((held, one.addresses.len()), (2, 2), "{one:#?}\n{leases:#?}\n{}", self.log());
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.socket.with_file_name("log")).unwrap_or_default()
+    }
+
+    /// The addresses that are held, as often as each owner has one.
+    fn held(&self) -> Vec<String> {
+        let leases = client(&self.socket).unwrap().leases(LeaseQuery::default()).unwrap().leases;
+        let mut owners: Vec<_> =
+            leases.into_iter().filter(|lease| lease.free_in_s.is_none()).map(|lease| lease.owner).collect();
+        owners.sort();
+        owners
     }
 }
 
@@ -90,7 +111,7 @@ struct Runtime {
 
 impl Runtime {
     fn call(&self, command: &str, pod: usize, extra: &Value) -> Result<Value, ClientError> {
-        let mut config = json!({ "cniVersion": "1.1.0", "name": "blues", "type": "podlane-cni", "network": "blue" });
+        let mut config = json!({ "cniVersion": "1.1.0", "name": "blues", "type": "podlane-cni", "network": "blue", "ipam": { "type": "podlane" } });
         config.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         let (container_id, netns) = match self.pods.get(pod) {
             Some(bed) => (format!("c{pod}"), bed.path().to_string_lossy().into_owned()),
@@ -105,11 +126,15 @@ impl Runtime {
             config: config.to_string(),
             ..CniCall::default()
         };
-        client(&self.socket)?.cni(call)
+        // A daemon that dies closes the connection; one that lives has no reason to refuse any of this.
+        match client(&self.socket)?.cni(call) {
+            Err(error @ ClientError::Refused(_)) => panic!("{command} of c{pod}: {error}"),
+            outcome => outcome,
+        }
     }
 
-    /// Adds what is not attached and deletes what is.
-    fn turn(&mut self, pod: usize) {
+    /// Adds what is not attached and deletes what is. Says whether that was answered.
+    fn turn(&mut self, pod: usize) -> bool {
         if self.beliefs[pod] == Belief::Attached {
             let gone = self.call("DEL", pod, &json!({}));
             self.beliefs[pod] = if gone.is_ok() { Belief::Detached } else { Belief::Unknown };
@@ -117,6 +142,7 @@ impl Runtime {
             self.results[pod] = self.call("ADD", pod, &json!({})).ok();
             self.beliefs[pod] = if self.results[pod].is_some() { Belief::Attached } else { Belief::Unknown };
         }
+        self.beliefs[pod] != Belief::Unknown
     }
 }
 
@@ -142,23 +168,28 @@ fn a_daemon_killed_three_hundred_times_leaks_nothing() {
         Runtime { pods, beliefs: vec![Belief::Detached; PODS], results: vec![None; PODS], socket: bed.path("socket") };
     let mut dice = Dice(7);
     let (mut answered, mut interrupted) = (0, 0);
+    // How long the first call of a daemon's life takes, and a later one: measured, since the machine may be busy.
+    let mut takes = [Duration::from_millis(20); 2];
     for _ in 0..KILLS {
         let victim = Victim::start(&bed.host, &directory);
-        // What took longest of an ADD or DEL here, and somewhat more, so that some are answered.
-        let fuse = Duration::from_micros(dice.below(12_000));
+        victim.assert_whole();
+        let before = dice.below(3) as usize;
+        for number in 0..before {
+            let began = Instant::now();
+            if runtime.turn(dice.below(PODS as u64) as usize) {
+                takes[number.min(1)] = began.elapsed();
+                answered += 1;
+            }
+        }
+        // Somewhere in the next call, or just behind its answer, while chores are still being done.
+        let most = takes[before.min(1)] * 5 / 4;
+        let fuse = Duration::from_nanos(dice.below(most.as_nanos() as u64));
         let killer = std::thread::spawn(move || {
             std::thread::sleep(fuse);
             victim.kill();
         });
-        while !killer.is_finished() {
-            let pod = dice.below(PODS as u64) as usize;
-            runtime.turn(pod);
-            if runtime.beliefs[pod] == Belief::Unknown {
-                interrupted += 1;
-                break;
-            }
-            answered += 1;
-        }
+        let is_answered = runtime.turn(dice.below(PODS as u64) as usize);
+        *if is_answered { &mut answered } else { &mut interrupted } += 1;
         killer.join().unwrap();
     }
     let told = format!("{KILLS} kills met {interrupted} calls under way, and {answered} had been answered");
@@ -178,7 +209,8 @@ fn settle(bed: &Bed, directory: &Path, runtime: &mut Runtime) {
     });
     let ports: BTreeSet<String> = victim.attachments().into_iter().map(|found| found.port).collect();
     assert_eq!(ports, bed.netdevs().into_iter().collect(), "a port a link, and no other");
-    assert_eq!(victim.held(), known.len() * 2, "an address of each family a pod");
+    let owners: Vec<_> = known.iter().flat_map(|pod| [format!("c{pod}/eth0"), format!("c{pod}/eth0")]).collect();
+    assert_eq!(victim.held(), owners, "an address of each family a pod");
     for pod in 0..PODS {
         let is_there = runtime.pods[pod].link("eth0").is_some();
         assert_eq!(is_there, known.contains(&pod), "the interface of c{pod}");
@@ -191,7 +223,7 @@ fn settle(bed: &Bed, directory: &Path, runtime: &mut Runtime) {
         runtime.call("DEL", *pod, &json!({})).unwrap();
     }
     crate::bed::eventually("nothing is left", || {
-        victim.attachments().is_empty() && bed.netdevs().is_empty() && victim.held() == 0
+        victim.attachments().is_empty() && bed.netdevs().is_empty() && victim.held().is_empty()
     });
     // What all pods share has a name that no port has.
     let pins = fs::read_dir(bed.pins()).unwrap().map(|pin| pin.unwrap().file_name().to_string_lossy().into_owned());
