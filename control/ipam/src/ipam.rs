@@ -164,6 +164,11 @@ impl Ipam {
         held.into_iter().filter_map(|address| pool.undo(address)).collect()
     }
 
+    /// Takes back one address that its owner was never told of, without quarantine, and returns what must be written.
+    pub fn undo_one(&mut self, network: &str, address: IpAddr) -> Option<Change> {
+        self.pools.get_mut(network)?.undo(address)
+    }
+
     /// All that somebody has or had a short while ago, by network and address.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.pools.values().flat_map(Pool::leases)

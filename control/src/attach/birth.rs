@@ -9,6 +9,7 @@
 //! Nothing is made before the journal says that it may be there, so that whoever finds the record knows all that there can be of it.
 //! When a step fails, what the record says is taken away, by the same code that a DEL and a restart use.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
@@ -18,13 +19,14 @@ use podlane_journal::{Change, Pending, Table};
 use super::book::Held;
 use super::delegate::{self, Delegated};
 use super::error::{AttachError, OrderError};
-use super::inner::Inner;
+use super::inner::{Inner, PATIENCE};
 use super::pod_end::{self, PodEnd, PodNetns, furnish};
 use super::port::port;
 use super::record::{Record, journal_key, lease_owner};
 use super::{
     Address, Addressing, Attachment, Interface, Kind, Order, Origin, Stage, host_device, names, taken, vhost_user,
 };
+use crate::desired::Port;
 
 /// The plugin that speaks over the link, so that the port is open before it is run, and learns the address.
 const DHCP: &str = "dhcp";
@@ -47,6 +49,8 @@ impl Inner {
             self.clear(&held, &record)?;
         }
         let mut record = self.plan(order, pod.as_ref())?;
+        let how = "which has the addresses of this container's interface in the network";
+        held.enter(&mut record, PATIENCE).map_err(|key| AttachError::Attached { key, how })?;
         match self.make(&held, &mut record, pod.as_ref()) {
             Ok(()) => Ok(record.attachment),
             Err(error) => {
@@ -115,7 +119,8 @@ impl Inner {
             since: self.leases.now(),
             order,
         };
-        Ok(Record { attachment, netns: pod.map(PodNetns::number), former })
+        // Whether it leads its pod is found out when it is entered, among all others that are.
+        Ok(Record { attachment, netns: pod.map(PodNetns::number), former, leads: false })
     }
 
     /// A name for the port that neither the switch nor the host knows.
@@ -175,8 +180,8 @@ impl Inner {
         };
         match &order.addressing {
             Addressing::Own { wished } => self.leases.lease(at, wished, &mut along),
-            // Other callers lease what they give beforehand, or have it from elsewhere.
-            Addressing::Given { addresses } if order.key.origin != Origin::Cni => {
+            // Docker has them of us beforehand, by its own IPAM calls. Nobody else asked for what they give.
+            Addressing::Given { addresses } if order.key.origin == Origin::Docker => {
                 Ok(self.journal.submit(along(addresses)?))
             }
             Addressing::Given { addresses } => {
@@ -262,7 +267,13 @@ impl Inner {
 
     /// Has the switch open the port, if there is to be one. Its policy and its tables are in force when this returns.
     pub(super) fn open_port(&self, record: &Record) -> Result<(), AttachError> {
-        let Some(port) = port(record, &self.engine.desired())? else { return Ok(()) };
+        let desired = self.engine.desired();
+        let Some(port) = port(record, &desired)? else { return Ok(()) };
+        let own = port.pod.as_ref().map(|pod| &pod.name);
+        let has_it = |other: &&Arc<Port>| own.is_some() && other.pod.as_ref().map(|pod| &pod.name) == own;
+        if let (Some(pod), Some(other)) = (own, desired.ports.values().find(has_it)) {
+            return Err(AttachError::PodElsewhere { pod: pod.clone(), port: other.name.clone() });
+        }
         let name = record.attachment.port.clone();
         self.engine.add_port(port).map_err(|source| AttachError::Port { port: name, source })
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Key;
 use super::record::Record;
+use super::{Key, Stage};
 
 /// All attachments, by key.
 #[derive(Default, Debug)]
@@ -74,13 +74,59 @@ impl Book {
         self.pages().values().any(|page| page.record.as_ref().is_some_and(|record| record.attachment.port == port))
     }
 
+    /// Waits until none of those that `wanted` says is being taken away by somebody, though not for ever.
+    pub(super) fn wait_for_the_ending(&self, wanted: impl Fn(&Record) -> bool, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut pages = self.pages();
+        while pages.values().any(|page| page.is_ending() && page.record.as_deref().is_some_and(&wanted)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            pages = self.turned.wait_timeout(pages, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     fn pages(&self) -> MutexGuard<'_, HashMap<Key, Page>> {
         // What is behind the lock is whole between any two statements.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Page {
+    /// Whether somebody is at work to take it away.
+    fn is_ending(&self) -> bool {
+        self.is_held && self.record.as_ref().is_some_and(|record| record.attachment.stage == Stage::Ending)
+    }
+}
+
 impl Held {
+    /// Enters what will be made, and says whether policies are to know the pod by it. Whoever has its leases is waited for while that ends.
+    ///
+    /// # Errors
+    /// The key that has its leases, and is not ending.
+    pub(super) fn enter(&self, record: &mut Record, patience: Duration) -> Result<(), Key> {
+        let deadline = Instant::now() + patience;
+        let mut pages = self.book.pages();
+        loop {
+            let others = || pages.iter().filter(|(key, _)| **key != self.key).map(|(_, page)| page);
+            let has_its = |page: &&Page| page.record.as_ref().is_some_and(|other| other.shares_leases(record));
+            let Some(rival) = others().find(has_its) else {
+                record.leads = record.is_first(others().filter_map(|page| page.record.as_deref()));
+                break;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Some(other) = rival.record.as_ref().filter(|_| !rival.is_ending() || left.is_zero()) {
+                return Err(other.key().clone());
+            }
+            pages = self.book.turned.wait_timeout(pages, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if let Some(page) = pages.get_mut(&self.key) {
+            page.record = Some(Arc::new(record.clone()));
+        }
+        Ok(())
+    }
+
     /// What is known of it.
     pub(super) fn record(&self) -> Option<Arc<Record>> {
         self.book.look(&self.key)

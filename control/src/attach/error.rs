@@ -95,6 +95,22 @@ pub enum AttachError {
         /// Why.
         source: ChangeError,
     },
+    /// Another port has the pod: that of its former sandbox, mostly, which is about to be taken away.
+    #[error("{pod} is behind the port {port}, as policies know it; try again when that is detached (DEL)")]
+    PodElsewhere {
+        /// The pod.
+        pod: podlane_policy::model::PodName,
+        /// What it is behind.
+        port: crate::desired::Name,
+    },
+    /// Somebody is attached to the network.
+    #[error("the network {network} is still that of {}; detach it first (DEL)", name(key))]
+    Inhabited {
+        /// The network.
+        network: String,
+        /// Who.
+        key: Key,
+    },
     /// A network cannot be made.
     #[error(transparent)]
     Made(#[from] super::MadeNetworkError),
@@ -226,7 +242,9 @@ impl AttachError {
         match self {
             Self::Lease(error) => error.passes(),
             Self::Delegate(error) => error.is_passing(),
-            other => matches!(other, Self::Busy { .. } | Self::Engine { .. } | Self::Journal(_)),
+            other => {
+                matches!(other, Self::Busy { .. } | Self::Engine { .. } | Self::Journal(_) | Self::PodElsewhere { .. })
+            }
         }
     }
 }

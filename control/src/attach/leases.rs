@@ -1,5 +1,6 @@
 //! Addresses: the allocator behind a lock, its changes in the journal in the order in which they were decided.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -9,6 +10,7 @@ use podlane_ipam::{Granted, Ipam, Lease, LeaseError, NetworkError, Plan, Subnet,
 use podlane_journal::{Change, CommitError, Journal, Pending, Table};
 
 use super::Address;
+use super::remembered::POOLS;
 
 /// Who has which address, durably.
 pub(super) struct Leases {
@@ -87,7 +89,13 @@ impl Leases {
             let granted = ipam.lease_one(network, owner, wish, self.clock.now())?;
             (addresses(&granted), self.journal.submit(changes(granted.changes)))
         };
-        pending.wait()?;
+        if let Err(error) = pending.wait() {
+            // Nobody was told of it. What could not be written may yet have been, so that its end is written too.
+            let mut ipam = self.ipam();
+            let undone = given.iter().filter_map(|own| ipam.undo_one(network, own.address.address())).collect();
+            drop(self.journal.submit(changes(undone)));
+            return Err(error.into());
+        }
         // One was asked for, and a lease that gives none is an error.
         given.into_iter().next().ok_or_else(|| LeaseError::NoRange { network: network.to_owned(), family: None }.into())
     }
@@ -122,13 +130,22 @@ impl Leases {
         Ok(self.journal.submit(along))
     }
 
-    /// Removes a network, along with other changes.
+    /// Removes a network, along with other changes and with what is held of it for nobody in particular; one that is not there is as good.
     ///
     /// # Errors
-    /// Somebody has addresses of it.
+    /// An attachment has addresses of it.
     pub(super) fn remove_network(&self, network: &str, mut along: Vec<Change>) -> Result<Pending, NetworkError> {
         let mut ipam = self.ipam();
-        along.extend(changes(ipam.remove_network(network)?));
+        is_unattached(&ipam, network)?;
+        let pools: BTreeSet<String> = held(&ipam, network).map(|lease| lease.owner.clone()).collect();
+        for owner in pools {
+            along.extend(changes(ipam.release(network, &owner, self.clock.now())));
+        }
+        match ipam.remove_network(network) {
+            Ok(gone) => along.extend(changes(gone)),
+            Err(NetworkError::Missing { .. }) => {}
+            Err(error) => return Err(error),
+        }
         Ok(self.journal.submit(along))
     }
 
@@ -167,6 +184,21 @@ impl Leases {
         // An operation on the allocator is whole or has not begun.
         self.ipam.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is held of a network.
+fn held<'a>(ipam: &'a Ipam, network: &'a str) -> impl Iterator<Item = &'a Lease> {
+    ipam.leases().filter(move |lease| lease.network == network && lease.until.is_none())
+}
+
+/// Whether no attachment has an address of a network.
+///
+/// # Errors
+/// [`NetworkError::Held`].
+pub(super) fn is_unattached(ipam: &Ipam, network: &str) -> Result<(), NetworkError> {
+    let mut attached = held(ipam, network).filter(|lease| !lease.owner.starts_with(POOLS));
+    let Some(lease) = attached.next() else { return Ok(()) };
+    Err(NetworkError::Held { network: network.to_owned(), held: 1 + attached.count(), owner: lease.owner.clone() })
 }
 
 /// What was granted, with subnets and gateways.
@@ -210,4 +242,32 @@ pub(super) fn has_room(ipam: &mut Ipam, network: &str, now: u64) -> Result<(), L
         quarantined: full.quarantined,
         next_in: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use podlane_ipam::Family;
+
+    use super::*;
+    use crate::attach::AttachError;
+
+    #[test]
+    fn an_address_that_cannot_be_written_down_is_nobodys() {
+        let directory = std::env::temp_dir().join(format!("podlane-leases-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (journal, _) = Journal::open(&directory.join("journal.redb")).unwrap();
+        let mut ipam = Ipam::new(Duration::from_secs(30));
+        let subnets = Subnet::of_gateway([10, 7, 0, 1].into(), 24).into_iter().collect();
+        ipam.add_network("pool", Plan { subnets, ..Plan::default() }).unwrap();
+        let leases = Leases::new(ipam, Arc::new(journal), Clock::start());
+        let lease = || leases.lease_one::<AttachError>(("pool", "pool:10.7.0.0/24"), Wish::Any(Family::V4));
+        let first = lease().unwrap();
+        leases.journal.close();
+        assert!(matches!(lease(), Err(AttachError::Journal(_))));
+        let known: Vec<_> = leases.read(|ipam, _| ipam.leases().map(|lease| lease.address).collect());
+        assert_eq!(known, [first.address.address()], "what was told before stays, the other is free");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }

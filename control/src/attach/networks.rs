@@ -6,8 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use podlane_journal::{Change, Table};
 
 use super::error::AttachError;
-use super::inner::Inner;
+use super::inner::{Inner, PATIENCE};
+use super::leases::is_unattached;
 use super::made::{MadeNetwork, MadeNetworkError};
+use super::record::Record;
 use super::remembered::put_network;
 use crate::desired::Name;
 use crate::reconcile::ChangeError;
@@ -70,8 +72,10 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes a network that was made; one that is not there is as good.
+    /// Removes a network that was made; one that is not there is as good. Its caller has none of its addresses then, whatever it was given.
     pub(super) fn remove_network(&self, name: &str) -> Result<(), AttachError> {
+        let is_in_it = |record: &Record| record.attachment.order.network == name;
+        self.book.wait_for_the_ending(is_in_it, PATIENCE);
         let mut made = self.made.lock();
         let Some(network) = made.get(name) else {
             let is_configured = self.engine.desired().networks.contains_key(name);
@@ -80,11 +84,25 @@ impl Inner {
         let gone = vec![Change::delete(Table::Networks, name)];
         match Name::new(name).filter(|_| network.stands_for.is_none()) {
             Some(own) => {
+                // All that may stand against it, before anything is taken away.
+                if let Some(record) = self.book.all().iter().find(|record| is_in_it(record)) {
+                    return Err(AttachError::Inhabited { network: name.to_owned(), key: record.key().clone() });
+                }
+                self.leases.read(|ipam, _| is_unattached(ipam, name))?;
+                let refused = |source| AttachError::MadeNetwork { network: name.to_owned(), source };
                 match self.engine.remove_network(&own) {
                     Ok(()) | Err(ChangeError::Unknown { .. }) => {}
-                    Err(source) => return Err(AttachError::MadeNetwork { network: name.to_owned(), source }),
+                    Err(source) => return Err(refused(source)),
                 }
-                self.leases.remove_network(name, gone)?.wait()?;
+                match self.leases.remove_network(name, gone) {
+                    Ok(written) => written.wait()?,
+                    Err(error) => {
+                        // Somebody came between, who finds it as it was.
+                        let again = network.desired(&self.engine.desired())?;
+                        again.map_or(Ok(()), |again| self.engine.add_network(again)).map_err(refused)?;
+                        return Err(error.into());
+                    }
+                }
             }
             None => self.journal.commit(gone)?,
         }

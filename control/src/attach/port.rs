@@ -42,7 +42,7 @@ pub(super) fn port(record: &Record, desired: &Desired) -> Result<Option<Port>, O
         mac: attachment.pod.as_ref().map(|pod| pod.mac),
         addresses: attachment.addresses.iter().map(|own| own.address.address()).collect(),
         generation: 0,
-        pod: inhabitant(order, desired)?,
+        pod: inhabitant(record, desired)?,
         node: false,
         rates: rates(order)?,
         fault: None,
@@ -50,17 +50,18 @@ pub(super) fn port(record: &Record, desired: &Desired) -> Result<Option<Port>, O
 }
 
 /// The pod behind the port, as policies know it: behind its first port alone, since to a policy a pod is one place with one set of addresses. Its
-/// further interfaces are outside policy, as Kubernetes has it for networks that it does not know of.
-fn inhabitant(order: &Order, desired: &Desired) -> Result<Option<Inhabitant>, OrderError> {
+/// further interfaces are outside policy, as Kubernetes has it for networks that it does not know of. Which is the first its record says; whether
+/// another port has the pod is for the switch to refuse, since a pod that nobody knows of would be held to nothing.
+fn inhabitant(record: &Record, desired: &Desired) -> Result<Option<Inhabitant>, OrderError> {
+    let order = &record.attachment.order;
     let Some((namespace, name)) = &order.pod else { return Ok(None) };
     if namespace.is_empty() || name.is_empty() {
         return Err(OrderError::Pod { namespace: namespace.clone(), name: name.clone() });
     }
-    let name = PodName::new(namespace, name);
-    let is_elsewhere = desired.ports.values().any(|port| port.pod.as_ref().is_some_and(|pod| pod.name == name));
-    if desired.policy.is_none() || is_elsewhere {
+    if desired.policy.is_none() || !record.leads {
         return Ok(None);
     }
+    let name = PodName::new(namespace, name);
     let labels: Labels = order.labels.clone();
     Ok(Some(Inhabitant { name, description: Some(Description { labels, ports: Vec::new() }) }))
 }

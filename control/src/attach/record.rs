@@ -4,7 +4,7 @@ use podlane_api::MacAddr;
 use podlane_host::Link;
 use serde::{Deserialize, Serialize};
 
-use super::{Attachment, Key, Origin};
+use super::{Attachment, Key, Kind, Origin, Stage};
 
 /// One attachment, as it is written.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub(super) struct Record {
     pub(super) netns: Option<String>,
     /// What a netdev that is not ours was before, to be that again.
     pub(super) former: Option<Former>,
+    /// Whether policies know the pod by this interface of it: decided once, so that no restart takes another for it.
+    #[serde(default)]
+    pub(super) leads: bool,
 }
 
 /// A netdev as it was found.
@@ -40,6 +43,27 @@ impl Record {
 
     pub(super) fn key(&self) -> &Key {
         &self.attachment.order.key
+    }
+
+    /// Whether the two would have the same leases.
+    pub(super) fn shares_leases(&self, other: &Self) -> bool {
+        self.attachment.order.network == other.attachment.order.network
+            && lease_owner(self.key()) == lease_owner(other.key())
+    }
+
+    /// Whether the two are interfaces of one pod, in one sandbox.
+    fn is_beside(&self, other: &Self) -> bool {
+        let (own, its) = (&self.attachment.order, &other.attachment.order);
+        let sandbox = |key: &Key| (key.origin, key.container.clone());
+        own.pod.is_some() && own.pod == its.pod && sandbox(&own.key) == sandbox(&its.key)
+    }
+
+    /// Whether it is the first interface of its pod that the switch has a port for.
+    pub(super) fn is_first<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> bool {
+        let order = &self.attachment.order;
+        let has_port = matches!(order.kind, Kind::Veth | Kind::Taken { .. });
+        let leads = |other: &Self| other.leads && other.attachment.stage != Stage::Ending && self.is_beside(other);
+        order.pod.is_some() && has_port && !others.any(leads)
     }
 }
 

@@ -7,5 +7,6 @@ mod devices;
 mod kill;
 mod life;
 mod pace;
+mod pods;
 mod restart;
 mod wire;

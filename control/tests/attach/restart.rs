@@ -1,6 +1,6 @@
 //! What a daemon that begins anew makes of what the former left.
 
-use podlane::attach::{Attaches, MadeNetwork, Order, Origin, Told};
+use podlane::attach::{AttachError, Attaches, Kind, MadeNetwork, Order, Origin, Stage, Told};
 
 use crate::bed::{Bed, eventually, key, order};
 
@@ -41,6 +41,60 @@ fn pods_that_are_gone_with_their_links_are_let_go() {
 }
 
 #[test]
+fn after_a_reboot_nothing_of_the_former_life_is_left_but_quarantine() {
+    let Some(bed) = Bed::new("after_a_reboot_nothing_of_the_former_life_is_left_but_quarantine") else { return };
+    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let running = bed.start();
+    let first = running.attach(&bed, order("c1", &one)).unwrap();
+    // What is on a disk outlives the boot, and nobody comes to give it back.
+    let socket = running.attach(&bed, Order { kind: Kind::VhostUser, ..order("c2", &two) }).unwrap();
+    let directory = socket.socket.unwrap().parent().unwrap().to_owned();
+    running.stop();
+    drop((one, two));
+    eventually("the link went with the namespace", || bed.netdevs().is_empty());
+
+    // The same boot: a socket's pod cannot be seen to be gone.
+    let running = bed.start();
+    eventually("the socket is left", || running.attachments.list().len() == 1 && running.held() == 2);
+    assert_eq!(running.attachments.list()[0].stage, Stage::Up);
+    assert!(directory.is_dir());
+    running.stop();
+
+    reboot(&bed);
+    let running = bed.start();
+    eventually("nothing is left", || running.attachments.list().is_empty() && running.held() == 0);
+    assert!(!directory.exists() && running.engine.desired().ports.is_empty());
+    let quarantined = running
+        .attachments
+        .addresses(|ipam, now| ipam.leases().filter(|lease| lease.until.is_some_and(|until| until > now)).count());
+    assert_eq!(quarantined, 4, "those of both, for a while");
+    // Another pod has other addresses, and the same its own again.
+    let (three, again) = (bed.pod("three"), bed.pod("again"));
+    let other = running.attach(&bed, order("c3", &three)).unwrap();
+    assert!(other.addresses.iter().all(|own| !first.addresses.contains(own) && !socket.addresses.contains(own)));
+    assert_eq!(running.attach(&bed, order("c1", &again)).unwrap().addresses, first.addresses);
+    running.stop();
+    // That boot is over once: the pods of this one stay.
+    let running = bed.start();
+    assert_eq!(running.attachments.list().len(), 2);
+    assert!(three.reaches(&again, first.addresses[0].address.address()));
+    running.stop();
+}
+
+/// Has the journal be of another boot, as one is found after the node began anew.
+fn reboot(bed: &Bed) {
+    const META: redb::TableDefinition<'static, &'static str, &'static str> = redb::TableDefinition::new("meta");
+    let database = redb::Database::open(bed.path("journal.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let mut meta = transaction.open_table(META).unwrap();
+    let former = meta.insert("boot", "another-boot").unwrap().map(|former| former.value().to_owned());
+    assert_eq!(former.as_deref(), Some(boot.trim()), "the journal notes the boot there");
+    drop(meta);
+    transaction.commit().unwrap();
+}
+
+#[test]
 fn what_was_half_made_is_taken_away() {
     let Some(bed) = Bed::new("what_was_half_made_is_taken_away") else { return };
     let pod = bed.pod("one");
@@ -68,11 +122,8 @@ fn half_make(bed: &Bed) {
     journal.close();
 }
 
-#[test]
-fn a_network_that_was_made_is_there_again_with_its_pods() {
-    let Some(bed) = Bed::new("a_network_that_was_made_is_there_again_with_its_pods") else { return };
-    let pod = bed.pod("one");
-    let network = MadeNetwork {
+fn made_network() -> MadeNetwork {
+    MadeNetwork {
         name: "made".to_owned(),
         origin: Origin::Docker,
         stands_for: None,
@@ -81,7 +132,47 @@ fn a_network_that_was_made_is_there_again_with_its_pods() {
         ranges: vec!["10.9.0.64/26".to_owned()],
         reserved: Vec::new(),
         vrf: None,
+    }
+}
+
+#[test]
+fn a_made_network_goes_with_what_was_leased_of_it_and_not_while_a_pod_has_it() {
+    let Some(bed) = Bed::new("a_made_network_goes_with_what_was_leased_of_it_and_not_while_a_pod_has_it") else {
+        return;
     };
+    let pod = bed.pod("one");
+    let running = bed.start();
+    let made = &running.attachments as &dyn Attaches<Error = AttachError>;
+    let subnet = "10.9.0.1/24".parse().unwrap();
+    bed.within(|| {
+        made.make_network(made_network()).unwrap();
+        made.lease("made", subnet, None).unwrap();
+        made.lease("made", subnet, None).unwrap();
+    });
+    running.attach(&bed, Order { network: "made".to_owned(), ..order("c1", &pod) }).unwrap();
+    assert_eq!(running.held(), 3);
+    let refused = bed.within(|| made.remove_network("made")).unwrap_err();
+    assert!(matches!(&refused, AttachError::Inhabited { key: who, .. } if *who == key("c1")), "{refused}");
+    assert!(running.engine.desired().networks.contains_key("made"), "what is refused has changed nothing");
+    assert_eq!((running.held(), running.attachments.made().len()), (3, 1));
+    // At once: what is left of the pod is waited for.
+    running.detach(&bed, &key("c1"));
+    bed.within(|| made.remove_network("made")).unwrap();
+    assert!(!running.engine.desired().networks.contains_key("made"));
+    assert_eq!((running.held(), running.attachments.made()), (0, vec![]));
+    bed.within(|| made.make_network(made_network())).unwrap();
+    bed.within(|| made.remove_network("made")).unwrap();
+    running.stop();
+    let running = bed.start();
+    assert_eq!((running.held(), running.attachments.made()), (0, vec![]));
+    running.stop();
+}
+
+#[test]
+fn a_network_that_was_made_is_there_again_with_its_pods() {
+    let Some(bed) = Bed::new("a_network_that_was_made_is_there_again_with_its_pods") else { return };
+    let pod = bed.pod("one");
+    let network = made_network();
     let running = bed.start();
     let made = &running.attachments as &dyn Attaches<Error = podlane::attach::AttachError>;
     bed.within(|| {

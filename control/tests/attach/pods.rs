@@ -1,0 +1,99 @@
+//! Whose is what: which interface policies know a pod by, and which attachment has a container's addresses.
+
+use podlane::attach::{Address, Addressing, AttachError, Key, Order, Origin};
+
+use crate::bed::{Bed, PodBed, Running, eventually, key, order};
+
+/// An order of a pod of Kubernetes', for one of its interfaces.
+fn of_pod(container: &str, interface: &str, pod: &PodBed) -> Order {
+    let plain = order(container, pod);
+    let key = Key { interface: interface.to_owned(), ..plain.key };
+    Order { key, default_route: false, pod: Some(("red".to_owned(), "web".to_owned())), ..plain }
+}
+
+/// Whether the switch has the pod behind this interface's port.
+fn leads(running: &Running, key: &Key) -> bool {
+    let port = running.attachments.find(key).unwrap().port;
+    running.engine.desired().ports[port.as_str()].pod.is_some()
+}
+
+#[test]
+fn policies_know_a_pod_by_its_first_interface_also_after_a_restart() {
+    let Some(mut bed) = Bed::new("policies_know_a_pod_by_its_first_interface_also_after_a_restart") else { return };
+    bed.more = "[policy]\n";
+    let pod = bed.pod("one");
+    let running = bed.start();
+    // The first by time is the last by name.
+    let (first, second) = (of_pod("c1", "net9", &pod), of_pod("c1", "eth0", &pod));
+    running.attach(&bed, first.clone()).unwrap();
+    running.attach(&bed, second.clone()).unwrap();
+    let known = |running: &Running| (leads(running, &first.key), leads(running, &second.key));
+    assert_eq!(known(&running), (true, false));
+    running.stop();
+    let running = bed.start();
+    assert_eq!(known(&running), (true, false), "as the journal says, in whatever order it says it");
+    running.stop();
+}
+
+#[test]
+fn a_new_sandbox_of_a_pod_is_refused_while_the_former_is_attached() {
+    let Some(mut bed) = Bed::new("a_new_sandbox_of_a_pod_is_refused_while_the_former_is_attached") else { return };
+    bed.more = "[policy]\n";
+    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let running = bed.start();
+    let former = running.attach(&bed, of_pod("c1", "eth0", &one)).unwrap();
+    let refused = running.attach(&bed, of_pod("c2", "eth0", &two)).unwrap_err();
+    assert!(matches!(&refused, AttachError::PodElsewhere { port, .. } if port.as_str() == former.port), "{refused}");
+    assert!(refused.is_passing(), "the runtime is to try again");
+    assert_eq!((running.attachments.list(), running.held()), (vec![former.clone()], 2));
+    assert_eq!(two.link("eth0"), None);
+    running.detach(&bed, &former.order.key);
+    let new = running.attach(&bed, of_pod("c2", "eth0", &two)).unwrap();
+    assert!(leads(&running, &new.order.key));
+    running.stop();
+}
+
+#[test]
+fn another_list_does_not_take_the_addresses_of_a_containers_interface() {
+    let Some(bed) = Bed::new("another_list_does_not_take_the_addresses_of_a_containers_interface") else { return };
+    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let running = bed.start();
+    let first = running.attach(&bed, order("c1", &one)).unwrap();
+    let other = Key { list: "others".to_owned(), ..key("c1") };
+    let refused = running.attach(&bed, Order { key: other.clone(), ..order("c1", &two) }).unwrap_err();
+    assert!(matches!(&refused, AttachError::Attached { key: who, .. } if *who == key("c1")), "{refused}");
+    running.detach(&bed, &other);
+    assert_eq!((running.attachments.list(), running.held()), (vec![first.clone()], 2));
+    assert_eq!(two.link("eth0"), None);
+    // Given back, they are the other's to have: what is left of the first is waited for.
+    running.detach(&bed, &key("c1"));
+    let second = running.attach(&bed, Order { key: other.clone(), ..order("c1", &two) }).unwrap();
+    assert_eq!((second.addresses, running.held()), (first.addresses, 2));
+    running.detach(&bed, &other);
+    eventually("nothing is held", || running.held() == 0 && running.attachments.list().is_empty());
+    running.stop();
+}
+
+#[test]
+fn an_address_that_podman_gives_is_nobody_elses() {
+    let Some(bed) = Bed::new("an_address_that_podman_gives_is_nobody_elses") else { return };
+    let (one, two, three) = (bed.pod("one"), bed.pod("two"), bed.pod("three"));
+    let running = bed.start();
+    let given = Address { address: "10.1.0.2/24".parse().unwrap(), gateway: None };
+    let podman = |container: &str, pod: &PodBed| {
+        let key = Key { origin: Origin::Netavark, list: "podnet".to_owned(), ..key(container) };
+        let addressing = Addressing::Given { addresses: vec![given] };
+        Order { key, addressing, default_route: false, ..order(container, pod) }
+    };
+    let first = podman("p1", &one);
+    running.attach(&bed, first.clone()).unwrap();
+    assert_eq!(running.held(), 1);
+    let own = running.attach(&bed, order("c1", &two)).unwrap();
+    assert!(own.addresses.iter().all(|own| own.address != given.address), "{:?}", own.addresses);
+    let refused = running.attach(&bed, podman("p2", &three)).unwrap_err();
+    assert!(matches!(refused, AttachError::Lease(_)), "{refused}");
+    running.detach(&bed, &first.key);
+    eventually("it is given back", || running.held() == 2);
+    running.attach(&bed, podman("p2", &three)).unwrap();
+    running.stop();
+}
