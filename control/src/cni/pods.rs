@@ -69,9 +69,9 @@ mod tests {
     #[test]
     fn a_switch_that_does_not_work_is_told_apart_from_one_that_takes_no_pod() {
         let engine = || AttachError::Engine { what: "worker 0 has ended".to_owned() };
-        assert_eq!(unavailable(engine()).code, 51);
+        assert_eq!(unavailable(&engine()).code, 51);
         let network = AttachError::Network { network: "blue".to_owned(), nearest: None };
-        assert_eq!(unavailable(network).code, 50);
+        assert_eq!(unavailable(&network).code, 50);
         // To ADD it is the same as any that passes.
         assert_eq!(CniError::from(engine()).code, 11);
     }
