@@ -66,6 +66,13 @@ pub enum RecallError {
     Commit(#[from] podlane_journal::CommitError),
 }
 
+impl RecallError {
+    /// Whether nothing is wrong but that another process has the journal.
+    pub(crate) const fn is_held(&self) -> bool {
+        matches!(self, Self::Journal(OpenError::Held { .. }))
+    }
+}
+
 impl Remembered {
     /// Opens the journal that the configuration names, and has what it remembers be desired; none where pods are not attached.
     ///

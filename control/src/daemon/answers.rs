@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use podlane_api::{
     AttachMode, Counters, Dropped, FlowTable, Frames, KernelDrops, Ledger, Manifests, Network, PolicyApplied, Port,
@@ -24,6 +26,12 @@ use crate::{cni, netavark};
 
 /// How often workers are asked for reports that fit together. Under traffic one way about every second look does not.
 const LOOKS: u32 = 64;
+
+/// How long a daemon that did not take over may still have the journal: it has failed, and ends.
+const LETTING_GO: Duration = Duration::from_secs(10);
+
+/// How often the journal is tried meanwhile.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// The answers to every question, from a running switch.
 pub struct Answers {
@@ -92,7 +100,14 @@ impl Answers {
     /// Goes on where it let go, because the next daemon did not take over.
     pub(super) fn take_up_attachments(&self) {
         let Ok(former) = self.attachments() else { return };
-        match former.reopened() {
+        let deadline = Instant::now() + LETTING_GO;
+        let reopened = loop {
+            match former.reopened() {
+                Err(error) if error.is_held() && Instant::now() < deadline => thread::sleep(AGAIN),
+                reopened => break reopened,
+            }
+        };
+        match reopened {
             Ok(attachments) => {
                 *self.attachments.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(attachments));
             }

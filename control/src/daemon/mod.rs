@@ -152,10 +152,13 @@ impl Daemon {
     fn take_over(claimed: Claimed, desired: Desired) -> Result<Self, DaemonError> {
         let (socket, instance) = (desired.daemon.socket.clone(), desired.daemon.instance.to_string());
         let wake = WakeLimits::hold(&desired.workers);
+        // Dropped behind what was remembered: a former that goes on wants its journal back as soon as it hears nobody any more.
+        let line = claimed.line()?;
         // The former has let go of its journal.
         let mut desired = desired;
         let remembered = Remembered::recall(&mut desired)?;
         let Inheritance { engine, former, gap, doors, place, changes } = claimed.take_over(desired)?;
+        drop(line);
         let gap_us = gap.as_micros() as u64;
         tracing::info!(former, gap_us, "took over");
         let listener = Listener::inherit(&socket, doors)?;

@@ -112,6 +112,14 @@ impl Claimed {
         }
     }
 
+    /// Keeps the running daemon waiting until it is dropped, also after [`take_over`](Self::take_over) has failed.
+    ///
+    /// # Errors
+    /// No descriptor is to be had.
+    pub fn line(&self) -> Result<OwnedFd, HeirError> {
+        Ok(self.courier.0.try_clone().map_err(CourierError::from)?.into())
+    }
+
     /// Takes over, for these desires.
     ///
     /// # Errors

@@ -19,6 +19,19 @@ fn address(result: &Value) -> Ipv4Addr {
     plain.find_map(|address| address.parse().ok()).unwrap()
 }
 
+/// Attaches as a runtime does: again, as often as it is told to come later.
+fn attached_soon(list: &List<'_>, container: &Container) -> Value {
+    let mut said = list.try_add(container, "eth0");
+    eventually("the pod is attached", || {
+        if !said.is_ok {
+            assert_eq!(said.code(), LATER, "{said:?}");
+            said = list.try_add(container, "eth0");
+        }
+        said.is_ok
+    });
+    said.said
+}
+
 #[test]
 fn attached_pods_go_on_and_the_next_daemon_checks_attaches_and_detaches() {
     let Some(node) = Node::new("attached_pods_go_on") else { return };
@@ -60,16 +73,36 @@ fn while_another_daemon_takes_over_runtimes_are_told_to_come_again_and_can() {
     let heir = Odd::claimed(&node);
     assert_eq!(list.try_add(&red, "eth0").code(), LATER);
     drop(heir);
-    let mut said = list.try_add(&red, "eth0");
-    eventually("pods are attached again", || {
-        if !said.is_ok {
-            assert_eq!(said.code(), LATER, "{said:?}\n{}", daemon.log());
-            said = list.try_add(&red, "eth0");
-        }
-        said.is_ok
-    });
+    let of_red = attached_soon(&list, &red);
     assert!(ping(&red.netns, [10, 1, 0, 1], SOON));
-    list.del(&red, "eth0", &said.said);
+    list.del(&red, "eth0", &of_red);
+    daemon.terminate();
+    node.assert_clean(&[]);
+}
+
+#[test]
+fn a_daemon_that_nobody_could_take_over_from_attaches_pods_as_before() {
+    let Some(node) = Node::new("a_daemon_that_nobody_could_take_over_from") else { return };
+    node.configure(&format!("{}{BLUE}", attachments(&node)));
+    let daemon = node.start();
+    let list = List::new(&node, "1.1.0", vec![ours(&node)]);
+    let [red, green] = ["kept-red", "kept-green"].map(Container::new);
+    let of_red = list.add(&red, "eth0");
+    let config = std::fs::read_to_string(node.path("podlane.toml")).unwrap();
+    let other = node.path("other.toml");
+    std::fs::write(&other, config.replace("frames = 8192", "frames = 4096")).unwrap();
+    // Several times, since how fast the journal is let go of differs.
+    for _ in 0..3 {
+        let refused = node.refused(&other);
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(why.contains("has 8192 frames a worker"), "{why}");
+        let of_green = attached_soon(&list, &green);
+        assert!(list.check(&red, "eth0", &of_red).is_ok, "{}", daemon.log());
+        assert!(ping(&red.netns, address(&of_green), SOON), "{}", daemon.log());
+        list.del(&green, "eth0", &of_green);
+    }
+    assert!(!daemon.logged(&["no pod can be attached any more"]), "{}", daemon.log());
+    list.del(&red, "eth0", &of_red);
     daemon.terminate();
     node.assert_clean(&[]);
 }
