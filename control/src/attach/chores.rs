@@ -3,8 +3,9 @@
 //! A few threads do it side by side, so that the waits overlap. What is asked is written in the journal before; a daemon that is
 //! killed with chores undone finds them there.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
@@ -19,6 +20,37 @@ pub(super) type Chore = Box<dyn FnOnce() + Send>;
 pub(super) struct Chores {
     give: Mutex<Option<Sender<Chore>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    undone: Arc<Undone>,
+}
+
+/// How many chores are given and not done.
+#[derive(Debug, Default)]
+struct Undone {
+    count: Mutex<usize>,
+    done: Condvar,
+}
+
+impl Undone {
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of them; also one that panics is done with.
+struct Given(Arc<Undone>);
+
+impl Given {
+    fn to(undone: &Arc<Undone>) -> Self {
+        *undone.count() += 1;
+        Self(Arc::clone(undone))
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        *self.0.count() -= 1;
+        self.0.done.notify_all();
+    }
 }
 
 impl Chores {
@@ -33,17 +65,28 @@ impl Chores {
             std::thread::Builder::new().name(format!("podlane-chore-{number}")).spawn(move || work(&take))
         };
         let threads = (0..THREADS).map(start).collect::<Result<_, _>>()?;
-        Ok(Arc::new(Self { give: Mutex::new(Some(give)), threads: Mutex::new(threads) }))
+        Ok(Arc::new(Self { give: Mutex::new(Some(give)), threads: Mutex::new(threads), undone: Arc::default() }))
     }
 
     /// Has something done, soon.
     pub(super) fn give(&self, chore: Chore) {
+        let given = Given::to(&self.undone);
+        let chore: Chore = Box::new(move || {
+            let _given = given;
+            chore();
+        });
         let give = self.give.lock().unwrap_or_else(PoisonError::into_inner);
         match give.as_ref() {
             // The threads hold the other end as long as this one is there.
             Some(give) => drop(give.send(chore)),
             None => chore(),
         }
+    }
+
+    /// Waits so long until all that was given is done. Returns whether it is.
+    pub(super) fn are_done_within(&self, longest: Duration) -> bool {
+        let waited = self.undone.done.wait_timeout_while(self.undone.count(), longest, |count| *count > 0);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 == 0
     }
 
     /// Returns when all that was given is done.
@@ -74,6 +117,17 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[test]
+    fn a_chore_that_takes_long_is_waited_for_so_long() {
+        let (chores, (end, ended)) = (Chores::start().unwrap(), crossbeam::channel::bounded::<()>(0));
+        chores.give(Box::new(move || {
+            let _ = ended.recv();
+        }));
+        assert!(!chores.are_done_within(Duration::from_millis(5)));
+        drop(end);
+        assert!(chores.are_done_within(Duration::from_secs(60)));
+    }
 
     #[test]
     fn what_was_given_is_done_when_the_end_returns() {

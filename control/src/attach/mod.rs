@@ -38,6 +38,7 @@ mod vhost_user;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use podlane_api::Gateway;
 use podlane_host::Netns;
@@ -157,6 +158,12 @@ impl Attachments {
     /// Asks who has which address, at this time in seconds since 1970.
     pub fn addresses<T>(&self, question: impl FnOnce(&mut Ipam, u64) -> T) -> T {
         self.inner.leases.read(question)
+    }
+
+    /// Waits so long for what is done behind the callers' backs. Returns whether nothing of it is left.
+    #[must_use]
+    pub fn are_at_rest_within(&self, longest: Duration) -> bool {
+        self.chores.are_done_within(longest)
     }
 
     /// Finishes what is under way and lets go of the journal, so that another daemon can go on. Nothing can be attached or detached any more.

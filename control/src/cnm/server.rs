@@ -7,13 +7,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use podlane_api::{BindError, Listener};
+use podlane_api::{BindError, Listener, Refusal};
 use serde_json::{Value, json};
 
 use super::driver::Driver;
@@ -26,8 +26,9 @@ const MAX_CALLS: usize = 32;
 /// How often the socket is tried again while the daemon that this one takes over from still has it.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Where the attachments are had: they are others after a hand-over that came to nothing.
-pub type Source<A> = Box<dyn Fn() -> Option<Arc<A>> + Send + Sync>;
+/// Makes a call with the attachments: they are others after a hand-over that came to nothing, and while one is under way there are none
+/// to change.
+pub type Source<A> = Box<dyn Fn(&mut dyn FnMut(&A)) -> Result<(), Refusal> + Send + Sync>;
 
 /// What calls are answered from.
 struct Answering<A> {
@@ -150,10 +151,17 @@ fn answer<A: Attaches>(stream: &UnixStream, plugin: &Answering<A>) {
 
 /// A refusal is a plain answer with `Err` in it: another status would have Docker think of the transport, and some versions ask again.
 fn carry_out<A: Attaches>(call: &Call, plugin: &Answering<A>) -> (&'static str, Value) {
-    let Some(attaches) = (plugin.attaches)() else {
-        return ("503 Service Unavailable", json!({ "Err": "the daemon attaches no pods (see its log)" }));
+    let mut outcome = None;
+    let made = (plugin.attaches)(&mut |attaches| {
+        outcome = Some(plugin.driver.call(attaches, &call.method, &call.body));
+    });
+    let Some(outcome) = outcome else {
+        let why =
+            made.err().map_or_else(|| "no answer (see the daemon's log)".to_owned(), |refusal| refusal.to_string());
+        tracing::warn!(method = call.method, why, "refused to Docker");
+        return ("200 OK", json!({ "Err": why }));
     };
-    match plugin.driver.call(attaches.as_ref(), &call.method, &call.body) {
+    match outcome {
         Ok(reply) => ("200 OK", reply),
         Err(error @ super::CnmError::Method { .. }) => ("404 Not Found", json!({ "Err": error.to_string() })),
         Err(error) => {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use podlane_api::Refusal;
 use serde_json::{Value, json};
 
 use super::driver::Driver;
@@ -254,7 +255,27 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
 }
 
 fn from(paper: Arc<OnPaper>) -> Source<OnPaper> {
-    Box::new(move || Some(Arc::clone(&paper)))
+    Box::new(move |call| {
+        call(&*paper);
+        Ok(())
+    })
+}
+
+#[test]
+fn while_another_daemon_takes_over_docker_is_told_to_try_again_and_nothing_is_changed() {
+    let socket = std::env::temp_dir().join(format!("podlane-cnm-over-{}.sock", std::process::id()));
+    let over: Source<OnPaper> = Box::new(|_| Err(Refusal::HandingOver));
+    let plugin = Plugin::start(&socket, over).unwrap();
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    stream.write_all(b"POST /NetworkDriver.DeleteNetwork HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(
+        answer.contains(r#"{"Err":"another daemon is just taking over"#) && answer.contains("try again"),
+        "{answer}"
+    );
+    drop(plugin);
 }
 
 #[test]

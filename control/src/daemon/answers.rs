@@ -90,6 +90,16 @@ impl Answers {
         attachments.clone().ok_or(Refusal::NoAttachments)
     }
 
+    /// Makes a call that may change what is attached. None can while another daemon takes over.
+    ///
+    /// # Errors
+    /// [`Refusal::HandingOver`], or no pods are attached by this daemon.
+    pub(super) fn with_attachments(&self, call: &mut dyn FnMut(&Attachments)) -> Result<(), Refusal> {
+        let _under_way = self.chronicle.change()?;
+        call(&*self.attachments()?);
+        Ok(())
+    }
+
     /// Has the next daemon find all that this one promised.
     pub(super) fn let_go_of_attachments(&self) {
         if let Ok(attachments) = self.attachments() {

@@ -1,7 +1,8 @@
 //! What was changed over the socket since the daemon started. It is in no file, so a daemon that takes over has to be told; and while one
 //! does, nothing more may be changed.
 
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use podlane_api::{Refusal, Reply, Request};
 
@@ -19,20 +20,49 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Chronicle {
     entries: Mutex<Vec<Entry>>,
-    closed: RwLock<bool>,
+    door: Mutex<Door>,
+    left: Condvar,
+}
+
+/// Who may change something.
+#[derive(Debug, Default)]
+struct Door {
+    is_closed: bool,
+    /// Changes under way.
+    inside: usize,
+}
+
+/// A change that is under way, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Change<'c>(&'c Chronicle);
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.0.door().inside -= 1;
+        self.0.left.notify_all();
+    }
 }
 
 impl Chronicle {
-    /// Lets a change begin; it may go on until what is returned is dropped. A question needs no leave.
+    /// Lets a request begin. A question needs no leave.
     ///
     /// # Errors
     /// [`Refusal::HandingOver`]: another daemon is just taking over.
-    pub(super) fn begin(&self, request: &Request) -> Result<Option<RwLockReadGuard<'_, bool>>, Refusal> {
-        if !is_change(request) {
-            return Ok(None);
+    pub(super) fn begin(&self, request: &Request) -> Result<Option<Change<'_>>, Refusal> {
+        if is_change(request) { self.change().map(Some) } else { Ok(None) }
+    }
+
+    /// Lets a change begin; it may go on until what is returned is dropped.
+    ///
+    /// # Errors
+    /// [`Refusal::HandingOver`], at once: nobody waits for what is under way.
+    pub(super) fn change(&self) -> Result<Change<'_>, Refusal> {
+        let mut door = self.door();
+        if door.is_closed {
+            return Err(Refusal::HandingOver);
         }
-        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
-        if *closed { Err(Refusal::HandingOver) } else { Ok(Some(closed)) }
+        door.inside += 1;
+        Ok(Change(self))
     }
 
     /// Remembers what was changed.
@@ -59,9 +89,19 @@ impl Chronicle {
         entries.push(Entry { request: request.clone(), objects });
     }
 
-    /// Lets no change begin any more, waits for those that are under way, and returns all.
-    pub(super) fn close(&self) -> Vec<Request> {
-        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+    /// Lets no change begin any more.
+    pub(super) fn close(&self) {
+        self.door().is_closed = true;
+    }
+
+    /// Waits so long for the changes that are under way. Returns whether none is any more.
+    pub(super) fn is_left_within(&self, longest: Duration) -> bool {
+        let waited = self.left.wait_timeout_while(self.door(), longest, |door| door.inside > 0);
+        waited.unwrap_or_else(PoisonError::into_inner).0.inside == 0
+    }
+
+    /// All that was changed.
+    pub(super) fn told(&self) -> Vec<Request> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         forget_overtaken(&mut entries);
         entries.iter().map(|entry| entry.request.clone()).collect()
@@ -69,7 +109,11 @@ impl Chronicle {
 
     /// Lets changes begin again.
     pub(super) fn open(&self) {
-        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = false;
+        self.door().is_closed = false;
+    }
+
+    fn door(&self) -> MutexGuard<'_, Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,12 +195,12 @@ mod tests {
             applied(&chronicle, &["Pod blue/web"]);
         }
         applied(&chronicle, &["Pod blue/db", "Pod blue/web"]);
-        assert_eq!(chronicle.close(), [Request::ApplyPolicy(manifests())]);
+        assert_eq!(chronicle.told(), [Request::ApplyPolicy(manifests())]);
         deleted(&chronicle, "Pod blue/db");
         applied(&chronicle, &["Pod blue/db"]);
         let told =
             [Request::ApplyPolicy(manifests()), Request::DeletePolicy(manifests()), Request::ApplyPolicy(manifests())];
-        assert_eq!(chronicle.close(), told);
+        assert_eq!(chronicle.told(), told);
     }
 
     #[test]
@@ -169,5 +213,24 @@ mod tests {
         assert!(chronicle.begin(&Request::Status).unwrap().is_none());
         chronicle.open();
         assert!(chronicle.begin(&change).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_change_under_way_is_waited_for_so_long_and_the_next_ones_are_refused_at_once() {
+        let chronicle = Chronicle::default();
+        let under_way = chronicle.change().unwrap();
+        chronicle.close();
+        assert_eq!(chronicle.change().unwrap_err(), Refusal::HandingOver);
+        assert!(!chronicle.is_left_within(Duration::from_millis(5)));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| chronicle.is_left_within(Duration::from_secs(60)));
+            drop(under_way);
+            assert!(waits.join().unwrap());
+        });
+        // Nothing came of it: the next one begins.
+        chronicle.open();
+        let next = chronicle.change().unwrap();
+        assert!(!chronicle.is_left_within(Duration::ZERO));
+        drop(next);
     }
 }

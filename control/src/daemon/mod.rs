@@ -28,6 +28,7 @@ mod why;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use podlane_api::{
     BindError, Counters, Listener, Manifests, PolicyApplied, Ports, Refusal, Reply, Request, TookOver, Why, WhyQuery,
@@ -107,14 +108,28 @@ impl Handed for Answers {
         self.engine()
     }
 
-    fn close(&self) -> Vec<Request> {
-        let changes = self.chronicle.close();
+    fn close(&self) {
+        self.chronicle.close();
+    }
+
+    fn is_at_rest_within(&self, longest: Duration) -> bool {
+        let began = Instant::now();
+        // Which give the chores.
+        let are_left = self.chronicle.is_left_within(longest);
+        let left = longest.saturating_sub(began.elapsed());
+        are_left && self.attachments().map_or(true, |attachments| attachments.are_at_rest_within(left))
+    }
+
+    fn let_go(&self) -> Vec<Request> {
         self.let_go_of_attachments();
-        changes
+        self.chronicle.told()
+    }
+
+    fn take_up(&self) {
+        self.take_up_attachments();
     }
 
     fn open(&self) {
-        self.take_up_attachments();
         self.chronicle.open();
     }
 }
@@ -197,7 +212,7 @@ impl Daemon {
             return Ok(None);
         };
         let answers = Arc::clone(&self.answers);
-        cnm::Plugin::start(socket, Box::new(move || answers.attachments().ok())).map(Some)
+        cnm::Plugin::start(socket, Box::new(move |call| answers.with_attachments(call))).map(Some)
     }
 
     /// The ports, by name.
@@ -251,9 +266,10 @@ impl Daemon {
     /// Waits for no heir any more. Returns whether one has taken over: then nothing is left to be ended, and what is here is left to the end of
     /// the process, because all of it is the heir's.
     fn end(&mut self) -> bool {
+        // First: while an heir is spoken to, calls of Docker's may wait for what is held up meanwhile.
+        let taken = self.former.take().is_some_and(Former::end);
         // The heir waits for Docker's socket.
         drop(self.docker.take());
-        let taken = self.former.take().is_some_and(Former::end);
         if taken {
             std::mem::forget((self.server.take(), Arc::clone(&self.answers), self.wake.take()));
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use podlane_api::Request;
@@ -32,6 +32,12 @@ const PREPARATION: Duration = Duration::from_secs(60);
 /// How long it may take to believe what is left, while no packet moves.
 const BELIEF: Duration = Duration::from_secs(2);
 
+/// How long calls that are under way may go on: longer than an IPAM plugin may take, which is what takes longest.
+const REST: Duration = Duration::from_secs(40);
+
+/// How often the heir hears meanwhile that this daemon is there.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+
 const BUSY: &str = "another one is just taking over from it; try again when that has ended";
 
 /// What a daemon hands over, beside its switch.
@@ -39,8 +45,17 @@ pub trait Handed: Send + Sync {
     /// The switch.
     fn engine(&self) -> &Engine;
 
-    /// Refuses every change from now on, and returns those that were made since the start and are in no file.
-    fn close(&self) -> Vec<Request>;
+    /// Refuses every change from now on, at once.
+    fn close(&self);
+
+    /// Waits so long for the changes that are under way. Returns whether none is any more.
+    fn is_at_rest_within(&self, longest: Duration) -> bool;
+
+    /// At rest: lets go of what only one daemon can have, and returns the changes that were made since the start and are in no file.
+    fn let_go(&self) -> Vec<Request>;
+
+    /// Takes up again what was let go of.
+    fn take_up(&self);
 
     /// Takes changes again.
     fn open(&self);
@@ -55,6 +70,13 @@ enum Kept {
     Withheld(#[from] Withheld),
     #[error(transparent)]
     Silent(#[from] Silent),
+    #[error(
+        "a call to attach or detach, or another change, is still under way after {} s; try again when it has ended (the log says what it waits for)",
+        REST.as_secs()
+    )]
+    Restless,
+    #[error("it is ending")]
+    Ending,
     #[error("{0}")]
     Refused(String),
     #[error("it said something else than was to be said")]
@@ -76,6 +98,8 @@ struct Shared {
     /// The listening socket, its lock, and the place where heirs knock.
     doors: Vec<OwnedFd>,
     taken: AtomicBool,
+    /// Nothing is waited for any more.
+    ends: AtomicBool,
     /// The heir that is spoken to.
     current: Mutex<Option<UnixStream>>,
 }
@@ -104,6 +128,7 @@ impl Former {
             instance: instance.to_owned(),
             doors,
             taken: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
             current: Mutex::default(),
         });
         let waiting = Arc::clone(&shared);
@@ -113,6 +138,7 @@ impl Former {
 
     /// Ends the waiting. Returns whether the switch was taken: then nothing of it may be touched any more.
     pub fn end(mut self) -> bool {
+        self.shared.ends.store(true, Ordering::Release);
         drop(self.stop.take());
         if let Some(heir) = &*lock(&self.shared.current) {
             // What it was about to say is not waited for.
@@ -182,7 +208,32 @@ impl Shared {
     /// Hands over to the one heir that is spoken to.
     fn bequeath(&self, courier: &Courier) -> Result<(), Kept> {
         let handed = (self.handed)();
-        let changes = handed.close();
+        handed.close();
+        let outcome = self.come_to_rest(courier, &*handed).and_then(|()| self.pass_on(courier, &*handed));
+        if outcome.is_err() {
+            handed.open();
+        }
+        outcome
+    }
+
+    /// Waits for what is under way, and has the heir know that it does.
+    fn come_to_rest(&self, courier: &Courier, handed: &dyn Handed) -> Result<(), Kept> {
+        let began = Instant::now();
+        while !handed.is_at_rest_within(SIGN_OF_LIFE) {
+            if began.elapsed() > REST {
+                return Err(Kept::Restless);
+            }
+            if self.ends.load(Ordering::Acquire) {
+                return Err(Kept::Ending);
+            }
+            courier.say(&FromFormer::Waits)?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what is at rest; or it is as it was.
+    fn pass_on(&self, courier: &Courier, handed: &dyn Handed) -> Result<(), Kept> {
+        let changes = handed.let_go();
         let engine = handed.engine();
         let hold = engine.hold();
         match self.offer(courier, (engine, &hold), changes) {
@@ -196,7 +247,7 @@ impl Shared {
                     tracing::error!(%error, "a worker was not resumed");
                 }
                 drop(hold);
-                handed.open();
+                handed.take_up();
                 Err(kept)
             }
         }

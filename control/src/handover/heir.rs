@@ -10,14 +10,14 @@ use podlane_api::{Manifests, Request};
 use podlane_policy::yaml;
 use thiserror::Error;
 
-use super::courier::{Courier, CourierError};
+use super::courier::{Courier, CourierError, Parcel};
 use super::words::{EstateWord, FromFormer, FromHeir, Nonsense};
 use super::{FORMAT, beside};
 use crate::daemon::notify;
 use crate::desired::Desired;
 use crate::reconcile::{Engine, InheritError, PolicyChange};
 
-/// How long the running daemon may take to say what it has: it waits for what is being opened or published.
+/// How long the running daemon may be silent before it says what it has: while it waits for calls that are under way it says so.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long it may take to halt.
@@ -103,12 +103,15 @@ impl Claimed {
         courier.patience(ANSWER).map_err(CourierError::from)?;
         let (version, instance) = (env!("CARGO_PKG_VERSION").to_owned(), instance.to_owned());
         courier.say(&FromHeir::Hello { format: FORMAT, version, instance, pid: std::process::id() })?;
-        match courier.hear()? {
-            (FromFormer::Estate(word), parcel) => {
-                Ok(Some(Self { courier, word: *word, descriptors: parcel.descriptors }))
-            }
-            (FromFormer::Refused { why }, _) => Err(HeirError::Refused { why }),
-            _ => Err(HeirError::OutOfTurn),
+        loop {
+            return match courier.hear()? {
+                (FromFormer::Waits, _) => continue,
+                (FromFormer::Estate(word), Parcel { descriptors, .. }) => {
+                    Ok(Some(Self { courier, word: *word, descriptors }))
+                }
+                (FromFormer::Refused { why }, _) => Err(HeirError::Refused { why }),
+                (FromFormer::Remains(_), _) => Err(HeirError::OutOfTurn),
+            };
         }
     }
 

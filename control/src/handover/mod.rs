@@ -4,7 +4,8 @@
 //!   heir (started anew)                             former (running)
 //!     connects to SOCKET.handover
 //!     Hello: format, instance    --------------->   may it? -> Refused: and nothing has changed
-//!                                                   holds: opens, closes, publishes nothing; changes are told to try again
+//!                                <---------------   Waits, as long as calls are under way; the next are told to try again
+//!                                                   holds: opens, closes, publishes nothing
 //!                                <---------------   Estate + descriptors: sockets, memory, tables, locks, the listening socket
 //!     maps, compiles, finds devices: packets still go by the former
 //!     Go                         --------------->   halts its workers                                  | the gap

@@ -32,6 +32,8 @@ pub(super) enum FromHeir {
 /// What comes from the former daemon.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromFormer {
+    /// It waits for what is under way, and is alive.
+    Waits,
     /// No, and why.
     Refused { why: String },
     /// What there is.

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use podlane_api::{MacAddr, nearest};
 use thiserror::Error;
@@ -16,7 +17,8 @@ use crate::config::verify::station as mistake_in;
 use crate::desired::{Behind, Desired, Device, Name, Network, Port, Prefix};
 use crate::enforce::Misfit;
 
-/// Why a port or network was not added or removed. But for [`Self::Late`], nothing is changed then.
+/// Why a port or network was not added or removed. But for [`Self::Late`] and [`Self::Unanswered`], nothing is changed
+/// then.
 #[derive(Debug, Error)]
 pub enum ChangeError {
     /// The name is in use.
@@ -123,6 +125,12 @@ pub enum ChangeError {
     Late {
         /// The port or network.
         name: Name,
+    },
+    /// It is asked for, and will be done; when is not known.
+    #[error("the switch has not answered for {} s; it may yet do as asked (`podlane status` says what holds it up)", waited.as_secs())]
+    Unanswered {
+        /// How long.
+        waited: Duration,
     },
     /// The switch ends.
     #[error("the switch is ending; ask the next daemon")]

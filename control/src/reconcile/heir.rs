@@ -215,8 +215,10 @@ impl Ready {
     /// # Errors
     /// A worker does not answer, or there is no thread for the reconciler.
     pub fn turn(self, remains: &Remains) -> Result<(Engine, Instant), InheritError> {
-        let Self { mut engine, reconciler, unwanted } = self;
+        let Self { mut engine, mut reconciler, unwanted } = self;
         let turned = engine.workers.resume()?;
+        // The former daemon's claims were its own until here.
+        reconciler.reclaim();
         for (name, ends) in unwanted {
             tracing::info!(port = %name, "closing a port of the former daemon that is not wanted any more, or not so");
             if let Err(error) = engine.workers.close(ends) {
@@ -229,6 +231,8 @@ impl Ready {
         let legacies = &remains.legacies;
         engine.shared.flows.recycle(remains.flows, legacies.iter().flat_map(|legacy| &legacy.flows));
         engine.shared.connections.recycle(remains.connections, legacies.iter().flat_map(|legacy| &legacy.connections));
+        // What kept the memory registered was the former's, and ends with it.
+        reconciler.founder = engine.founder();
         engine.reconcile(reconciler)?;
         Ok((engine, turned))
     }

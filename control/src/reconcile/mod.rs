@@ -184,7 +184,7 @@ impl Engine {
         let setups = setups(&desired)?;
         let basis = Basis { desired, numbers, pins: None, shared, setups, generation: 0, changes: Vec::new() };
         let (mut engine, mut reconciler) = Self::assemble(basis)?;
-        reconciler.founder = engine.desired().attachments.as_ref().and_then(|_| Founder::of(&engine.workers));
+        reconciler.founder = engine.founder();
         engine.reconcile(reconciler)?;
         Ok(engine)
     }
@@ -276,6 +276,11 @@ impl Engine {
             crew,
         };
         Ok((engine, reconciler))
+    }
+
+    /// Keeps the workers' memory registered, where pods come and go.
+    fn founder(&self) -> Option<Founder> {
+        self.desired().attachments.as_ref().and_then(|_| Founder::of(&self.workers))
     }
 
     /// Has the reconciler begin.

@@ -177,10 +177,10 @@ impl Opener<'_> {
         sockets: &[&Inherited],
     ) -> Result<Opened, OpenError> {
         let Found { spot, link, netns } = at;
-        let mac = MacAddr(link.mac.unwrap_or_default());
+        // The program is the running daemon's until it is taken over: what it claims is looked at when this one turns.
         let claimed = match device.role {
             Role::Pod => None,
-            Role::Uplink => Some(Claimed::of(self.desired, &port.name, mac, self.hosts)),
+            Role::Uplink => Some(Claimed::unknown()),
         };
         let config = self.device_config(port, device, link);
         for socket in sockets {
@@ -208,13 +208,10 @@ impl Opener<'_> {
         let share = self.frames.note(taken);
         let sockets: Vec<_> = sockets.iter().map(|socket| (socket.facts().queue, socket.as_fd())).collect();
         let open = || Device::inherit(&config, &sockets);
-        let mut half = match netns {
+        let half = match netns {
             Some(netns) => netns.run(open)?,
             None => open(),
         }?;
-        if let Some(claimed) = &claimed {
-            half.claim(&claimed.claim())?;
-        }
         let everyone = hear_everyone(device, link, netns)?;
         let mut opened = self.opened((half, Ends::new()), (spot, link), (claimed, share), config.multi_buffer);
         if let Some(open) = &mut opened.device {

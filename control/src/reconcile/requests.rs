@@ -11,9 +11,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use podlane_dataplane::worker::handoff::Bell;
 
 use super::change::{ChangeError, fits};
@@ -24,6 +24,10 @@ use super::open::{Opened, Opener};
 use super::plan::Plans;
 use super::world::seek;
 use crate::desired::{Behind, Desired, Name, Network, Port};
+
+/// How long an answer is waited for: the reconciler may be opening a dozen ports of the configuration first, and wait for silent workers
+/// in between. Who asks is to learn of it rather than hang.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// How a request is answered.
 pub(super) type Back = Sender<Result<(), ChangeError>>;
@@ -40,6 +44,13 @@ pub(super) enum Request {
     RemovePort(Name, Back),
     AddNetwork(Box<Network>, Back),
     RemoveNetwork(Name, Back),
+}
+
+fn answered(answer: &Receiver<Result<(), ChangeError>>) -> Result<(), ChangeError> {
+    answer.recv_timeout(ANSWER).unwrap_or_else(|error| match error {
+        RecvTimeoutError::Timeout => Err(ChangeError::Unanswered { waited: ANSWER }),
+        RecvTimeoutError::Disconnected => Err(ChangeError::Ending),
+    })
 }
 
 /// The names that no port can be opened under at this moment.
@@ -153,14 +164,14 @@ impl Requests {
             abandon(&self.workers, &birth.port.name, birth.opened);
             return Err(ChangeError::Ending);
         }
-        answer.recv().unwrap_or(Err(ChangeError::Ending))
+        answered(&answer)
     }
 
     /// Asks for a change that takes no device.
     pub(super) fn ask(&self, request: impl FnOnce(Back) -> Request) -> Result<(), ChangeError> {
         let (back, answer) = bounded(1);
         self.send(request(back)).map_err(|_| ChangeError::Ending)?;
-        answer.recv().unwrap_or(Err(ChangeError::Ending))
+        answered(&answer)
     }
 
     /// Takes no more requests: those that were sent before are all there are.

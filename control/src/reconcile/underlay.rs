@@ -61,6 +61,18 @@ impl Claimed {
         Self { vteps, tunnel_ports: vec![underlay.udp_port], next_hops, ..nothing }
     }
 
+    /// What a former daemon had its program claim: not known here, and other than whatever is wanted, since all and some together never is.
+    pub(super) fn unknown() -> Self {
+        Self {
+            vteps: Vec::new(),
+            tunnel_ports: vec![0],
+            next_hops: Vec::new(),
+            macs: Vec::new(),
+            stations: Vec::new(),
+            whole: true,
+        }
+    }
+
     /// Whether nothing is left to the host.
     pub(super) const fn is_whole(&self) -> bool {
         self.whole

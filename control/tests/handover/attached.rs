@@ -1,14 +1,16 @@
 //! Pods that a runtime had attached, over hand-overs.
 
+use std::io::Write;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::failures::Odd;
-use crate::runtime::{Container, List, attachments, ours};
+use crate::runtime::{Container, List, attachments, ours, shim};
 use crate::stream::Live;
 use crate::succession::succeed;
-use crate::support::{BLUE, Node, SOON, eventually, ping};
+use crate::support::{BLUE, Daemon, Node, SOON, eventually, ping};
 
 /// The code of the specification for "try again later".
 const LATER: u64 = 11;
@@ -70,6 +72,8 @@ fn while_another_daemon_takes_over_runtimes_are_told_to_come_again_and_can() {
     let daemon = node.start();
     let list = List::new(&node, "1.1.0", vec![ours(&node)]);
     let red = Container::new("held-red");
+    // Built before: a daemon that hands over does not wait for a compiler.
+    shim();
     let heir = Odd::claimed(&node);
     assert_eq!(list.try_add(&red, "eth0").code(), LATER);
     drop(heir);
@@ -104,5 +108,52 @@ fn a_daemon_that_nobody_could_take_over_from_attaches_pods_as_before() {
     assert!(!daemon.logged(&["no pod can be attached any more"]), "{}", daemon.log());
     list.del(&red, "eth0", &of_red);
     daemon.terminate();
+    node.assert_clean(&[]);
+}
+
+/// Far above what it takes (which is printed): the test's machine may be busy.
+const AFTER_A_KILL: Duration = Duration::from_secs(5);
+
+#[test]
+fn after_a_kill_attached_pods_talk_again_within_five_seconds_of_the_next_start() {
+    let Some(node) = Node::alone("after_a_kill_attached_pods") else { return };
+    node.configure(&format!("{}{BLUE}", attachments(&node)));
+    let daemon = node.start();
+    let list = List::new(&node, "1.1.0", vec![ours(&node)]);
+    let [red, green] = ["killed-red", "killed-green"].map(Container::new);
+    let [of_red, of_green] = [&red, &green].map(|container| list.add(container, "eth0"));
+    assert!(ping(&red.netns, address(&of_green), SOON), "{}", daemon.log());
+    daemon.kill();
+    let began = Instant::now();
+    let daemon = node.start();
+    assert!(ping(&red.netns, address(&of_green), SOON), "{}", daemon.log());
+    let took = began.elapsed();
+    let _ = writeln!(std::io::stderr(), "after a kill: {took:?} from the start to the first answer of an attached pod");
+    assert!(took < AFTER_A_KILL, "{took:?}\n{}", daemon.log());
+    assert!(daemon.status().took_over.is_none());
+    for (container, result) in [(&red, &of_red), (&green, &of_green)] {
+        list.del(container, "eth0", result);
+    }
+    daemon.terminate();
+    node.assert_clean(&[]);
+}
+
+/// The network namespaces that a daemon keeps: with no pod there, those whose loopbacks keep its memory registered.
+fn kept_namespaces(daemon: &Daemon) -> usize {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+    let targets = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("net:[")).count()
+}
+
+#[test]
+fn memory_is_kept_registered_by_the_next_daemon_too() {
+    let Some(node) = Node::new("memory_is_kept_registered") else { return };
+    node.configure(&format!("{}{BLUE}", attachments(&node)));
+    let first = node.start();
+    let kept = kept_namespaces(&first);
+    assert!(kept > 0, "{}", first.log());
+    let next = succeed(&node, first);
+    assert_eq!(kept_namespaces(&next), kept, "{}", next.log());
+    next.terminate();
     node.assert_clean(&[]);
 }

@@ -42,7 +42,10 @@ impl Odd {
         loop {
             let mut heir = Self::knock(node);
             heir.hello(node, 1);
-            let word = heir.hear();
+            let mut word = heir.hear();
+            while word == "\"Waits\"" {
+                word = heir.hear();
+            }
             if word.starts_with("{\"Estate\"") {
                 return heir;
             }

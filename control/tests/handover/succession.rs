@@ -119,8 +119,8 @@ fn a_daemon_that_wants_other_ports_keeps_those_that_stay() {
 }
 
 #[test]
-fn after_a_kill_the_next_daemon_has_packets_going_within_a_second() {
-    let Some(mut node) = Node::alone("after_a_kill_within_a_second") else { return };
+fn after_a_kill_the_next_daemon_has_packets_going_soon() {
+    let Some(mut node) = Node::alone("after_a_kill_soon") else { return };
     let (red, green) = (node.pod("red", 2), node.pod("green", 3));
     node.configure(&format!("{BLUE}{}{}", port("red"), port("green")));
     let daemon = node.start();

@@ -110,12 +110,14 @@ pub(crate) struct List<'n> {
     /// Beside what the plugins' capabilities ask for.
     pub(crate) runtime: Value,
     pub(crate) args: String,
+    /// Where plugins find plugins.
+    pub(crate) path: PathBuf,
 }
 
 impl<'n> List<'n> {
     /// These plugins, the first of which is asked first.
     pub(crate) fn new(node: &'n Node, version: &'static str, plugins: Vec<Value>) -> Self {
-        Self { node, name: "pods", version, plugins, runtime: json!({}), args: String::new() }
+        Self { node, name: "pods", version, plugins, runtime: json!({}), args: String::new(), path: REFERENCE.into() }
     }
 
     /// `ADD`, plugin after plugin, each with the result of the one before; the result of the last. If one fails, its words.
@@ -163,7 +165,7 @@ impl<'n> List<'n> {
             ("CNI_NETNS", container.path().to_str().unwrap()),
             ("CNI_IFNAME", interface),
             ("CNI_ARGS", &self.args),
-            ("CNI_PATH", REFERENCE),
+            ("CNI_PATH", self.path.to_str().unwrap()),
         ];
         run(self.node, &binary(plugin), &variables, &self.config(plugin, previous).to_string())
     }
