@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -155,5 +156,46 @@ fn memory_is_kept_registered_by_the_next_daemon_too() {
     let next = succeed(&node, first);
     assert_eq!(kept_namespaces(&next), kept, "{}", next.log());
     next.terminate();
+    node.assert_clean(&[]);
+}
+
+#[test]
+fn a_call_that_takes_longer_than_the_next_daemon_bears_silence_is_waited_for() {
+    let Some(node) = Node::new("a_call_that_takes_long") else { return };
+    node.configure(&format!("{}{BLUE}", attachments(&node)));
+    let daemon = node.start();
+    // Longer than the next daemon bears silence.
+    let plugin = node.path("slow-ipam");
+    let answer = r#"{"cniVersion":"1.1.0","ips":[{"address":"10.1.0.77/24","gateway":"10.1.0.1"}]}"#;
+    std::fs::write(
+        &plugin,
+        format!(
+            "#!/bin/sh\n[ $CNI_COMMAND = ADD ] || exit 0\n: > {}\n/bin/sleep 7\necho '{answer}'\n",
+            node.path("asked").display()
+        ),
+    )
+    .unwrap();
+    std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut slow = ours(&node);
+    slow["ipam"] = serde_json::json!({"type": "slow-ipam"});
+    let mut slow = List::new(&node, "1.1.0", vec![slow]);
+    slow.path = node.path("slow-ipam").parent().unwrap().to_owned();
+    let list = List::new(&node, "1.1.0", vec![ours(&node)]);
+    let [red, green] = ["slow-red", "slow-green"].map(Container::new);
+    shim();
+    let (daemon, of_red, of_green) = std::thread::scope(|scope| {
+        let adds = scope.spawn(|| slow.add(&red, "eth0"));
+        eventually("the plugin is asked", || node.path("asked").exists());
+        let over = scope.spawn(|| succeed(&node, daemon));
+        // Told to come later by the one daemon, and attached by the other or before it.
+        let of_green = attached_soon(&list, &green);
+        (over.join().unwrap(), adds.join().unwrap(), of_green)
+    });
+    assert_eq!(address(&of_red), Ipv4Addr::new(10, 1, 0, 77));
+    assert!(slow.check(&red, "eth0", &of_red).is_ok, "{}", daemon.log());
+    assert!(ping(&red.netns, address(&of_green), SOON), "{}", daemon.log());
+    slow.del(&red, "eth0", &of_red);
+    list.del(&green, "eth0", &of_green);
+    daemon.terminate();
     node.assert_clean(&[]);
 }
