@@ -256,7 +256,7 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
 
 fn from(paper: Arc<OnPaper>) -> Source<OnPaper> {
     Box::new(move |call| {
-        call(&*paper);
+        call(&paper);
         Ok(())
     })
 }
