@@ -165,7 +165,9 @@ fn an_address_that_becomes_the_hosts_too_is_shared_from_then_on() {
         node.lab.links().add_address("up0", cable.vtep(number), cable.prefix).unwrap();
     }
     for daemon in &pair.daemons {
-        eventually("the address is noticed", || daemon.logged(&["addresses of ours that the host has too", "192.0.2."]));
+        eventually("the address is noticed", || {
+            daemon.logged(&["addresses of ours that the host has too", "192.0.2."])
+        });
     }
     let (near, far) = (pair.nodes[0].lab.switch(), pair.nodes[1].lab.switch());
     tcp(far, near, cable.vtep(0), 1 << 20);
