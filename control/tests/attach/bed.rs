@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +12,7 @@ use podlane::attach::{Addressing, Attachment, Attachments, Key, Kind, Order, Ori
 use podlane::config::{self, Machine};
 use podlane::reconcile::Engine;
 use podlane_host::lab::skip;
-use podlane_host::{HostError, Link, LinkAddress, Links, Netns, Pinned, Route};
+use podlane_host::{HostError, Link, LinkAddress, Links, Netns, Route};
 
 /// How long anything that should happen may take: generous, because both cores may be busy.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -36,7 +37,6 @@ pub(crate) struct Running {
 /// A pod's network namespace, with a path.
 pub(crate) struct PodBed {
     pub(crate) netns: Netns,
-    pinned: Pinned,
 }
 
 impl Bed {
@@ -88,10 +88,8 @@ impl Bed {
     }
 
     /// A pod's namespace.
-    pub(crate) fn pod(&self, name: &str) -> PodBed {
-        let netns = Netns::anonymous().unwrap();
-        let pinned = netns.pin(&format!("{}-{name}", self.name)).unwrap();
-        PodBed { netns, pinned }
+    pub(crate) fn pod(&self) -> PodBed {
+        PodBed { netns: Netns::anonymous().unwrap() }
     }
 
     /// Where the daemon's pins are.
@@ -139,8 +137,9 @@ impl Running {
 }
 
 impl PodBed {
+    /// Of no name that others could take away.
     pub(crate) fn path(&self) -> PathBuf {
-        self.pinned.path().to_owned()
+        format!("/proc/{}/fd/{}", std::process::id(), self.netns.as_fd().as_raw_fd()).into()
     }
 
     pub(crate) fn links(&self) -> Links {

@@ -32,7 +32,7 @@ fn a_veth_of_another_plugin_is_taken_over_and_given_back_to_its_bridge() {
     let mut host = bed.links();
     let bridge = host.bridge("br0").unwrap();
     host.set_up("br0").unwrap();
-    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let (one, two) = (bed.pod(), bed.pod());
     bridged(&bed, &one, "veth1", [10, 1, 0, 7]);
     let running = bed.start();
     let taken = Order {
@@ -66,7 +66,7 @@ fn a_host_device_is_the_pods_until_it_comes_back_as_it_was() {
     host.veth(&Veth { name: "nic0", mtu: 1500, mac: Some([2, 0, 0, 0, 7, 7]), queues: 1, peer }).unwrap();
     host.set_up("nic0").unwrap();
     let running = bed.start();
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let wanted = Order { kind: Kind::HostDevice { device: "nic0".to_owned() }, mtu: Some(1400), ..order("c1", &pod) };
     let made = running.attach(&bed, wanted.clone()).unwrap();
     let inside = pod.link("eth0").unwrap();
@@ -95,7 +95,7 @@ fn a_device_that_the_host_or_the_switch_needs_is_no_pods() {
     host.veth(&Veth { name: "near", mtu: 1500, mac: None, queues: 1, peer }).unwrap();
     host.enslave("near", "br0").unwrap();
     let running = bed.start();
-    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let (one, two) = (bed.pod(), bed.pod());
     let port = running.attach(&bed, order("c1", &one)).unwrap().port;
     for device in ["lo", "near", &port, "nobody"] {
         let wanted = Order { kind: Kind::HostDevice { device: device.to_owned() }, ..order("c2", &two) };
@@ -110,7 +110,7 @@ fn a_device_that_the_host_or_the_switch_needs_is_no_pods() {
 fn a_vhost_user_pod_has_a_directory_until_it_is_given_back() {
     let Some(bed) = Bed::new("a_vhost_user_pod_has_a_directory_until_it_is_given_back") else { return };
     let running = bed.start();
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let made = running.attach(&bed, Order { kind: Kind::VhostUser, ..order("c1", &pod) }).unwrap();
     let socket = made.socket.unwrap();
     let directory = socket.parent().unwrap();
@@ -127,7 +127,7 @@ fn a_vhost_user_pod_has_a_directory_until_it_is_given_back() {
 fn a_pod_end_without_a_namespace_waits_for_its_caller() {
     let Some(bed) = Bed::new("a_pod_end_without_a_namespace_waits_for_its_caller") else { return };
     let running = bed.start();
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let mut wanted = Order { netns: None, ..order("c1", &pod) };
     wanted.key.origin = podlane::attach::Origin::Docker;
     let made = running.attach(&bed, wanted.clone()).unwrap();

@@ -11,7 +11,7 @@ use crate::bed::{Bed, eventually, key, order};
 fn a_pod_has_all_that_it_was_promised_and_reaches_another() {
     let Some(bed) = Bed::new("a_pod_has_all_that_it_was_promised_and_reaches_another") else { return };
     let running = bed.start();
-    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let (one, two) = (bed.pod(), bed.pod());
     let wanted = podlane::attach::Order {
         mtu: Some(1400),
         routes: vec![PodRoute { to: "198.18.0.0/15".parse().unwrap(), via: None, mtu: Some(1300) }],
@@ -59,7 +59,7 @@ fn a_pod_has_all_that_it_was_promised_and_reaches_another() {
 fn the_same_order_twice_is_one_attachment_and_another_netns_is_an_error() {
     let Some(bed) = Bed::new("the_same_order_twice_is_one_attachment_and_another_netns_is_an_error") else { return };
     let running = bed.start();
-    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let (one, two) = (bed.pod(), bed.pod());
     let first = running.attach(&bed, order("c1", &one)).unwrap();
     assert_eq!(running.attach(&bed, order("c1", &one)).unwrap(), first);
     assert_eq!((running.attachments.list().len(), running.held()), (1, 2));
@@ -76,7 +76,7 @@ fn the_same_order_twice_is_one_attachment_and_another_netns_is_an_error() {
 fn what_is_given_back_is_gone_and_may_be_given_back_again() {
     let Some(bed) = Bed::new("what_is_given_back_is_gone_and_may_be_given_back_again") else { return };
     let running = bed.start();
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let first = running.attach(&bed, order("c1", &pod)).unwrap();
     running.detach(&bed, &key("c1"));
     assert!(pod.link("eth0").is_none_or(|link| !link.carrier), "no packet of the pod goes anywhere at the reply");
@@ -96,7 +96,7 @@ fn what_is_given_back_is_gone_and_may_be_given_back_again() {
 fn a_pod_whose_namespace_is_gone_is_given_back_all_the_same() {
     let Some(bed) = Bed::new("a_pod_whose_namespace_is_gone_is_given_back_all_the_same") else { return };
     let running = bed.start();
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     running.attach(&bed, order("c1", &pod)).unwrap();
     drop(pod);
     eventually("the kernel took the link along", || bed.netdevs().is_empty());
@@ -109,7 +109,7 @@ fn a_pod_whose_namespace_is_gone_is_given_back_all_the_same() {
 fn of_an_order_that_fails_nothing_is_left() {
     let Some(bed) = Bed::new("of_an_order_that_fails_nothing_is_left") else { return };
     let running = bed.start();
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let base = || order("c1", &pod);
     let nobody =
         PodRoute { to: "198.18.0.0/15".parse().unwrap(), via: Some("203.0.113.9".parse().unwrap()), mtu: None };
@@ -154,7 +154,7 @@ fn of_an_order_that_fails_nothing_is_left() {
 fn a_check_names_what_is_not_as_promised() {
     let Some(bed) = Bed::new("a_check_names_what_is_not_as_promised") else { return };
     let running = bed.start();
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let made = running.attach(&bed, order("c1", &pod)).unwrap();
     let check = |told: &Told| match bed.within(|| running.attachments.check(&key("c1"), told)) {
         Ok(()) => String::new(),
@@ -182,7 +182,7 @@ fn a_check_names_what_is_not_as_promised() {
 fn a_collection_takes_away_what_the_runtime_does_not_know() {
     let Some(bed) = Bed::new("a_collection_takes_away_what_the_runtime_does_not_know") else { return };
     let running = bed.start();
-    let pods: Vec<_> = (0..4).map(|n| bed.pod(&n.to_string())).collect();
+    let pods: Vec<_> = (0..4).map(|_| bed.pod()).collect();
     for (n, pod) in pods.iter().enumerate() {
         let mut wanted = order(&format!("c{n}"), pod);
         if n == 3 {
@@ -214,7 +214,7 @@ fn lost_link(mut links: podlane_host::Links, like: &str, bed: &Bed) -> String {
 fn many_threads_attach_many_pods_and_one_key_once() {
     let Some(bed) = Bed::new("many_threads_attach_many_pods_and_one_key_once") else { return };
     let running = bed.start();
-    let pods: Vec<_> = (0..20).map(|n| bed.pod(&n.to_string())).collect();
+    let pods: Vec<_> = (0..20).map(|_| bed.pod()).collect();
     let attachments = &running.attachments;
     bed.within(|| {
         std::thread::scope(|scope| {
@@ -255,7 +255,7 @@ fn status_says_when_no_address_is_left() {
     let status = |network: &str| bed.within(|| running.attachments.status(network));
     status("tiny").unwrap();
     assert!(matches!(status("tin").unwrap_err(), AttachError::Network { .. }));
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     running.attach(&bed, podlane::attach::Order { network: "tiny".to_owned(), ..order("c1", &pod) }).unwrap();
     assert!(matches!(status("tiny").unwrap_err(), AttachError::Lease(_)));
     status("blue").unwrap();

@@ -9,7 +9,7 @@ use crate::bed::{Bed, key, order};
 fn pace() {
     let Some(bed) = Bed::new("pace") else { return };
     let running = bed.start();
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let (mut adds, mut dels) = (Vec::new(), Vec::new());
     for round in 0..100 {
         let name = format!("c{round}");
@@ -26,7 +26,7 @@ fn pace() {
         crate::bed::eventually("the link is gone", || pod.link("eth0").is_none());
     }
     println!("ADD {}, DEL {}", told(adds), told(dels));
-    let pods: Vec<_> = (0..100).map(|n| bed.pod(&n.to_string())).collect();
+    let pods: Vec<_> = (0..100).map(|_| bed.pod()).collect();
     let attachments = &running.attachments;
     let began = Instant::now();
     bed.within(|| {

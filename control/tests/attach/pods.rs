@@ -21,7 +21,7 @@ fn leads(running: &Running, key: &Key) -> bool {
 fn policies_know_a_pod_by_its_first_interface_also_after_a_restart() {
     let Some(mut bed) = Bed::new("policies_know_a_pod_by_its_first_interface_also_after_a_restart") else { return };
     bed.more = "[policy]\n";
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let running = bed.start();
     // The first by time is the last by name.
     let (first, second) = (of_pod("c1", "net9", &pod), of_pod("c1", "eth0", &pod));
@@ -39,7 +39,7 @@ fn policies_know_a_pod_by_its_first_interface_also_after_a_restart() {
 fn a_new_sandbox_of_a_pod_is_refused_while_the_former_is_attached() {
     let Some(mut bed) = Bed::new("a_new_sandbox_of_a_pod_is_refused_while_the_former_is_attached") else { return };
     bed.more = "[policy]\n";
-    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let (one, two) = (bed.pod(), bed.pod());
     let running = bed.start();
     let former = running.attach(&bed, of_pod("c1", "eth0", &one)).unwrap();
     let refused = running.attach(&bed, of_pod("c2", "eth0", &two)).unwrap_err();
@@ -56,7 +56,7 @@ fn a_new_sandbox_of_a_pod_is_refused_while_the_former_is_attached() {
 #[test]
 fn another_list_does_not_take_the_addresses_of_a_containers_interface() {
     let Some(bed) = Bed::new("another_list_does_not_take_the_addresses_of_a_containers_interface") else { return };
-    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let (one, two) = (bed.pod(), bed.pod());
     let running = bed.start();
     let first = running.attach(&bed, order("c1", &one)).unwrap();
     let other = Key { list: "others".to_owned(), ..key("c1") };
@@ -77,7 +77,7 @@ fn another_list_does_not_take_the_addresses_of_a_containers_interface() {
 #[test]
 fn an_address_that_podman_gives_is_nobody_elses() {
     let Some(bed) = Bed::new("an_address_that_podman_gives_is_nobody_elses") else { return };
-    let (one, two, three) = (bed.pod("one"), bed.pod("two"), bed.pod("three"));
+    let (one, two, three) = (bed.pod(), bed.pod(), bed.pod());
     let running = bed.start();
     let given = Address { address: "10.1.0.2/24".parse().unwrap(), gateway: None };
     let podman = |container: &str, pod: &PodBed| {

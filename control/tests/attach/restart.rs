@@ -7,7 +7,7 @@ use crate::bed::{Bed, eventually, key, order};
 #[test]
 fn a_new_daemon_has_the_pods_of_the_former_one_flow_again() {
     let Some(bed) = Bed::new("a_new_daemon_has_the_pods_of_the_former_one_flow_again") else { return };
-    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let (one, two) = (bed.pod(), bed.pod());
     let running = bed.start();
     let before = [running.attach(&bed, order("c1", &one)).unwrap(), running.attach(&bed, order("c2", &two)).unwrap()];
     running.stop();
@@ -26,7 +26,7 @@ fn a_new_daemon_has_the_pods_of_the_former_one_flow_again() {
 #[test]
 fn pods_that_are_gone_with_their_links_are_let_go() {
     let Some(bed) = Bed::new("pods_that_are_gone_with_their_links_are_let_go") else { return };
-    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let (one, two) = (bed.pod(), bed.pod());
     let running = bed.start();
     for (name, pod) in [("c1", &one), ("c2", &two)] {
         running.attach(&bed, order(name, pod)).unwrap();
@@ -43,7 +43,7 @@ fn pods_that_are_gone_with_their_links_are_let_go() {
 #[test]
 fn after_a_reboot_nothing_of_the_former_life_is_left_but_quarantine() {
     let Some(bed) = Bed::new("after_a_reboot_nothing_of_the_former_life_is_left_but_quarantine") else { return };
-    let (one, two) = (bed.pod("one"), bed.pod("two"));
+    let (one, two) = (bed.pod(), bed.pod());
     let running = bed.start();
     let first = running.attach(&bed, order("c1", &one)).unwrap();
     // What is on a disk outlives the boot, and nobody comes to give it back.
@@ -69,7 +69,7 @@ fn after_a_reboot_nothing_of_the_former_life_is_left_but_quarantine() {
         .addresses(|ipam, now| ipam.leases().filter(|lease| lease.until.is_some_and(|until| until > now)).count());
     assert_eq!(quarantined, 4, "those of both, for a while");
     // Another pod has other addresses, and the same its own again.
-    let (three, again) = (bed.pod("three"), bed.pod("again"));
+    let (three, again) = (bed.pod(), bed.pod());
     let other = running.attach(&bed, order("c3", &three)).unwrap();
     assert!(other.addresses.iter().all(|own| !first.addresses.contains(own) && !socket.addresses.contains(own)));
     assert_eq!(running.attach(&bed, order("c1", &again)).unwrap().addresses, first.addresses);
@@ -97,7 +97,7 @@ fn reboot(bed: &Bed) {
 #[test]
 fn what_was_half_made_is_taken_away() {
     let Some(bed) = Bed::new("what_was_half_made_is_taken_away") else { return };
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let running = bed.start();
     running.attach(&bed, order("c1", &pod)).unwrap();
     running.stop();
@@ -140,7 +140,7 @@ fn a_made_network_goes_with_what_was_leased_of_it_and_not_while_a_pod_has_it() {
     let Some(bed) = Bed::new("a_made_network_goes_with_what_was_leased_of_it_and_not_while_a_pod_has_it") else {
         return;
     };
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let running = bed.start();
     let made = &running.attachments as &dyn Attaches<Error = AttachError>;
     let subnet = "10.9.0.1/24".parse().unwrap();
@@ -171,7 +171,7 @@ fn a_made_network_goes_with_what_was_leased_of_it_and_not_while_a_pod_has_it() {
 #[test]
 fn a_network_that_was_made_is_there_again_with_its_pods() {
     let Some(bed) = Bed::new("a_network_that_was_made_is_there_again_with_its_pods") else { return };
-    let pod = bed.pod("one");
+    let pod = bed.pod();
     let network = made_network();
     let running = bed.start();
     let made = &running.attachments as &dyn Attaches<Error = podlane::attach::AttachError>;

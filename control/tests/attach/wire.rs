@@ -19,7 +19,7 @@ fn lan(sharing: &str) -> String {
 
 /// The wire: its router is a namespace, the host has an address beside it.
 fn wire(bed: &Bed) -> PodBed {
-    let router = bed.pod("router");
+    let router = bed.pod();
     let peer = VethPeer { name: "lan0", netns: Some(router.netns.as_fd()), mac: None };
     let up = |netns: &Netns, name: &str, address: IpAddr| {
         let mut links = podlane_host::Links::open_in(netns).unwrap();
@@ -39,7 +39,7 @@ fn a_pod_attached_to_a_shared_wire_is_a_station_of_it() {
         bed.more = Box::leak(lan(sharing).into_boxed_str());
         let router = wire(&bed);
         let running = bed.start();
-        let pods = ["one", "two"].map(|name| (name, bed.pod(name)));
+        let pods = ["one", "two"].map(|name| (name, bed.pod()));
         for (name, pod) in &pods {
             let mut order = order(name, pod);
             order.network = "lan".to_owned();
