@@ -18,7 +18,7 @@ use super::book::Held;
 use super::error::AttachError;
 use super::inner::Inner;
 use super::record::{Record, journal_key, lease_owner};
-use super::{Key, Kind, Stage, delegate, host_device, taken, vhost_user};
+use super::{Addressing, Key, Kind, Stage, delegate, host_device, taken, vhost_user};
 use crate::desired::Name;
 use crate::reconcile::ChangeError;
 
@@ -66,8 +66,12 @@ impl Inner {
             let down = Links::open().and_then(|mut host| host.set_down(port));
             absent_is_well(down).map_err(AttachError::host("the pod's link"))?;
         }
-        // Before the reply: the plugin's error is the caller's to know, and its addresses to give again.
-        delegate::del(&record.attachment.order)?;
+        // Before the reply: the plugin's error is the caller's to know, and its addresses to give again, at once.
+        let order = &record.attachment.order;
+        if matches!(order.addressing, Addressing::Delegated { .. } | Addressing::Given { .. }) {
+            self.release(record, Vec::new())?;
+        }
+        delegate::del(order)?;
         Ok(())
     }
 
@@ -83,15 +87,20 @@ impl Inner {
             Kind::HostDevice { .. } => host_device::bring_back(record)?,
             Kind::VhostUser => vhost_user::take_away(record)?,
         }
-        let owner = lease_owner(&order.key);
-        let gone = vec![Change::delete(Table::Attachments, journal_key(&order.key))];
-        // A journal from before they were told apart may have two of one owner.
-        if self.book.all().iter().any(|other| other.key() != &order.key && other.shares_leases(record)) {
-            self.journal.commit(gone)?;
-        } else {
-            self.leases.release((&order.network, &owner), gone).wait()?;
-        }
+        self.release(record, vec![Change::delete(Table::Attachments, journal_key(&order.key))])?;
         held.forget();
+        Ok(())
+    }
+
+    /// Takes the addresses back, along with other changes.
+    fn release(&self, record: &Record, along: Vec<Change>) -> Result<(), AttachError> {
+        // A journal from before they were told apart may have two of one owner.
+        if self.book.all().iter().any(|other| other.key() != record.key() && other.shares_leases(record)) {
+            self.journal.commit(along)?;
+        } else {
+            let key = &record.attachment.order.key;
+            self.leases.release((&record.attachment.order.network, &lease_owner(key)), along).wait()?;
+        }
         Ok(())
     }
 }
