@@ -63,7 +63,9 @@ fn a_device_deleted_under_traffic_is_told_and_the_others_go_on() {
         let deleted = Instant::now();
         let event = bed.events.recv_timeout(SOON);
         let told = deleted.elapsed();
-        let others = echo(&bed, (0, 1), Family::V4, &[100, 1400]);
+        // The flood is from the same pod, whose full ring may cost one of its other datagrams; not each of them.
+        let mut tries = (0..5).map(|_| echo(&bed, (0, 1), Family::V4, &[100, 1400]));
+        let go_on = tries.any(|tried| tried.is_ok());
         over.store(true, Ordering::Relaxed);
         match event.unwrap() {
             Event::PortDied { port: dead, error: PortError::Gone { device }, .. } => {
@@ -72,7 +74,7 @@ fn a_device_deleted_under_traffic_is_told_and_the_others_go_on() {
             other => panic!("not what happened: {other:?}"),
         }
         assert!(told < Duration::from_secs(1), "told after {told:?}");
-        others.unwrap();
+        assert!(go_on, "the other pods do not reach each other");
     });
     assert!(bed.settled()[0].ports.iter().any(|end| end.id == port(2) && end.dead));
     bed.detach(2);
