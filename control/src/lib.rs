@@ -4,6 +4,7 @@
 //! config (a file) -> desired (what the node wants) -> daemon (makes it so, answers) <- socket <- cli (asks, prints)
 //! ```
 
+mod absent;
 pub mod attach;
 pub mod cli;
 pub mod cni;

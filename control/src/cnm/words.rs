@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use podlane_api::{Gateway, MacAddr};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::absent::{nullable, unless_empty};
 
 /// Where Docker keeps the driver's own options (`docker network create -o`) among those of a network.
 pub(super) const GENERIC: &str = "com.docker.network.generic";
@@ -156,20 +158,4 @@ pub(super) struct ReleaseAddress {
     pub(super) pool: String,
     #[serde(rename = "Address")]
     pub(super) address: IpAddr,
-}
-
-/// Go writes an empty map or slice as null.
-fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
-    Option::deserialize(from).map(Option::unwrap_or_default)
-}
-
-/// Go writes a text that is not there as an empty one.
-fn unless_empty<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: std::str::FromStr<Err: std::fmt::Display>,
-{
-    let text: Option<String> = Option::deserialize(from)?;
-    let text = text.filter(|text| !text.is_empty());
-    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use podlane_api::{Gateway, MacAddr};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::absent::{nullable, unless_empty};
 use crate::desired::Prefix;
 
 /// Options, by name; Podman writes null where there are none.
@@ -112,20 +113,4 @@ impl Subnet {
             _ => None,
         }
     }
-}
-
-/// Podman writes an empty map as null.
-fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
-    Option::deserialize(from).map(Option::unwrap_or_default)
-}
-
-/// Some versions write what is not there as an empty text.
-fn unless_empty<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: std::str::FromStr<Err: std::fmt::Display>,
-{
-    let text: Option<String> = Option::deserialize(from)?;
-    let text = text.filter(|text| !text.is_empty());
-    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
 }
