@@ -1,0 +1,112 @@
+//! The command line: one file a subcommand, each with its arguments and what becomes of them.
+//!
+//! A subcommand is one more file here, and one line in the roster below. It is told when Ctrl-C was pressed and has to end by itself then.
+
+mod cni;
+mod deliver;
+mod idle;
+mod idle_ports;
+mod policy;
+mod terms;
+mod veth;
+mod vxlan;
+mod vxlan_tcp;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use clap::{Parser, Subcommand};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use thiserror::Error;
+
+use crate::run::RunError;
+
+/// The exit statuses beside success: something failed; Ctrl-C ended it, as a shell would tell.
+const FAILED: u8 = 1;
+const INTERRUPTED: u8 = 130;
+
+/// Measures Podlane, in network namespaces of its own, side by side with others.
+#[derive(Parser, Debug)]
+#[command(name = "podlane-perf", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Packet rates from veth to veth: the bare cross-connect, Podlane, and others.
+    Veth(veth::Arguments),
+    /// Packet rates into and out of VXLAN: plain routing, Podlane, and others.
+    Vxlan(vxlan::Arguments),
+    /// Packet rates under stateful policy with 1,000 rules: Podlane, and others.
+    Policy(policy::Arguments),
+    /// A TCP stream from node to node: through two Podlanes, and through the kernel's own overlay.
+    VxlanTcp(vxlan_tcp::Arguments),
+    /// How long pods take to come and go by CNI: ours, and the reference's `bridge` with `host-local`.
+    Cni(cni::Arguments),
+    /// What silent ports cost a busy pair.
+    IdlePorts(idle_ports::Arguments),
+    /// What an idle switch costs, and how late the first packet after silence is.
+    Idle(idle::Arguments),
+}
+
+/// What every subcommand is given beside its arguments.
+#[derive(Clone, Copy)]
+struct Surroundings<'a> {
+    /// Set by Ctrl-C.
+    stop: &'a AtomicBool,
+    /// Told what is being done, for whoever waits.
+    progress: &'a (dyn Fn(&str) + Sync),
+}
+
+/// Why there is no result.
+#[derive(Debug, Error)]
+enum CliError {
+    #[error("cannot listen for Ctrl-C: {0}; check the limits of this process")]
+    Signals(#[source] io::Error),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("cannot write {}: {source}; check that its folder is there and writable", .path.display())]
+    Store { path: PathBuf, source: io::Error },
+    #[error("cannot write to standard output: {0}; check where it goes")]
+    Output(#[source] io::Error),
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn run(cli: &Cli) -> ExitCode {
+    match perform(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(io::stderr(), "podlane-perf: {error}");
+            let interrupted = matches!(&error, CliError::Run(error) if error.is_interruption());
+            ExitCode::from(if interrupted { INTERRUPTED } else { FAILED })
+        }
+    }
+}
+
+fn perform(cli: &Cli) -> Result<(), CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(CliError::Signals)?;
+    }
+    let progress = |line: &str| {
+        let _ = writeln!(io::stderr(), "{line}");
+    };
+    let around = &Surroundings { stop: &stop, progress: &progress };
+    match &cli.command {
+        Command::Veth(arguments) => arguments.perform(around),
+        Command::Vxlan(arguments) => arguments.perform(around),
+        Command::Policy(arguments) => arguments.perform(around),
+        Command::VxlanTcp(arguments) => arguments.perform(around),
+        Command::Cni(arguments) => arguments.perform(around),
+        Command::IdlePorts(arguments) => arguments.perform(around),
+        Command::Idle(arguments) => arguments.perform(around),
+    }
+}
