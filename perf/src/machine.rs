@@ -1,16 +1,17 @@
 //! Where and of what a result is: without these a number cannot be repeated, and so not be trusted.
 
 use std::{
+    borrow::Cow,
     fs,
     process::Command,
     thread,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine and the code a result was measured with. What cannot be found out is empty.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The processor's name.
     pub processor: String,
@@ -24,6 +25,8 @@ pub struct Origin {
     pub command: String,
     /// The commit, as `git describe` names it, if the run began in the repository.
     pub commit: String,
+    /// How this program was built: `release`, or `debug`, whose figures say nothing of speed.
+    pub build: Cow<'static, str>,
     /// When, in seconds since 1970.
     pub unix_time: u64,
 }
@@ -43,6 +46,7 @@ impl Origin {
             load_average: load.split(' ').take(3).collect::<Vec<_>>().join(" "),
             command: command(),
             commit: commit(),
+            build: Cow::Borrowed(if cfg!(debug_assertions) { "debug" } else { "release" }),
             unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         }
     }

@@ -88,14 +88,8 @@ pub fn run(terms: &Terms<'_>, plan: &Plan) -> Result<Report, RunError> {
     let checks = checks(&ours, &theirs, plan, &own);
     let mut series: Vec<_> = [&ours, &theirs].into_iter().flat_map(|entrant| entrant.series(plan)).collect();
     series.append(&mut own);
-    Ok(Report {
-        title: "Pods that come and go by CNI, one interface each",
-        origin,
-        rounds: terms.rounds,
-        series,
-        checks,
-        notes: NOTES,
-    })
+    let title = "Pods that come and go by CNI, one interface each";
+    Ok(Report { series, checks, ..Report::new(title, origin, terms.rounds) }.noted(NOTES))
 }
 
 /// What is told of a round.

@@ -122,7 +122,7 @@ pub fn run(terms: &Terms<'_>, plan: Plan) -> Result<Report, RunError> {
     }
     let (series, checks) = Found(found).told();
     let title = "an idle switch, and the first packet after silence, one way, veth to veth";
-    Ok(Report { title, origin, rounds: terms.rounds, series, checks, notes: &[] })
+    Ok(Report { series, checks, ..Report::new(title, origin, terms.rounds) })
 }
 
 impl Found {
@@ -165,10 +165,10 @@ fn gather(name: String, unit: &'static str, rounds: &Rounds, number: impl Fn(&Ro
 /// By how much one is later than another, round by round.
 fn later(name: String, asleep: &Series, awake: &Series) -> Series {
     match &asleep.skipped {
-        Some(why) => Series::skipped(name, asleep.unit, why.clone()),
+        Some(why) => Series::skipped(name, asleep.unit.clone(), why.clone()),
         None => {
             let late = asleep.samples.iter().zip(&awake.samples).map(|(asleep, awake)| asleep - awake);
-            Series::new(name, asleep.unit, late.collect())
+            Series::new(name, asleep.unit.clone(), late.collect())
         }
     }
 }

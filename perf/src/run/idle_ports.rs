@@ -77,7 +77,7 @@ pub fn run(terms: &Terms<'_>, ports: u16) -> Result<Report, RunError> {
     let beside = Series::new(format!("beside {ports} silent ports"), "Mpps", beside);
     let checks = vec![Check::ratio("beside / alone", &beside, &alone, KEPT)];
     let title = "what silent ports cost a busy pair, 64-byte UDP, 1,000 flows, one core";
-    Ok(Report { title, origin, rounds: terms.rounds, series: vec![alone, beside], checks, notes: &[] })
+    Ok(Report { series: vec![alone, beside], checks, ..Report::new(title, origin, terms.rounds) })
 }
 
 /// One more link, whose other end is silent.

@@ -72,12 +72,6 @@ pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
     // About what a switch that costs nothing would reach.
     bounds.extend(ovs.map(|ovs| Series::new(format!("bare cross-connect / {}", ovs.name), "", crossconnect.over(ovs))));
     series.extend(bounds);
-    Ok(Report {
-        title: "Stateful policy over AF_XDP veths, 64-byte UDP, 1,000 flows, one core",
-        origin,
-        rounds: terms.rounds,
-        series,
-        checks,
-        notes: NOTES,
-    })
+    let title = "Stateful policy over AF_XDP veths, 64-byte UDP, 1,000 flows, one core";
+    Ok(Report { series, checks, ..Report::new(title, origin, terms.rounds) }.noted(NOTES))
 }

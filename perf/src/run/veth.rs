@@ -48,12 +48,6 @@ pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
         .map(|series| Check::ratio(&format!("{} / cross-connect", series.name), series, crossconnect, OF_CROSS_CONNECT))
         .collect();
     checks.extend(rivals.iter().map(|rival| Check::ratio("cross-connect / testpmd", crossconnect, rival, OF_TESTPMD)));
-    Ok(Report {
-        title: "veth to veth over AF_XDP, 64-byte UDP, one core",
-        origin,
-        rounds: terms.rounds,
-        series,
-        checks,
-        notes: &[],
-    })
+    let title = "veth to veth over AF_XDP, 64-byte UDP, one core";
+    Ok(Report { series, checks, ..Report::new(title, origin, terms.rounds) })
 }

@@ -81,12 +81,6 @@ pub fn run(terms: &Terms<'_>, rivals: &[Rival]) -> Result<Report, RunError> {
         }
     }
     series.extend(bounds);
-    Ok(Report {
-        title: "VXLAN over AF_XDP veths, 64-byte inner UDP, 1,000 flows, one core",
-        origin,
-        rounds: terms.rounds,
-        series,
-        checks,
-        notes: NOTES,
-    })
+    let title = "VXLAN over AF_XDP veths, 64-byte inner UDP, 1,000 flows, one core";
+    Ok(Report { series, checks, ..Report::new(title, origin, terms.rounds) }.noted(NOTES))
 }

@@ -82,7 +82,7 @@ pub fn run(terms: &Terms<'_>) -> Result<Report, RunError> {
     series.extend(told("packet on the underlay", "bytes", |round| round.packet));
     series.extend(told("segments sent again", "1/s", |round| round.streamed.retransmits));
     let title = "TCP from node to node through VXLAN, one stream, underlay MTU 1500";
-    Ok(Report { title, origin, rounds: terms.rounds, series, checks: Vec::new(), notes: NOTES })
+    Ok(Report { series, ..Report::new(title, origin, terms.rounds) }.noted(NOTES))
 }
 
 /// One round of one carrier, on nodes of its own.
