@@ -18,6 +18,7 @@ pub mod load;
 pub mod machine;
 pub mod nodes;
 pub mod report;
+pub mod rfc2544;
 pub mod run;
 pub mod series;
 pub mod subject;

@@ -1,0 +1,21 @@
+//! `podlane-perf rfc2544`: what a device does with packets, by the measurements of RFC 2544 and RFC 2889, between any two netdevs.
+//!
+//! ```text
+//!   throughput, learning, flows       what is measured, each a few functions over a session
+//!    |-- session                      trials one after the other, looked at before they are believed
+//!    |    |-- verdict                 what ends a run early: nothing forwarded, a loop, doubled frames, a netdev that went away
+//!    |    `-- device                  the seam: one trial, asked for and told
+//!    `-- search                       for the greatest load that holds: pure
+//! ```
+
+pub mod device;
+pub mod flows;
+pub mod learning;
+#[cfg(test)]
+mod modelled;
+pub mod search;
+pub mod session;
+#[cfg(test)]
+mod tests;
+pub mod throughput;
+pub mod verdict;

@@ -1,0 +1,157 @@
+//! The measurements, against devices whose answers are known.
+
+use std::time::Duration;
+
+use crate::rfc2544::{
+    device::{Frames, Size, Stations},
+    flows, learning,
+    learning::Capacity,
+    modelled::{Flaw, Modelled, THROUGH},
+    search::Found,
+    session::{Ended, Session},
+    throughput::{LOADS, Throughput, burst, latency, loss_curve, throughput},
+    verdict::Verdict,
+};
+
+const FRAMES: Frames = Frames { size: Size::Bytes(64), stations: Stations::Flows(1) };
+
+fn with<T>(device: &mut Modelled, measure: impl FnOnce(&mut Session<'_>) -> T) -> T {
+    let silent = |_: &str| {};
+    measure(&mut Session::new(device, Duration::from_millis(500), Duration::from_secs(2), &silent))
+}
+
+/// Everything there is for one kind of frames.
+fn all(device: &mut Modelled) -> Result<Throughput, Ended> {
+    with(device, |session| {
+        session.begin(FRAMES)?;
+        let found = throughput(session, FRAMES, 0.001)?;
+        latency(session, FRAMES, found.no_drop.load().unwrap_or(found.full))?;
+        loss_curve(session, FRAMES, found.full)?;
+        burst(session, FRAMES, found.full)?;
+        learning::capacity(session, 8_192)?;
+        flows::ramp(session, FRAMES, 1_000_000, 0.001)?;
+        Ok(found)
+    })
+}
+
+fn is_close(found: Found, known: f64, share: f64) -> bool {
+    matches!(found, Found::Load(load) if load <= known * (1.0 + 1e-6) && load >= known * (1.0 - share))
+}
+
+#[test]
+fn the_rates_are_those_of_the_device() {
+    let mut device = Modelled::default();
+    let found = all(&mut device).unwrap();
+    // In half a second the queue takes another 1,000 frames.
+    let no_drop = 2e6 + 1_000.0 / 0.5;
+    assert!(is_close(found.no_drop, no_drop, 0.011), "{found:?}");
+    assert!(is_close(found.partial_drop, no_drop / 0.999, 0.011), "{found:?}");
+    assert!((found.delivered / no_drop - 1.0).abs() < 1e-3, "{found:?}");
+    assert_eq!(found.full, 5e6);
+}
+
+#[test]
+fn a_device_faster_than_the_generator_bears_at_least_that() {
+    let found = all(&mut Modelled { capacity: 9e6, ..Modelled::default() }).unwrap();
+    assert_eq!((found.no_drop, found.partial_drop), (Found::AtLeast(5e6), Found::AtLeast(5e6)));
+}
+
+#[test]
+fn a_machine_that_loses_a_frame_now_and_then_does_not_lower_the_rates() {
+    for trials in 2..7 {
+        let mut device = Modelled::with(Flaw::LosesOneTrialOf(trials));
+        let found = with(&mut device, |session| throughput(session, FRAMES, 0.001)).unwrap();
+        assert!(is_close(found.no_drop, 2.002e6, 0.011), "one of {trials}: {found:?}");
+    }
+}
+
+#[test]
+fn latency_is_taken_at_shares_of_the_rate() {
+    let latencies = with(&mut Modelled::default(), |session| latency(session, FRAMES, 2e6)).unwrap();
+    let rates: Vec<f64> = latencies.iter().map(|latency| latency.rate).collect();
+    assert_eq!(rates, LOADS.map(|share| share * 2e6));
+    for latency in &latencies {
+        let p99 = latency.histogram.value_at_quantile(0.99);
+        assert!(latency.histogram.equivalent(p99, THROUGH), "{p99}");
+        assert_eq!(latency.lost, 0.0);
+    }
+}
+
+#[test]
+fn the_loss_curve_ends_after_two_trials_without_loss() {
+    let curve = with(&mut Modelled::default(), |session| loss_curve(session, FRAMES, 5e6)).unwrap();
+    let rates: Vec<f64> = curve.iter().map(|loss| loss.rate / 1e6).collect();
+    // It bears 2.002 million frames a second: 2.0 and 1.5 are the first two.
+    assert_eq!(rates, [5.0, 4.5, 4.0, 3.5, 3.0, 2.5, 2.0, 1.5]);
+    assert!((curve[0].lost - 0.5996).abs() < 1e-4, "{curve:?}");
+    assert_eq!([curve[6].lost, curve[7].lost], [0.0; 2]);
+}
+
+#[test]
+fn the_longest_burst_is_what_the_queue_and_the_work_meanwhile_take() {
+    let found = with(&mut Modelled::default(), |session| burst(session, FRAMES, 5e6)).unwrap();
+    // Of n frames 2/5 leave while they arrive; the rest is the queue.
+    assert!(is_close(found, 1_000.0 / (1.0 - 2.0 / 5.0), 0.025), "{found:?}");
+    let all = Modelled { capacity: 6e6, ..Modelled::default() };
+    let found = with(&mut all.clone(), |session| burst(session, FRAMES, 5e6)).unwrap();
+    assert_eq!(found, Found::AtLeast(2.5e6));
+}
+
+#[test]
+fn the_table_is_as_large_as_the_device_says() {
+    let capacity = |device: &mut Modelled| with(device, |session| learning::capacity(session, 65_536)).unwrap();
+    let Capacity::Kept(kept) = capacity(&mut Modelled::default()) else { panic!("a table of 5,000") };
+    assert!((4_950..=5_000).contains(&kept), "{kept}");
+    assert_eq!(capacity(&mut Modelled { forgets: false, ..Modelled::default() }), Capacity::Kept(5_000));
+    for forgets in [true, false] {
+        let large = Modelled { table: 1 << 20, forgets, ..Modelled::default() };
+        assert_eq!(capacity(&mut large.clone()), Capacity::AtLeast(65_536));
+        let none = Modelled { table: 0, forgets, ..Modelled::default() };
+        assert_eq!(capacity(&mut none.clone()), Capacity::None);
+    }
+}
+
+#[test]
+fn addresses_are_learned_as_fast_as_the_device_can() {
+    let rate =
+        |device: &mut Modelled| with(device, |session| learning::rate(session, Capacity::Kept(5_000), 5e6)).unwrap();
+    assert!(is_close(rate(&mut Modelled::default()).unwrap(), 1e5, 0.03));
+    assert_eq!(rate(&mut Modelled { forgets: false, ..Modelled::default() }), None, "it would be full of old ones");
+}
+
+#[test]
+fn the_ramp_shows_where_flows_become_too_many() {
+    let mut device = Modelled { flows: 10_000, ..Modelled::default() };
+    let steps = with(&mut device, |session| flows::ramp(session, FRAMES, 1_000_000, 0.001)).unwrap();
+    let rates: Vec<bool> = steps.iter().map(|step| is_close(step.throughput.no_drop, 2.002e6, 0.011)).collect();
+    assert_eq!(rates, [true, true, true, true, true, false, false]);
+    let kept = flows::kept(&steps).unwrap();
+    assert!((0.09..0.115).contains(&kept), "{kept}");
+}
+
+#[test]
+fn what_is_wrong_with_a_device_ends_the_run_with_its_name() {
+    let verdict = |flaw| match all(&mut Modelled::with(flaw)) {
+        Err(Ended::Verdict(verdict)) => verdict,
+        other => panic!("{flaw:?}: {other:?}"),
+    };
+    assert_eq!(verdict(Flaw::ForwardsNothing), Verdict::ForwardsNothing { sent: 2_000 });
+    assert_eq!(verdict(Flaw::Doubles), Verdict::Duplicates { sent: 50, duplicated: 50 });
+    assert_eq!(verdict(Flaw::Loops), Verdict::Loops { sent: 50, arrivals: 5_000 });
+    assert_eq!(verdict(Flaw::Spoils), Verdict::Corrupts { sent: 50, corrupted: 50 });
+}
+
+#[test]
+fn a_device_that_stops_or_goes_away_ends_the_run_wherever_it_was() {
+    let mut healthy = Modelled::default();
+    all(&mut healthy).unwrap();
+    for trials in 1..healthy.trials {
+        let ended = all(&mut Modelled::with(Flaw::VanishesAfter(trials)));
+        assert!(matches!(ended, Err(Ended::Verdict(Verdict::Vanished { ref name })) if name == "veth7"), "{ended:?}");
+        let mut device = Modelled::with(Flaw::StopsAfter(trials));
+        let ended = all(&mut device);
+        // While addresses are asked for silence is an answer; the ramp after it finds out.
+        assert!(matches!(ended, Err(Ended::Verdict(Verdict::Stopped { .. }))), "{trials}: {ended:?}");
+        assert!(device.trials < trials + 100, "{trials}: {}", device.trials);
+    }
+}

@@ -1,0 +1,132 @@
+//! Throughput (RFC 2544 section 26.1), and what follows from it for the same frames: latency (26.2), the loss curve (26.3) and the
+//! longest burst (26.4).
+//!
+//! Where the RFC takes the medium's rate for the most that can be offered, this takes the generator's: a veth has no rate.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::rfc2544::{
+    device::{Ask, Frames, Outcome, Pace, Until},
+    search::{Found, Search, Step, Terms, Tried},
+    session::{Ended, Session},
+};
+
+/// How closely rates are searched for, as a share.
+pub const RESOLUTION: f64 = 0.01;
+
+/// The least rate that is searched for, frames a second, and the shortest burst.
+const LEAST_RATE: f64 = 1_000.0;
+const LEAST_BURST: f64 = 1.0;
+
+/// Of what is found, the shares at which latency is taken.
+pub const LOADS: [f64; 3] = [0.1, 0.5, 0.9];
+
+/// Steps of the loss curve, as shares of the generator's limit.
+const CURVE: [f64; 10] = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
+
+/// A trial that lost more than this is not made again.
+const PLAINLY: f64 = 0.05;
+
+/// The rates of one kind of frames.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Throughput {
+    /// What the generator offers at most, frames a second.
+    pub full: f64,
+    /// What arrives of that, frames a second.
+    pub delivered: f64,
+    /// The highest rate without loss.
+    pub no_drop: Found,
+    /// The highest rate with no more than the partial loss.
+    pub partial_drop: Found,
+}
+
+/// Latency at one rate.
+#[derive(Clone, Debug)]
+pub struct Latency {
+    /// Frames a second.
+    pub rate: f64,
+    /// The share that was lost meanwhile.
+    pub lost: f64,
+    /// Nanoseconds.
+    pub histogram: Histogram<u64>,
+}
+
+/// Loss at one rate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Loss {
+    /// Frames a second that were offered.
+    pub rate: f64,
+    /// The share that was lost.
+    pub lost: f64,
+}
+
+const fn terms(most_lost: f64, resolution: f64, least: f64) -> Terms {
+    Terms { most_lost, resolution, least, plainly_lost: PLAINLY }
+}
+
+/// Searches for both rates; `partial` is the share that may be lost for the second.
+///
+/// # Errors
+/// [`Ended`].
+pub fn throughput(session: &mut Session<'_>, frames: Frames, partial: f64) -> Result<Throughput, Ended> {
+    let outcome = session.trial(&session.ask(frames, Pace::Full))?;
+    let full = outcome.reached.max(LEAST_RATE);
+    let delivered = full * (1.0 - outcome.lost());
+    let mut search = Search::new(terms(0.0, RESOLUTION, LEAST_RATE), full);
+    search.learn(outcome.lost());
+    let (no_drop, search) = session.search_rate(search, frames)?;
+    let tried: Vec<Tried> = search.tried().to_vec();
+    let search = Search::after(terms(partial, RESOLUTION, LEAST_RATE), full, &tried);
+    let (partial_drop, _) = session.search_rate(search, frames)?;
+    Ok(Throughput { full, delivered, no_drop, partial_drop })
+}
+
+/// Latency at shares of a rate that the device bears.
+///
+/// # Errors
+/// [`Ended`].
+pub fn latency(session: &mut Session<'_>, frames: Frames, borne: f64) -> Result<Vec<Latency>, Ended> {
+    let at = |share: f64| {
+        let rate = borne * share;
+        let Outcome { sent, received, latency, .. } = session.trial(&session.ask(frames, Pace::Rate(rate)))?;
+        let lost = 1.0 - received.min(sent) as f64 / sent.max(1) as f64;
+        Ok(Latency { rate, lost, histogram: latency })
+    };
+    LOADS.into_iter().map(at).collect()
+}
+
+/// Loss from the most that can be offered down, until two trials in a row lose nothing.
+///
+/// # Errors
+/// [`Ended`].
+pub fn loss_curve(session: &mut Session<'_>, frames: Frames, full: f64) -> Result<Vec<Loss>, Ended> {
+    let mut curve: Vec<Loss> = Vec::new();
+    for share in CURVE {
+        let pace = if share < 1.0 { Pace::Rate(full * share) } else { Pace::Full };
+        let outcome = session.trial(&session.ask(frames, pace))?;
+        curve.push(Loss { rate: outcome.reached, lost: outcome.lost() });
+        if matches!(curve.as_slice(), [.., before, last] if before.lost == 0.0 && last.lost == 0.0) {
+            break;
+        }
+    }
+    Ok(curve)
+}
+
+/// The longest burst at full pace of which nothing is lost, frames; bursts longer than a trial are not tried.
+///
+/// # Errors
+/// [`Ended`].
+pub fn burst(session: &mut Session<'_>, frames: Frames, full: f64) -> Result<Found, Ended> {
+    let most = (full * session.length.as_secs_f64()).max(LEAST_BURST).floor();
+    let mut search = Search::new(terms(0.0, 2.0 * RESOLUTION, LEAST_BURST), most);
+    loop {
+        let count = match search.step() {
+            Step::Done(found) => return Ok(found),
+            Step::Try(count) => count,
+        };
+        let until = Until::Count(count.round().max(LEAST_BURST) as u64);
+        let outcome = session.trial(&Ask { frames, pace: Pace::Full, until })?;
+        search.learn(outcome.lost());
+    }
+}
