@@ -73,7 +73,8 @@ impl Pods {
     pub(crate) fn slot(self: Arc<Self>, ifindex: u32) -> Option<Slot> {
         let index = ifindex % POD_SLOTS;
         let free = lock(&self.taken).insert(index);
-        free.then_some(Slot { pods: self, index })
+        // Made for its bearer only: a slot that is dropped is free.
+        free.then(|| Slot { pods: self, index })
     }
 }
 

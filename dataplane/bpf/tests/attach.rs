@@ -138,6 +138,8 @@ fn a_device_whose_slot_is_another_ones_gets_a_program_of_its_own() {
     assert_eq!(index(NEAR), bed.in_far(|| index(FAR)));
     let (near_pin, far_pin) = (bed::pin(NEAR), bed::pin(FAR));
     let mut near = attach(NEAR, Some(&near_pin));
+    // Who finds the slot taken leaves it taken for the next that asks.
+    bed.in_far(|| attach(FAR, Some(&far_pin))).detach().unwrap();
     let mut far = bed.in_far(|| attach(FAR, Some(&far_pin)));
     assert!(near_pin.join(format!("link-{}", index(NEAR))).exists());
     assert!(far_pin.join("link").exists() && far_pin.join("sockets").exists());

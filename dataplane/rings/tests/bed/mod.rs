@@ -120,6 +120,16 @@ impl Port {
         faults
     }
 
+    /// Where its packets are, for a test that waits for one in vain.
+    fn account(&self) -> String {
+        let flights: Vec<_> = self.sockets.iter().map(|socket| (socket.in_flight(), socket.statistics())).collect();
+        format!(
+            "received {:?}, queued {}, {flights:?}",
+            self.received,
+            self.queues.iter().map(VecDeque::len).sum::<usize>()
+        )
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         let slots = self.sockets.iter().map(|socket| {
             let flight = socket.in_flight();
@@ -138,7 +148,12 @@ pub(crate) fn cross(
 ) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
-        assert!(Instant::now() < deadline, "the test's traffic did not finish");
+        assert!(
+            Instant::now() < deadline,
+            "the test's traffic did not finish: {} and {}",
+            left.account(),
+            right.account()
+        );
         left.forward(right, pool, &mut edit);
         right.forward(left, pool, &mut edit);
         left.settle(pool);
