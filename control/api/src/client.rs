@@ -66,6 +66,7 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     socket: PathBuf,
+    timeout: Duration,
     connection: Connection,
 }
 
@@ -75,12 +76,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] names the socket and what to do.
     pub fn connect(socket: &Path, timeout: Duration) -> Result<Self, ClientError> {
-        let stream = connect(socket, timeout).map_err(|source| match source.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => ClientError::NotRunning { socket: socket.into() },
-            ErrorKind::PermissionDenied => ClientError::Permission { socket: socket.into() },
-            _ => ClientError::Connect { socket: socket.into(), source },
-        })?;
-        Ok(Self { socket: socket.into(), connection: Connection::new(stream, timeout) })
+        Ok(Self { socket: socket.into(), timeout, connection: connection(socket, timeout)? })
     }
 
     /// How the daemon is.
@@ -182,14 +178,28 @@ impl Client {
         }
     }
 
+    /// A daemon that hands its socket over hangs up on who asks at that moment: what changes nothing is asked once more, of its heir.
     fn ask(&mut self, request: &Request) -> Result<Reply, ClientError> {
-        let answer = self.connection.ask(request);
+        let mut answer = self.connection.ask(request);
+        if matches!(answer, Err(LineError::Closed)) && request.changes_nothing() {
+            self.connection = connection(&self.socket, self.timeout)?;
+            answer = self.connection.ask(request);
+        }
         Ok(answer.map_err(|source| ClientError::NoAnswer { socket: self.socket.clone(), source })??)
     }
 
     fn other_reply(&self, expected: &'static str, got: &Reply) -> ClientError {
         ClientError::OtherReply { socket: self.socket.clone(), expected, got: got.name() }
     }
+}
+
+fn connection(socket: &Path, timeout: Duration) -> Result<Connection, ClientError> {
+    let stream = connect(socket, timeout).map_err(|source| match source.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => ClientError::NotRunning { socket: socket.into() },
+        ErrorKind::PermissionDenied => ClientError::Permission { socket: socket.into() },
+        _ => ClientError::Connect { socket: socket.into(), source },
+    })?;
+    Ok(Connection::new(stream, timeout))
 }
 
 /// Connects to a Unix socket with a bound: a listener whose backlog is full would otherwise hold the caller for ever. Linux takes the

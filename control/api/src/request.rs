@@ -62,6 +62,37 @@ pub enum Request {
     Leases(LeaseQuery),
 }
 
+impl Request {
+    /// Whether it may be asked twice where its first answer was lost.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::Ports
+            | Self::Flows(_)
+            | Self::Counters
+            | Self::Tunnels
+            | Self::Neighbours(_)
+            | Self::Endpoints(_)
+            | Self::Policies
+            | Self::Why(_)
+            | Self::TestPolicy(_)
+            | Self::Shadow(_)
+            | Self::Denied(_)
+            | Self::Connections(_)
+            | Self::Attachments(_)
+            | Self::Leases(_) => true,
+            Self::SetEndpoint(_)
+            | Self::RemoveEndpoint(_)
+            | Self::ApplyPolicy(_)
+            | Self::DeletePolicy(_)
+            | Self::StartShadow(_)
+            | Self::EndShadow(_)
+            | Self::Cni(_)
+            | Self::Netavark(_) => false,
+        }
+    }
+}
+
 /// Which flows to list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

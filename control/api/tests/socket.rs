@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use podlane_api::{BindError, Client, ClientError, Counters, FlowQuery, LineError, Listener, Refusal, Reply};
+use podlane_api::{
+    BindError, Client, ClientError, Connection, Counters, EndpointRemoval, FlowQuery, LineError, Listener, MacAddr,
+    Refusal, Reply, Request,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -40,17 +43,21 @@ impl Drop for Scratch {
 fn serve(listener: Listener, answers: Vec<Result<Reply, Refusal>>) -> std::thread::JoinHandle<Listener> {
     std::thread::spawn(move || {
         for answer in answers {
-            let mut connection = loop {
-                match listener.accept(TIMEOUT) {
-                    Ok(connection) => break connection,
-                    Err(_) => std::thread::sleep(Duration::from_millis(1)),
-                }
-            };
+            let mut connection = accept(&listener);
             connection.hear().expect("a line").expect("a request");
             connection.answer(answer).expect("the answer leaves");
         }
         listener
     })
+}
+
+fn accept(listener: &Listener) -> Connection {
+    loop {
+        match listener.accept(TIMEOUT) {
+            Ok(connection) => break connection,
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 #[test]
@@ -186,5 +193,27 @@ fn a_refusal_and_a_wrong_reply_reach_the_caller_as_themselves() {
     let mut client = Client::connect(&scratch.socket(), TIMEOUT).unwrap();
     let got = client.ports();
     assert!(matches!(got, Err(ClientError::OtherReply { expected: "ports", got: "counters", .. })), "{got:?}");
+    daemon.join().unwrap();
+}
+
+#[test]
+fn a_question_that_changes_nothing_is_asked_again_of_the_heir_of_who_hung_up() {
+    let scratch = Scratch::new("heir");
+    let listener = Listener::bind(&scratch.socket()).unwrap();
+    let daemon = std::thread::spawn(move || {
+        // The former ends with the question unanswered; who listens now is another.
+        drop(accept(&listener));
+        let mut heirs = accept(&listener);
+        assert!(matches!(heirs.hear().unwrap(), Ok(Request::Counters)));
+        heirs.answer(Ok(Reply::Counters(Counters::default()))).unwrap();
+        drop(accept(&listener));
+    });
+    let mut client = Client::connect(&scratch.socket(), TIMEOUT).unwrap();
+    assert_eq!(client.counters().unwrap(), Counters::default());
+
+    let mut client = Client::connect(&scratch.socket(), TIMEOUT).unwrap();
+    let removal = EndpointRemoval { network: "blue".to_owned(), mac: MacAddr([2, 0, 0, 0, 0, 1]), generation: 1 };
+    let removed = client.remove_endpoint(removal);
+    assert!(matches!(removed, Err(ClientError::NoAnswer { source: LineError::Closed, .. })), "{removed:?}");
     daemon.join().unwrap();
 }
