@@ -5,7 +5,8 @@
 //!    |-- bed                         two pods and the links between them, in namespaces of their own
 //!    |-- subject/*                   what can be measured: one file each, started and stopped for its turn
 //!    |-- load/*                      packets into one pod, and what arrives in the other
-//!    `-- series, report, machine     medians, ratios within a round, and where they come from
+//!    `-- series, report, machine     medians, ratios within a round, and where they come from: what is stored
+//!         `-- picture                 perf/REPORT.md and its pictures, made of stored results
 //! ```
 //!
 //! Two rules make the numbers mean something. Things are measured in turns (A B A B) in one run, so that a noisy machine is noisy for
@@ -17,6 +18,7 @@ pub mod cores;
 pub mod load;
 pub mod machine;
 pub mod nodes;
+pub mod picture;
 pub mod report;
 pub mod rfc2544;
 pub mod run;

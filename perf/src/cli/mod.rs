@@ -7,6 +7,7 @@ mod deliver;
 mod idle;
 mod idle_ports;
 mod policy;
+mod report;
 mod terms;
 mod veth;
 mod vxlan;
@@ -23,7 +24,7 @@ use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 
-use crate::run::RunError;
+use crate::{picture::PictureError, run::RunError};
 
 /// The exit statuses beside success: something failed; Ctrl-C ended it, as a shell would tell.
 const FAILED: u8 = 1;
@@ -53,6 +54,8 @@ enum Command {
     IdlePorts(idle_ports::Arguments),
     /// What an idle switch costs, and how late the first packet after silence is.
     Idle(idle::Arguments),
+    /// Makes the report and its pictures of the stored results.
+    Report(report::Arguments),
 }
 
 /// What every subcommand is given beside its arguments.
@@ -71,6 +74,8 @@ enum CliError {
     Signals(#[source] io::Error),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Picture(#[from] PictureError),
     #[error("cannot write {}: {source}; check that its folder is there and writable", .path.display())]
     Store { path: PathBuf, source: io::Error },
     #[error("cannot write to standard output: {0}; check where it goes")]
@@ -108,5 +113,6 @@ fn perform(cli: &Cli) -> Result<(), CliError> {
         Command::Cni(arguments) => arguments.perform(around),
         Command::IdlePorts(arguments) => arguments.perform(around),
         Command::Idle(arguments) => arguments.perform(around),
+        Command::Report(arguments) => arguments.perform(),
     }
 }
