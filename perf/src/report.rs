@@ -162,7 +162,6 @@ fn line(series: &Series) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use crate::series::{Axis, Target};
