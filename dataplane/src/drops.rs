@@ -49,7 +49,7 @@ drop_reasons! {
     SpoofedMac, "spoofed_mac", "The source MAC address is not the one stated for this port, or for the peer it came from.";
     SpoofedAddress, "spoofed_address", "The source IP address (or ARP sender, or advertised ND target) is not one stated for this port, or for the peer it came from.";
     RogueRouter, "rogue_router", "A router advertisement or redirect in a network whose gateway the switch plays (RFC 6105).";
-    PortClosed, "port_closed", "The port is not in the tables yet: it is born closed.";
+    PortClosed, "port_closed", "The port is not in the tables yet, or its pod waits for an address: it is born closed.";
     VlanNotAllowed, "vlan_not_allowed", "The frame's VLAN (or the lack of one) is not configured on this port.";
     ReservedMulticast, "reserved_multicast", "A link-local protocol frame (01:80:c2:00:00:0x) is not forwarded by a bridge.";
     SamePort, "same_port", "The destination is behind the port the frame came from.";

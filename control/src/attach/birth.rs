@@ -16,7 +16,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 use podlane_host::{HostError, Links, NetnsError};
 use podlane_journal::{Change, Pending, Table};
 
-use super::book::Held;
+use super::book::{Held, Rival};
 use super::delegate::{self, Delegated};
 use super::error::{AttachError, OrderError};
 use super::inner::{Inner, PATIENCE};
@@ -24,11 +24,11 @@ use super::pod_end::{self, PodEnd, PodNetns, furnish};
 use super::port::port;
 use super::record::{Record, journal_key, lease_owner};
 use super::{
-    Address, Addressing, Attachment, Interface, Kind, Order, Origin, Stage, host_device, names, taken, vhost_user,
+    Address, Addressing, Attachment, Dns, Interface, Kind, Order, Origin, Stage, host_device, names, taken, vhost_user,
 };
-use crate::desired::Port;
+use crate::desired::{Name, Port};
 
-/// The plugin that speaks over the link, so that the port is open before it is run, and learns the address.
+/// The plugin that speaks over the link: the port is open before it is run, for DHCP alone, and states what it gave before anybody is told.
 const DHCP: &str = "dhcp";
 
 impl Inner {
@@ -49,8 +49,8 @@ impl Inner {
             self.clear(&held, &record)?;
         }
         let mut record = self.plan(order, pod.as_ref())?;
-        let how = "which has the addresses of this container's interface in the network";
-        held.enter(&mut record, PATIENCE).map_err(|key| AttachError::Attached { key, how })?;
+        let has_policy = self.engine.desired().policy.is_some();
+        held.enter(&mut record, has_policy, PATIENCE).map_err(in_the_way)?;
         match self.make(&held, &mut record, pod.as_ref()) {
             Ok(()) => Ok(record.attachment),
             Err(error) => {
@@ -115,12 +115,12 @@ impl Inner {
             socket,
             addresses: Vec::new(),
             routes: Vec::new(),
+            dns: Dns::default(),
             mtu,
             since: self.leases.now(),
             order,
         };
-        // Whether it leads its pod is found out when it is entered, among all others that are.
-        Ok(Record { attachment, netns: pod.map(PodNetns::number), former, leads: false })
+        Ok(Record { attachment, netns: pod.map(PodNetns::number), former })
     }
 
     /// A name for the port that neither the switch nor the host knows.
@@ -213,11 +213,14 @@ impl Inner {
             written.wait()?;
             let mut host = Links::open().map_err(AttachError::host("the links of the host"))?;
             self.link_up(&mut host, record, pod)?;
-            let early = record.is_delegated_to(DHCP);
+            let early = record.speaks_dhcp();
             if early {
                 self.open_port(record)?;
             }
             self.delegate(record)?;
+            if early {
+                self.state_addresses(record)?;
+            }
             let Some(inside) = inside else {
                 return self.open_port(record);
             };
@@ -259,8 +262,10 @@ impl Inner {
 
     /// Runs the IPAM plugin, where there is one.
     fn delegate(&self, record: &mut Record) -> Result<(), AttachError> {
-        let Some(Delegated { addresses, routes }) = delegate::add(&record.attachment.order)? else { return Ok(()) };
+        let Some(given) = delegate::add(&record.attachment.order)? else { return Ok(()) };
+        let Delegated { addresses, routes, dns } = given;
         record.attachment.order.routes.extend(routes);
+        record.attachment.dns = dns;
         record.addressed(&addresses)?;
         Ok(())
     }
@@ -270,12 +275,23 @@ impl Inner {
         let desired = self.engine.desired();
         let Some(port) = port(record, &desired)? else { return Ok(()) };
         let own = port.pod.as_ref().map(|pod| &pod.name);
-        let has_it = |other: &&Arc<Port>| own.is_some() && other.pod.as_ref().map(|pod| &pod.name) == own;
+        let has_it = |other: &&Arc<Port>| {
+            let is_own = own.is_some() && other.pod.as_ref().map(|pod| &pod.name) == own;
+            is_own && !self.book.is_beside(record, other.name.as_str())
+        };
         if let (Some(pod), Some(other)) = (own, desired.ports.values().find(has_it)) {
-            return Err(AttachError::PodElsewhere { pod: pod.clone(), port: other.name.clone() });
+            return Err(AttachError::PodElsewhere { pod: pod.clone(), port: other.name.to_string() });
         }
         let name = record.attachment.port.clone();
         self.engine.add_port(port).map_err(|source| AttachError::Port { port: name, source })
+    }
+
+    /// Has the switch guard the pod, and policies know it, by the addresses that came over its port.
+    fn state_addresses(&self, record: &Record) -> Result<(), AttachError> {
+        let Attachment { port, addresses, .. } = &record.attachment;
+        let name = Name::new(port).ok_or_else(|| OrderError::Interface(port.clone()))?;
+        let addresses = addresses.iter().map(|own| own.address.address()).collect();
+        self.engine.state_addresses(&name, addresses).map_err(|source| AttachError::Port { port: port.clone(), source })
     }
 
     /// What a failed attempt made is taken away; what cannot be is left to the record, and told.
@@ -296,8 +312,9 @@ impl Record {
         Ok(())
     }
 
-    fn is_delegated_to(&self, name: &str) -> bool {
-        matches!(&self.attachment.order.addressing, Addressing::Delegated { plugin, .. } if plugin == name)
+    /// Whether its addresses are asked for over its link.
+    pub(super) fn speaks_dhcp(&self) -> bool {
+        matches!(&self.attachment.order.addressing, Addressing::Delegated { plugin, .. } if plugin == DHCP)
     }
 
     /// What the pod's end is to be; none for a socket.
@@ -305,6 +322,14 @@ impl Record {
         let Attachment { pod, addresses, routes, mtu, order, .. } = &self.attachment;
         let merges = order.kind == Kind::Veth;
         pod.as_ref().map(|interface| PodEnd { interface, mtu: *mtu, addresses, routes, merges })
+    }
+}
+
+fn in_the_way(rival: Rival) -> AttachError {
+    let how = "which has the addresses of this container's interface in the network";
+    match rival {
+        Rival::Leases(key) => AttachError::Attached { key, how },
+        Rival::Sandbox { pod, port } => AttachError::PodElsewhere { pod, port },
     }
 }
 

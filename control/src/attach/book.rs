@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use podlane_policy::model::PodName;
+
 use super::record::Record;
 use super::{Key, Stage};
 
@@ -26,6 +28,15 @@ struct Page {
 pub(super) struct Held {
     book: Arc<Book>,
     key: Key,
+}
+
+/// Who is in the way of an attachment.
+#[derive(Debug)]
+pub(super) enum Rival {
+    /// Whoever has its leases.
+    Leases(Key),
+    /// Its own pod, by this port of another sandbox: let in beside it, it could not be told from it.
+    Sandbox { pod: PodName, port: String },
 }
 
 impl Book {
@@ -74,6 +85,12 @@ impl Book {
         self.pages().values().any(|page| page.record.as_ref().is_some_and(|record| record.attachment.port == port))
     }
 
+    /// Whether a port is that of another interface of the same pod, in the same sandbox.
+    pub(super) fn is_beside(&self, record: &Record, port: &str) -> bool {
+        let is_it = |other: &Record| other.attachment.port == port && record.is_beside(other);
+        self.pages().values().any(|page| page.record.as_deref().is_some_and(is_it))
+    }
+
     /// Waits until none of those that `wanted` says is being taken away by somebody, though not for ever.
     pub(super) fn wait_for_the_ending(&self, wanted: impl Fn(&Record) -> bool, patience: Duration) {
         let deadline = Instant::now() + patience;
@@ -101,23 +118,28 @@ impl Page {
 }
 
 impl Held {
-    /// Enters what will be made, and says whether policies are to know the pod by it. Whoever has its leases is waited for while that ends.
+    /// Enters what will be made, with what is known of its pod by another interface. Whoever has its leases is waited for while that ends.
     ///
     /// # Errors
-    /// The key that has its leases, and is not ending.
-    pub(super) fn enter(&self, record: &mut Record, patience: Duration) -> Result<(), Key> {
+    /// Who is in its way, and is not ending.
+    pub(super) fn enter(&self, record: &mut Record, has_policy: bool, patience: Duration) -> Result<(), Rival> {
         let deadline = Instant::now() + patience;
         let mut pages = self.book.pages();
         loop {
             let others = || pages.iter().filter(|(key, _)| **key != self.key).map(|(_, page)| page);
+            let is_elsewhere = |other: &&Record| has_policy && record.is_elsewhere(other);
+            let former = others().filter_map(|page| page.record.as_deref()).find(is_elsewhere);
+            if let Some((former, pod)) = former.and_then(|former| Some((former, former.pod()?))) {
+                return Err(Rival::Sandbox { pod, port: former.attachment.port.clone() });
+            }
             let has_its = |page: &&Page| page.record.as_ref().is_some_and(|other| other.shares_leases(record));
             let Some(rival) = others().find(has_its) else {
-                record.leads = record.is_first(others().filter_map(|page| page.record.as_deref()));
+                record.learn_labels(others().filter_map(|page| page.record.as_deref()));
                 break;
             };
             let left = deadline.saturating_duration_since(Instant::now());
             if let Some(other) = rival.record.as_ref().filter(|_| !rival.is_ending() || left.is_zero()) {
-                return Err(other.key().clone());
+                return Err(Rival::Leases(other.key().clone()));
             }
             pages = self.book.turned.wait_timeout(pages, left).unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -19,7 +19,7 @@ use podlane_api::{CniCall, Gateway};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Address, Addressing, Order, PodRoute};
+use super::{Address, Addressing, Dns, Order, PodRoute};
 
 /// How long a plugin may take. The dhcp plugin waits 10 s for a server, by default, and asks again within that.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +38,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Delegated {
     pub(super) addresses: Vec<Address>,
     pub(super) routes: Vec<PodRoute>,
+    pub(super) dns: Dns,
 }
 
 /// Why a plugin did not do what it was asked to.
@@ -294,6 +295,16 @@ struct PluginResult {
     ip6: Option<FormerAddress>,
     #[serde(default)]
     routes: Vec<PluginRoute>,
+    dns: Option<PluginDns>,
+}
+
+/// Runtimes and plugins leave out or write as null what they have nothing to say of.
+#[derive(Deserialize)]
+struct PluginDns {
+    nameservers: Option<Vec<String>>,
+    domain: Option<String>,
+    search: Option<Vec<String>>,
+    options: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -342,7 +353,16 @@ impl PluginResult {
         Ok(Delegated {
             addresses: addresses.collect::<Result<_, String>>()?,
             routes: routes.collect::<Result<_, String>>()?,
+            dns: self.dns.map(PluginDns::given).unwrap_or_default(),
         })
+    }
+}
+
+impl PluginDns {
+    fn given(self) -> Dns {
+        let Self { nameservers, domain, search, options } = self;
+        let [nameservers, search, options] = [nameservers, search, options].map(Option::unwrap_or_default);
+        Dns { nameservers, domain: domain.filter(|domain| !domain.is_empty()), search, options }
     }
 }
 

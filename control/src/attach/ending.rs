@@ -18,7 +18,7 @@ use super::book::Held;
 use super::error::AttachError;
 use super::inner::Inner;
 use super::record::{Record, journal_key, lease_owner};
-use super::{Addressing, Key, Kind, Stage, delegate, host_device, taken, vhost_user};
+use super::{Addressing, Attachment, Key, Kind, Stage, delegate, host_device, taken, vhost_user};
 use crate::desired::Name;
 use crate::reconcile::ChangeError;
 
@@ -55,23 +55,24 @@ impl Inner {
 
     /// Has no packet of the pod go anywhere.
     pub(super) fn close(&self, record: &Record) -> Result<(), AttachError> {
-        let port = &record.attachment.port;
+        let Attachment { order, port, .. } = &record.attachment;
+        // Over the link, which is there for as long.
+        let goodbye = record.speaks_dhcp().then(|| delegate::del(order));
         if let Some(name) = Name::new(port) {
             match self.engine.remove_port(&name) {
                 Ok(()) | Err(ChangeError::Unknown { .. }) => {}
                 Err(source) => return Err(AttachError::Port { port: port.clone(), source }),
             }
         }
-        if record.attachment.order.kind == Kind::Veth {
+        if order.kind == Kind::Veth {
             let down = Links::open().and_then(|mut host| host.set_down(port));
             absent_is_well(down).map_err(AttachError::host("the pod's link"))?;
         }
         // Before the reply: the plugin's error is the caller's to know, and its addresses to give again, at once.
-        let order = &record.attachment.order;
         if matches!(order.addressing, Addressing::Delegated { .. } | Addressing::Given { .. }) {
             self.release(record, Vec::new())?;
         }
-        delegate::del(order)?;
+        goodbye.unwrap_or_else(|| delegate::del(order))?;
         Ok(())
     }
 

@@ -101,7 +101,7 @@ pub enum AttachError {
         /// The pod.
         pod: podlane_policy::model::PodName,
         /// What it is behind.
-        port: crate::desired::Name,
+        port: String,
     },
     /// Somebody is attached to the network.
     #[error("the network {network} is still that of {}; detach it first (DEL)", name(key))]

@@ -49,7 +49,7 @@ pub use delegate::DelegateError;
 pub(crate) use delegate::forward;
 pub use error::{AttachError, OrderError};
 pub use made::{MadeNetwork, MadeNetworkError};
-pub use order::{Address, Addressing, Attachment, Interface, Key, Kind, Order, Origin, PodRoute, Stage};
+pub use order::{Address, Addressing, Attachment, Dns, Interface, Key, Kind, Order, Origin, PodRoute, Stage};
 pub use remembered::{RecallError, Remembered};
 pub use told::{Told, ToldInterface};
 

@@ -112,6 +112,7 @@ impl Attaches for OnPaper {
             socket: None,
             addresses,
             routes: order.routes.clone(),
+            dns: super::Dns::default(),
             mtu: order.mtu.unwrap_or(1500),
             since: 0,
             order,

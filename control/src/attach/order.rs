@@ -156,6 +156,24 @@ pub struct Interface {
     pub mac: MacAddr,
 }
 
+/// What a pod is told of name servers.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dns {
+    /// The servers, the first asked first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nameservers: Vec<String>,
+    /// The domain that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// The domains in which short names are looked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+    /// Options of its resolver.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+}
+
 /// What came of an order.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Attachment {
@@ -175,6 +193,9 @@ pub struct Attachment {
     pub addresses: Vec<Address>,
     /// The routes that were set.
     pub routes: Vec<PodRoute>,
+    /// What whoever gave the addresses says of name servers.
+    #[serde(default)]
+    pub dns: Dns,
     /// The largest IP packet.
     pub mtu: u32,
     /// When it was asked for, seconds since 1970.

@@ -6,7 +6,7 @@ use super::record::Record;
 use super::{Kind, Order, OrderError};
 use crate::config::defaults;
 use crate::desired::{
-    Bandwidth, Behind, BitRate, Burst, ConnectionRate, Description, Desired, Device, DeviceName, Inhabitant,
+    Bandwidth, Behind, BitRate, Burst, ConnectionRate, Description, Desired, Device, DeviceName, Dhcp, Inhabitant,
     Membership, Mode, Name, Port, Queues, Rates, Role, Xdp,
 };
 
@@ -44,26 +44,34 @@ pub(super) fn port(record: &Record, desired: &Desired) -> Result<Option<Port>, O
         generation: 0,
         pod: inhabitant(record, desired)?,
         node: false,
+        dhcp: dhcp(record),
         rates: rates(order)?,
         fault: None,
     }))
 }
 
-/// The pod behind the port, as policies know it: behind its first port alone, since to a policy a pod is one place with one set of addresses. Its
-/// further interfaces are outside policy, as Kubernetes has it for networks that it does not know of. Which is the first its record says; whether
-/// another port has the pod is for the switch to refuse, since a pod that nobody knows of would be held to nothing.
+/// The pod behind the port, as policies know it: by every port that it has, since policy speaks of the pod and not of its interfaces.
 fn inhabitant(record: &Record, desired: &Desired) -> Result<Option<Inhabitant>, OrderError> {
     let order = &record.attachment.order;
     let Some((namespace, name)) = &order.pod else { return Ok(None) };
     if namespace.is_empty() || name.is_empty() {
         return Err(OrderError::Pod { namespace: namespace.clone(), name: name.clone() });
     }
-    if desired.policy.is_none() || !record.leads {
+    if desired.policy.is_none() {
         return Ok(None);
     }
     let name = PodName::new(namespace, name);
     let labels: Labels = order.labels.clone();
     Ok(Some(Inhabitant { name, description: Some(Description { labels, ports: Vec::new() }) }))
+}
+
+/// How far the pod's addresses are, where they come over the link itself.
+fn dhcp(record: &Record) -> Dhcp {
+    match record.attachment.addresses.is_empty() {
+        _ if !record.speaks_dhcp() => Dhcp::Unused,
+        true => Dhcp::Asking,
+        false => Dhcp::Leased,
+    }
 }
 
 fn rates(order: &Order) -> Result<Rates, OrderError> {

@@ -2,9 +2,10 @@
 
 use podlane_api::MacAddr;
 use podlane_host::Link;
+use podlane_policy::model::PodName;
 use serde::{Deserialize, Serialize};
 
-use super::{Attachment, Key, Kind, Origin, Stage};
+use super::{Attachment, Key, Origin, Stage};
 
 /// One attachment, as it is written.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -15,9 +16,6 @@ pub(super) struct Record {
     pub(super) netns: Option<String>,
     /// What a netdev that is not ours was before, to be that again.
     pub(super) former: Option<Former>,
-    /// Whether policies know the pod by this interface of it: decided once, so that no restart takes another for it.
-    #[serde(default)]
-    pub(super) leads: bool,
 }
 
 /// A netdev as it was found.
@@ -51,19 +49,35 @@ impl Record {
             && lease_owner(self.key()) == lease_owner(other.key())
     }
 
-    /// Whether the two are interfaces of one pod, in one sandbox.
-    fn is_beside(&self, other: &Self) -> bool {
-        let (own, its) = (&self.attachment.order, &other.attachment.order);
-        let sandbox = |key: &Key| (key.origin, key.container.clone());
-        own.pod.is_some() && own.pod == its.pod && sandbox(&own.key) == sandbox(&its.key)
+    /// Its pod, as policies call it.
+    pub(super) fn pod(&self) -> Option<PodName> {
+        self.attachment.order.pod.as_ref().map(|(namespace, name)| PodName::new(namespace, name))
     }
 
-    /// Whether it is the first interface of its pod that the switch has a port for.
-    pub(super) fn is_first<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> bool {
-        let order = &self.attachment.order;
-        let has_port = matches!(order.kind, Kind::Veth | Kind::Taken { .. });
-        let leads = |other: &Self| other.leads && other.attachment.stage != Stage::Ending && self.is_beside(other);
-        order.pod.is_some() && has_port && !others.any(leads)
+    /// Whether the two are of one pod.
+    fn is_of_same_pod(&self, other: &Self) -> bool {
+        let (own, its) = (&self.attachment.order, &other.attachment.order);
+        own.pod.is_some() && own.pod == its.pod
+    }
+
+    /// Whether the two are interfaces of one pod, in one sandbox.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        let sandbox = |record: &Self| (record.key().origin, record.key().container.clone());
+        self.is_of_same_pod(other) && sandbox(self) == sandbox(other)
+    }
+
+    /// Whether the other is of the same pod in another sandbox, which is not being given back.
+    pub(super) fn is_elsewhere(&self, other: &Self) -> bool {
+        self.is_of_same_pod(other) && !self.is_beside(other) && other.attachment.stage != Stage::Ending
+    }
+
+    /// Takes the pod's labels from an interface beside it, where the caller gives them with one alone: so each of them can go first.
+    pub(super) fn learn_labels<'a>(&mut self, others: impl Iterator<Item = &'a Self>) {
+        let labels = |other: &'a Self| &other.attachment.order.labels;
+        let told = others.filter(|other| self.is_beside(other)).map(labels).find(|labels| !labels.is_empty());
+        if let Some(told) = told.filter(|_| self.attachment.order.labels.is_empty()) {
+            self.attachment.order.labels = told.clone();
+        }
     }
 }
 

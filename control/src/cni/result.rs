@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::Version;
 use super::netconf::{Netconf, RuntimeDns};
-use crate::attach::{Address, Attachment, Interface, Kind, PodRoute};
+use crate::attach::{Address, Attachment, Dns, Interface, Kind, PodRoute};
 
 /// The result of ADD.
 pub(super) fn result(netconf: &Netconf, attachment: &Attachment) -> Value {
@@ -15,7 +15,11 @@ pub(super) fn result(netconf: &Netconf, attachment: &Attachment) -> Value {
         add(&mut result, netconf.version, attachment);
     }
     result.insert("cniVersion".to_owned(), netconf.version.as_str().into());
-    let dns = dns(netconf);
+    let mut dns = dns(netconf);
+    if dns.is_empty() {
+        // As bridge and ptp have it: what the configuration says counts before what the IPAM plugin does, as a whole.
+        dns = given(&attachment.dns);
+    }
     if !dns.is_empty() || !result.contains_key("dns") {
         result.insert("dns".to_owned(), Value::Object(dns));
     }
@@ -94,6 +98,14 @@ fn route(version: Version, PodRoute { to, via, mtu }: &PodRoute) -> Value {
 
 fn family(address: Gateway) -> &'static str {
     if address.address().is_ipv4() { "4" } else { "6" }
+}
+
+/// What an IPAM plugin said of name servers.
+fn given(dns: &Dns) -> Map<String, Value> {
+    match json!(dns) {
+        Value::Object(said) => said,
+        _ => Map::new(),
+    }
 }
 
 /// What the configuration says of name servers, or the runtime.

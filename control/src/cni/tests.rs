@@ -104,6 +104,7 @@ fn attachment(order: Order) -> Attachment {
         socket,
         addresses: vec![address("10.1.0.2/24", "10.1.0.1"), address("fd00:1::2/64", "fd00:1::1")],
         routes: vec![route("0.0.0.0/0", "10.1.0.1", None), route("10.9.0.0/16", "10.1.0.1", Some(1400))],
+        dns: Default::default(),
         mtu: 1450,
         since: 0,
     }

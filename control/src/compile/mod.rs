@@ -175,6 +175,7 @@ fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Nu
         underlay: false,
         unfinished_checksums,
         policed: false,
+        dhcp: port.dhcp,
         rates: rates::of(&port.rates, mtu),
     });
 }

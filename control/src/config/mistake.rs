@@ -125,8 +125,10 @@ pub enum Mistake {
     NeedsPod { key: &'static str },
     #[error("the port by which the node reaches its pods is no pod's (remove \"pod\", or \"node\")")]
     PodAndNode,
-    #[error("pod {pod} is behind {port} already, on line {first} (a pod has one port)")]
-    PodTwice { pod: PodName, port: String, first: usize },
+    #[error(
+        "pod {pod} is described by {port} already, on line {first} (write its \"labels\" and \"ports\" there alone)"
+    )]
+    DescribedTwice { pod: PodName, port: String, first: usize },
 
     #[error("\"{key}\" counts what policy follows, and none is enforced (write [policy], or remove this)")]
     NeedsPolicy { key: &'static str },

@@ -25,7 +25,9 @@ pub use network::{FloodLimit, Network, Route, Target};
 pub use podlane_api::{Gateway, MacAddr, Poll};
 pub use podlane_host::WakeLatency;
 pub use policy::{Description, Inhabitant, Policy, Timeouts};
-pub use port::{Behind, Device, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, Sharing, VlanId, Xdp};
+pub use port::{
+    Behind, Device, Dhcp, Fault, Membership, Mode, Port, Queues, Ratio, Replay, Role, Sharing, VlanId, Xdp,
+};
 pub use prefix::Prefix;
 pub use rates::{Bandwidth, BitRate, Burst, ConnectionRate, Rates};
 pub use size::{ConnectionCapacity, FlowCapacity, FrameBytes, FrameCount, LEAST_FILL, Mtu, RingSize};

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 pub use podlane_api::Sharing;
 use podlane_api::{MacAddr, PortKind};
+pub use podlane_dataplane::tables::Dhcp;
 
 use super::{DeviceName, Inhabitant, Name, Rates, RingSize};
 
@@ -29,6 +30,8 @@ pub struct Port {
     pub pod: Option<Inhabitant>,
     /// Whether the node itself reaches its pods by it: what comes in by it is beyond policy.
     pub node: bool,
+    /// Whether the pod has its addresses over DHCP, and whether it has them yet.
+    pub dhcp: Dhcp,
     /// How much the pod may send, receive and open a second.
     pub rates: Rates,
     /// What is done wrong on purpose; for tests.

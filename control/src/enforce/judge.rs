@@ -21,6 +21,10 @@ use podlane_policy::model::{Direction, PodName, Protocol};
 
 use super::places::{Place, Places};
 
+/// Where DHCP's servers listen, and its clients (RFC 2131, 4.1).
+const DHCP_SERVER: u16 = 67;
+const DHCP_CLIENT: u16 = 68;
+
 /// What is behind a port, in the terms of one compilation.
 #[derive(Debug)]
 enum Stand {
@@ -31,10 +35,12 @@ enum Stand {
     Unknown,
 }
 
-/// A pod behind a port.
+/// A pod behind a port, perhaps one of several.
 #[derive(Debug)]
 struct Resident {
     number: PodNumber,
+    /// Whether its addresses at this port come over DHCP.
+    leases: bool,
     subject: Subject,
     identities: Box<[(IpAddr, Identity)]>,
 }
@@ -83,7 +89,8 @@ impl Judge {
     /// Decides by these tables for what is at these places.
     #[must_use]
     pub fn new(compiled: Compiled, places: Arc<Places>) -> Self {
-        let stands = places.all().iter().map(|place| stand(&compiled, place)).collect();
+        let stand = |(place, leases): (&Place, bool)| stand(&compiled, place, leases);
+        let stands = places.all().map(stand).collect();
         Self { compiled, places, stands }
     }
 
@@ -108,7 +115,8 @@ impl Judge {
     /// The pods behind ports that the tables do not know, so that nothing passes there.
     pub fn unknown(&self) -> impl Iterator<Item = &PodName> {
         let named = |place: &'_ Place| matches!(place, Place::Pod(_));
-        let places = self.places.all().iter().zip(&self.stands).filter(move |(place, _)| named(place));
+        let places = self.places.all().map(|(place, _)| place).zip(&self.stands);
+        let places = places.filter(move |(place, _)| named(place));
         places.filter_map(|(place, stand)| match (place, stand) {
             (Place::Pod(name), Stand::Unknown) => Some(name),
             _ => None,
@@ -118,6 +126,19 @@ impl Judge {
     fn stand(&self, port: PortId) -> &Stand {
         // Paths have numbers past all ports.
         self.stands.get(port.index()).unwrap_or(&Stand::Elsewhere)
+    }
+
+    /// Whether one pod is behind both ports, which may be the same.
+    fn is_itself(&self, one: PortId, other: PortId) -> bool {
+        match (self.stand(one), self.stand(other)) {
+            (Stand::Pod(one), Stand::Pod(other)) => one.number == other.number,
+            _ => false,
+        }
+    }
+
+    /// Whether a pod is behind a port that has its addresses over DHCP.
+    fn leases(&self, port: PortId) -> bool {
+        matches!(self.stand(port), Stand::Pod(Resident { leases: true, .. }))
     }
 
     /// One end; none that can be told where nothing may pass.
@@ -151,19 +172,23 @@ impl Policy for Judge {
         let (Some(source), Some(destination)) = (self.party(from, true), self.party(to, false)) else {
             return deny(RuleId::UNKNOWN);
         };
-        if from.port == to.port && source.subject.is_some() {
+        if self.is_itself(from.port, to.port) {
             return allow(RuleId::ITSELF);
         }
         let protocol = Protocol::of_number(*protocol);
+        let over_udp = |port: u16| protocol == Protocol::Udp && port == opening.port;
         let mut rule = RuleId::OPEN;
-        if let Some(subject) = source.subject {
+        // How it comes by its addresses, and keeps them, is no more a pod's to be refused than ARP: its policies speak of what it does with them.
+        let asks = self.leases(from.port) && over_udp(DHCP_SERVER);
+        if let Some(subject) = source.subject.filter(|_| !asks) {
             let at = self.compiled.verdict(subject, Direction::Egress, destination.identity, protocol, *port);
             if !at.allow {
                 return deny(at.rule);
             }
             rule = at.rule;
         }
-        if let Some(subject) = destination.subject {
+        let is_answered = self.leases(to.port) && over_udp(DHCP_CLIENT);
+        if let Some(subject) = destination.subject.filter(|_| !is_answered) {
             let at = self.compiled.verdict(subject, Direction::Ingress, source.identity, protocol, *port);
             if !at.allow {
                 return deny(at.rule);
@@ -175,7 +200,7 @@ impl Policy for Judge {
     }
 }
 
-fn stand(compiled: &Compiled, place: &Place) -> Stand {
+fn stand(compiled: &Compiled, place: &Place, leases: bool) -> Stand {
     let name = match place {
         Place::Elsewhere => return Stand::Elsewhere,
         Place::OwnNode => return Stand::OwnNode,
@@ -183,7 +208,7 @@ fn stand(compiled: &Compiled, place: &Place) -> Stand {
     };
     let known = compiled.pod_number(name).zip(compiled.subject_of_pod(name));
     known.map_or(Stand::Unknown, |(number, subject)| {
-        Stand::Pod(Resident { number, subject, identities: compiled.identity_of_pod(name).into() })
+        Stand::Pod(Resident { number, leases, subject, identities: compiled.identity_of_pod(name).into() })
     })
 }
 

@@ -1,10 +1,9 @@
 //! The cluster as it is now: what the files said at the start, what was applied since, and the pods that ports state.
 //!
-//! A change is checked whole before any of it is taken in, so that what is refused has changed nothing. A pod behind a port has the
-//! port's addresses, whatever else describes it: they are what the packet path lets it send from.
+//! A change is checked whole before any of it is taken in, so that what is refused has changed nothing. A pod behind ports has their
+//! addresses, whatever else describes it: they are what the packet path lets it send from.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use podlane_policy::model::{Pod, PodName, PolicyName};
@@ -13,59 +12,10 @@ use podlane_policy::{Change, Cluster, Compiler};
 
 use super::error::{Doubt, Misfit, Unfit};
 use super::places::{Place, Places};
+use super::stated::{Stated, Statement};
 use super::{EnforceError, Judge, files};
-use crate::desired::{Description, Desired, Name, Port};
+use crate::desired::{Desired, Port};
 use podlane_dataplane::PortId;
-
-/// A pod that a port states.
-#[derive(Clone, Debug)]
-struct Stated {
-    port: Name,
-    addresses: Vec<IpAddr>,
-    description: Option<Description>,
-}
-
-impl Stated {
-    /// What a port states of the pod behind it.
-    fn by(port: &Port) -> Option<(PodName, Self)> {
-        let pod = port.pod.as_ref()?;
-        let (addresses, description) = (port.addresses.clone(), pod.description.clone());
-        Some((pod.name.clone(), Self { port: port.name.clone(), addresses, description }))
-    }
-
-    /// The pod as the port describes it, if it does.
-    fn pod(&self, name: &PodName) -> Option<Pod> {
-        let Description { labels, ports } = self.description.clone()?;
-        let (addresses, name) = (self.addresses.clone(), name.clone());
-        Some(Pod { name, labels, addresses, ports, host_network: false, node: None })
-    }
-
-    /// A described pod with the port's addresses.
-    fn house(&self, pod: &Pod) -> Result<Pod, Misfit> {
-        let port = self.port.clone();
-        if pod.host_network {
-            return Err(Misfit::HostNetwork { port });
-        }
-        let set = |addresses: &[IpAddr]| addresses.iter().copied().collect::<BTreeSet<_>>();
-        let (given, stated) = (&pod.addresses, &self.addresses);
-        if !given.is_empty() && !stated.is_empty() && set(given) != set(stated) {
-            return Err(Misfit::OtherAddresses { port, given: given.clone(), stated: stated.clone() });
-        }
-        let addresses = if stated.is_empty() { given.clone() } else { stated.clone() };
-        Ok(Pod { addresses, ..pod.clone() })
-    }
-
-    /// What two descriptions of one pod disagree in, where neither came later.
-    fn contradiction(&self, pod: &Pod) -> Option<Misfit> {
-        let Description { labels, ports } = self.description.as_ref()?;
-        let port = self.port.clone();
-        let sorted = |ports: &[_]| ports.iter().cloned().collect::<BTreeSet<_>>();
-        if *labels != pod.labels {
-            return Some(Misfit::OtherLabels { port });
-        }
-        (sorted(ports) != sorted(&pod.ports)).then_some(Misfit::OtherPorts { port })
-    }
-}
 
 /// What a change has changed.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -95,7 +45,7 @@ impl Live {
     pub fn open(desired: &Desired, places: Arc<Places>) -> Result<(Self, Vec<Doubt>), EnforceError> {
         let named = desired.policy.as_ref().map(|policy| policy.files.as_slice()).unwrap_or_default();
         let documents = files::read(named)?;
-        let stated: BTreeMap<PodName, Stated> = desired.ports.values().filter_map(|port| Stated::by(port)).collect();
+        let stated = stated_by(desired);
         let described = stated.iter().filter_map(|(name, stated)| stated.pod(name));
         let compiler = Compiler::of(Cluster { pods: described.collect(), ..Cluster::default() });
         let mut live = Self { compiler, stated, documented: BTreeMap::new(), places, sources: BTreeMap::new() };
@@ -110,10 +60,11 @@ impl Live {
         }
         let doubts = live.apply(documents).map_err(EnforceError::Unfit)?.doubts;
         let unknown = live.stated.iter().filter(|(name, _)| live.compiler.pod(name).is_none());
-        let unknown = unknown.map(|(pod, stated)| Doubt::UnknownPod { pod: pod.clone(), port: stated.port.clone() });
+        let unknown = unknown.map(|(pod, stated)| Doubt::UnknownPod { pod: pod.clone(), port: stated.port().clone() });
         let placed = |name: &PodName| live.compiler.pod(name).is_none_or(|pod| !pod.addresses.is_empty());
         let placeless = live.stated.iter().filter(|(name, _)| !placed(name));
-        let placeless = placeless.map(|(pod, stated)| Doubt::NoAddress { pod: pod.clone(), port: stated.port.clone() });
+        let placeless =
+            placeless.map(|(pod, stated)| Doubt::NoAddress { pod: pod.clone(), port: stated.port().clone() });
         let doubts = unknown.chain(placeless).chain(doubts).collect();
         Ok((live, doubts))
     }
@@ -167,7 +118,7 @@ impl Live {
             match (self.compiler.pod(&pod.name), described) {
                 (None, _) => miss(object_of_pod(&pod.name), Misfit::Absent),
                 (Some(known), Some((stated, described))) if *known == described => {
-                    miss(object_of_pod(&pod.name), Misfit::OfThePort { port: stated.port.clone() });
+                    miss(object_of_pod(&pod.name), Misfit::OfThePort { port: stated.port().clone() });
                 }
                 _ => {}
             }
@@ -196,16 +147,20 @@ impl Live {
     /// # Errors
     /// The pod cannot be behind a port, or its address is another's; nothing is changed then.
     pub fn house_port(&mut self, id: PortId, port: &Port) -> Result<bool, Misfit> {
-        let place = Place::behind(port);
-        if place == Place::Elsewhere {
+        if Place::behind(port) == Place::Elsewhere {
             return Ok(false);
         }
-        if let Some((name, stated)) = Stated::by(port) {
+        if let Some((name, statement)) = Statement::by(port) {
+            let stated = match self.stated.get(&name).cloned() {
+                Some(stated) => stated.and(statement)?,
+                None => Stated::of(statement),
+            };
+            self.has_free_addresses(&name, &stated)?;
             let pod = self.inhabitant(&name, &stated)?;
             self.stated.insert(name, stated);
             pod.into_iter().for_each(|pod| self.compiler.apply(Change::Pod(pod)));
         }
-        Arc::make_mut(&mut self.places).set(id, place);
+        Arc::make_mut(&mut self.places).put(id, port);
         Ok(true)
     }
 
@@ -215,28 +170,44 @@ impl Live {
         if *self.places.at(id) == Place::Elsewhere {
             return false;
         }
-        Arc::make_mut(&mut self.places).set(id, Place::Elsewhere);
-        let inside = port.pod.as_ref().map(|pod| &pod.name);
-        let inside = inside.filter(|name| self.stated.get(*name).is_some_and(|stated| stated.port == port.name));
-        if let Some(name) = inside {
-            self.stated.remove(name);
-            let documented = self.documented.get(name).cloned();
-            self.compiler.apply(documented.map_or_else(|| Change::NoPod(name.clone()), Change::Pod));
-        }
+        Arc::make_mut(&mut self.places).clear(id);
+        let Some((name, _)) = Statement::by(port) else { return true };
+        let Some(stated) = self.stated.get(&name).filter(|stated| stated.is_by(&port.name)).cloned() else {
+            return true;
+        };
+        let left = match stated.without(&port.name) {
+            Some(stated) => {
+                // What is left of a pod that fitted fits.
+                let left = self.inhabitant(&name, &stated).ok().flatten();
+                self.stated.insert(name.clone(), stated);
+                left
+            }
+            None => {
+                self.stated.remove(&name);
+                self.documented.get(&name).cloned()
+            }
+        };
+        self.compiler.apply(left.map_or_else(|| Change::NoPod(name), Change::Pod));
         true
     }
 
-    /// The pod of a port that is to come, as policies will see it; none that nobody describes.
-    fn inhabitant(&self, name: &PodName, stated: &Stated) -> Result<Option<Pod>, Misfit> {
-        for address in &stated.addresses {
-            if let Some(owner) = self.compiler.pod_at(*address).filter(|owner| owner.name != *name) {
-                return Err(Misfit::AddressTaken { address: *address, pod: owner.name.clone() });
+    /// Whether no other pod has an address of a pod that ports state.
+    fn has_free_addresses(&self, name: &PodName, stated: &Stated) -> Result<(), Misfit> {
+        for address in stated.addresses() {
+            if let Some(owner) = self.compiler.pod_at(address).filter(|owner| owner.name != *name) {
+                return Err(Misfit::AddressTaken { address, pod: owner.name.clone() });
             }
         }
+        Ok(())
+    }
+
+    /// The pod that ports state, as policies will see it; none that nobody describes.
+    fn inhabitant(&self, name: &PodName, stated: &Stated) -> Result<Option<Pod>, Misfit> {
+        let addresses = stated.addresses();
         match self.documented.get(name) {
-            Some(pod) if pod.host_network => Err(Misfit::HostNetwork { port: stated.port.clone() }),
-            Some(pod) if stated.addresses.is_empty() => Ok(Some(pod.clone())),
-            Some(pod) => Ok(Some(Pod { addresses: stated.addresses.clone(), ..pod.clone() })),
+            Some(pod) if pod.host_network => Err(Misfit::HostNetwork { port: stated.port().clone() }),
+            Some(pod) if addresses.is_empty() => Ok(Some(pod.clone())),
+            Some(pod) => Ok(Some(Pod { addresses, ..pod.clone() })),
             None => Ok(stated.pod(name)),
         }
     }
@@ -271,13 +242,29 @@ impl Live {
             }
             // A pod that nobody describes yet has its port's addresses all the same.
             let mut others = self.stated.iter().filter(|(name, _)| **name != pod.name);
-            if let Some((owner, stated)) = others.find(|(_, stated)| stated.addresses.contains(address)) {
-                let (port, pod) = (stated.port.clone(), owner.clone());
+            if let Some((owner, stated)) = others.find(|(_, stated)| stated.addresses().contains(address)) {
+                let (port, pod) = (stated.port().clone(), owner.clone());
                 return Err(Misfit::AddressOfPort { address: *address, port, pod });
             }
         }
         Ok(pod)
     }
+}
+
+/// What ports state of their pods. Of ports that describe one pod otherwise, the first counts: each was let in beside others that are not here.
+fn stated_by(desired: &Desired) -> BTreeMap<PodName, Stated> {
+    let mut stated: BTreeMap<PodName, Stated> = BTreeMap::new();
+    for (name, statement) in desired.ports.values().filter_map(|port| Statement::by(port)) {
+        let all = match stated.remove(&name) {
+            Some(first) => first.clone().and(statement.clone()).unwrap_or_else(|misfit| {
+                tracing::error!(pod = %name, "{misfit}; what the first port states counts");
+                first.beside(statement)
+            }),
+            None => Stated::of(statement),
+        };
+        stated.insert(name, all);
+    }
+    stated
 }
 
 fn object_of_pod(name: &PodName) -> String {

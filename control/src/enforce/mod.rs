@@ -14,6 +14,7 @@ mod files;
 mod judge;
 mod live;
 mod places;
+mod stated;
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,10 +1,12 @@
 //! What is behind each port, by the port's number, as the configuration and those who add ports state it.
 
+use std::collections::BTreeSet;
+
 use podlane_dataplane::PortId;
 use podlane_policy::model::PodName;
 
 use crate::compile::Numbers;
-use crate::desired::{Desired, Port};
+use crate::desired::{Desired, Dhcp, Port};
 
 /// What is behind a port.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -28,39 +30,59 @@ impl Place {
 
 /// What is behind every port.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Places(Vec<Place>);
+pub struct Places {
+    behind: Vec<Place>,
+    /// The ports whose pods have their addresses over DHCP.
+    leasing: BTreeSet<PortId>,
+}
 
 impl Places {
     /// Those of a configuration.
     #[must_use]
     pub fn of(desired: &Desired, numbers: &Numbers) -> Self {
-        desired.ports.values().map(|port| (numbers.port(&port.name), Place::behind(port))).collect()
+        let mut places = Self::default();
+        desired.ports.values().for_each(|port| places.put(numbers.port(&port.name), port));
+        places
     }
 
-    /// Says what is behind a port from now on.
-    pub(super) fn set(&mut self, port: PortId, place: Place) {
-        if self.0.len() <= port.index() {
-            self.0.resize(port.index() + 1, Place::Elsewhere);
+    /// Says that a port is there, and what it says is behind it.
+    pub(super) fn put(&mut self, id: PortId, port: &Port) {
+        self.set(id, Place::behind(port));
+        if port.dhcp != Dhcp::Unused {
+            self.leasing.insert(id);
         }
-        self.0[port.index()] = place;
+    }
+
+    /// Says that a port is gone.
+    pub(super) fn clear(&mut self, id: PortId) {
+        self.set(id, Place::Elsewhere);
+        self.leasing.remove(&id);
+    }
+
+    fn set(&mut self, port: PortId, place: Place) {
+        if self.behind.len() <= port.index() {
+            self.behind.resize(port.index() + 1, Place::Elsewhere);
+        }
+        self.behind[port.index()] = place;
     }
 
     /// What is behind one port, which may be a path's.
     #[must_use]
     pub fn at(&self, port: PortId) -> &Place {
-        self.0.get(port.index()).unwrap_or(&Place::Elsewhere)
+        self.behind.get(port.index()).unwrap_or(&Place::Elsewhere)
     }
 
-    /// The port a pod is behind.
+    /// The first of the ports that a pod is behind.
     #[must_use]
     pub fn port_of(&self, pod: &PodName) -> Option<PortId> {
-        let at = self.0.iter().position(|place| matches!(place, Place::Pod(name) if name == pod))?;
+        let at = self.behind.iter().position(|place| matches!(place, Place::Pod(name) if name == pod))?;
         u16::try_from(at).ok().map(PortId)
     }
 
-    /// What is behind the ports up to the last that has something behind it, by number.
-    pub(super) fn all(&self) -> &[Place] {
-        &self.0
+    /// What is behind the ports up to the last that has something behind it, by number, and whether its addresses come over DHCP.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Place, bool)> {
+        let behind = self.behind.iter().zip(0_u16..);
+        behind.map(|(place, number)| (place, self.leasing.contains(&PortId(number))))
     }
 }
 

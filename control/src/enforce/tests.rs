@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
 
 mod pace;
+mod ports;
 
 use std::fs;
 use std::net::IpAddr;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! births:   numbered -> its pod in the policy -> in the tables -> ends to the workers -> answered
+//! addresses that came later: its pod in the policy -> in the tables -> answered
 //! removals: out of the tables -> ends back from the workers -> answered -> closed in the background -> number rests
 //! ```
 //!
@@ -9,6 +10,7 @@
 //! them, and a birth on an idle switch waits for nobody. What a policy does not know yet is in no table, and what is in no table is
 //! closed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use podlane_dataplane::PortId;
@@ -21,7 +23,7 @@ use super::pass::{Reconciler, Unpublished, Up};
 use super::plan::Plan;
 use super::requests::{Back, Birth, Request};
 use crate::compile::Numbers;
-use crate::desired::{Behind, Desired, Name, Port};
+use crate::desired::{Behind, Desired, Dhcp, Name, Port};
 
 /// A port or network that is out of the desires and may still be in a worker.
 pub(super) enum Leaving {
@@ -43,6 +45,8 @@ struct Batch {
 struct Waiting {
     /// What is new, to be taken out again if it does not come in force.
     born: Vec<(Arc<Port>, Back)>,
+    /// What was stated anew, as it was before.
+    restated: Vec<(Arc<Port>, Back)>,
     made: Vec<(Name, Back)>,
     gone: Vec<(Name, Back)>,
 }
@@ -58,6 +62,9 @@ impl Reconciler {
         for request in requests {
             let (back, refused) = match request {
                 Request::AddPort(birth, back) => (back.clone(), self.bear(*birth, back, &mut batch)),
+                Request::StateAddresses(name, addresses, back) => {
+                    (back.clone(), self.restate((name, addresses), back, &mut batch))
+                }
                 Request::RemovePort(name, back) => (back.clone(), self.dismiss(name, back, &mut batch)),
                 Request::AddNetwork(network, back) => (back.clone(), make(*network, back, &mut batch)),
                 Request::RemoveNetwork(name, back) => (back.clone(), self.unmake(name, back, &mut batch)),
@@ -77,7 +84,10 @@ impl Reconciler {
                     abandon(&self.workers, &birth.port.name, birth.opened);
                     back
                 }
-                Request::RemovePort(_, back) | Request::AddNetwork(_, back) | Request::RemoveNetwork(_, back) => back,
+                Request::StateAddresses(_, _, back)
+                | Request::RemovePort(_, back)
+                | Request::AddNetwork(_, back)
+                | Request::RemoveNetwork(_, back) => back,
             };
             answer(&back, Err(ChangeError::Ending));
         }
@@ -133,17 +143,53 @@ impl Reconciler {
         if was_anothers {
             self.workers.retire(id).map_err(|silent| Unpublished::from(silent).told())?;
         }
-        if let Some(enforcer) = &self.enforcer {
-            match enforcer.house(id, port) {
-                Ok(houses) => batch.houses |= houses,
-                Err(misfit) => {
-                    batch.numbers.release_port(&port.name);
-                    batch.numbers.free_port(id);
-                    return Err(ChangeError::Misfit { name: port.name.clone(), misfit: Box::new(misfit) });
-                }
-            }
+        if let Err(error) = self.house(id, port, batch) {
+            batch.numbers.release_port(&port.name);
+            batch.numbers.free_port(id);
+            return Err(error);
         }
         Ok(())
+    }
+
+    /// Gives the pod of a port its place.
+    fn house(&self, id: PortId, port: &Port, batch: &mut Batch) -> Result<(), ChangeError> {
+        let Some(enforcer) = &self.enforcer else { return Ok(()) };
+        let misfit = |misfit| ChangeError::Misfit { name: port.name.clone(), misfit: Box::new(misfit) };
+        batch.houses |= enforcer.house(id, port).map_err(misfit)?;
+        Ok(())
+    }
+
+    /// Takes into a batch that a port has its addresses now.
+    fn restate(
+        &mut self,
+        (name, addresses): (Name, Vec<IpAddr>),
+        back: Back,
+        batch: &mut Batch,
+    ) -> Result<(), ChangeError> {
+        let Some(former) = batch.desired.ports.remove(&name) else {
+            return Err(unknown("port", &name, batch.desired.ports.keys()));
+        };
+        let port = Port { addresses, dhcp: Dhcp::Leased, ..Port::clone(&former) };
+        let outcome = fits(&port, &batch.desired).and_then(|()| self.rehouse(&former, &port, batch));
+        let now = if outcome.is_ok() { Arc::new(port) } else { Arc::clone(&former) };
+        batch.desired.ports.insert(name.clone(), now);
+        outcome?;
+        tracing::info!(port = %name, "port has its addresses");
+        batch.waiting.restated.push((former, back));
+        Ok(())
+    }
+
+    /// Gives the pod of a port its place as the port is now, or leaves it where it was.
+    fn rehouse(&self, former: &Port, port: &Port, batch: &mut Batch) -> Result<(), ChangeError> {
+        let id = batch.numbers.port(&port.name);
+        let Some(enforcer) = &self.enforcer else { return Ok(()) };
+        enforcer.unhouse(id, former);
+        let housed = self.house(id, port, batch);
+        if housed.is_err() {
+            // It fitted before.
+            self.house(id, former, batch)?;
+        }
+        housed
     }
 
     fn dismiss(&mut self, name: Name, back: Back, batch: &mut Batch) -> Result<(), ChangeError> {
@@ -209,18 +255,38 @@ impl Reconciler {
     }
 
     /// Takes out what did not come in force.
-    fn withdraw(&mut self, Waiting { born, made, gone }: Waiting, error: &Unpublished) {
+    fn withdraw(&mut self, Waiting { born, restated, made, gone }: Waiting, error: &Unpublished) {
         let (mut desired, mut numbers) = ((*self.desired).clone(), (*self.numbers).clone());
         born.iter().for_each(|(port, _)| self.take_out(&port.name, &mut desired, &mut numbers));
+        for (former, _) in &restated {
+            self.state_as_before(former, &mut desired, &numbers);
+        }
         made.iter().for_each(|(name, _)| self.take_network_out(name, &mut desired, &mut numbers));
         self.adopt(desired, numbers);
-        let added = born.into_iter().map(|(_, back)| back).chain(made.into_iter().map(|(_, back)| back));
+        let of_ports = born.into_iter().chain(restated).map(|(_, back)| back);
+        let added = of_ports.chain(made.into_iter().map(|(_, back)| back));
         added.for_each(|back| answer(&back, Err(error.told())));
         for (name, back) in gone {
             answer(&back, Err(ChangeError::Late { name }));
         }
         // Tried again in the next pass, without what was new.
         self.behind = true;
+    }
+
+    /// Has a port that is still there state what it did.
+    fn state_as_before(&self, former: &Arc<Port>, desired: &mut Desired, numbers: &Numbers) {
+        let Some(now) = desired.ports.insert(former.name.clone(), Arc::clone(former)) else {
+            // It was removed in the same batch.
+            desired.ports.remove(&former.name);
+            return;
+        };
+        if let Some(enforcer) = &self.enforcer {
+            let id = numbers.port(&former.name);
+            enforcer.unhouse(id, &now);
+            if let Err(misfit) = enforcer.house(id, former) {
+                tracing::error!(port = %former.name, %misfit, "a pod is in no policy any more, and closed");
+            }
+        }
     }
 
     /// Has these desires and numbers count from now on, for whoever asks too.
@@ -283,13 +349,13 @@ impl Reconciler {
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.born.is_empty() && self.made.is_empty() && self.gone.is_empty()
+        self.born.is_empty() && self.restated.is_empty() && self.made.is_empty() && self.gone.is_empty()
     }
 
     /// All who wait.
     fn into_backs(self) -> impl Iterator<Item = Back> {
         let of_networks = self.made.into_iter().chain(self.gone).map(|(_, back)| back);
-        self.born.into_iter().map(|(_, back)| back).chain(of_networks)
+        self.born.into_iter().chain(self.restated).map(|(_, back)| back).chain(of_networks)
     }
 }
 

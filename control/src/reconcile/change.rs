@@ -48,7 +48,7 @@ pub enum ChangeError {
     /// It cannot stand beside what is there.
     #[error("{what} is port \"{port}\"'s already; remove that port first, or choose another")]
     Shared {
-        /// The device, MAC or IP address, or pod.
+        /// The device, MAC or IP address.
         what: String,
         /// Whose it is.
         port: Name,
@@ -184,10 +184,6 @@ fn shared(port: &Port, other: &Port, desired: &Desired) -> Option<String> {
     };
     if let Some((_, name)) = device(port).filter(|own| device(other).as_ref() == Some(own)) {
         return Some(format!("device {name}"));
-    }
-    let pod = |port: &Port| port.pod.as_ref().map(|pod| pod.name.clone());
-    if let Some(pod) = pod(port).filter(|own| pod(other).as_ref() == Some(own)) {
-        return Some(format!("pod {pod}"));
     }
     let meets = |name: &Name| other.membership.networks().any(|network| network == name);
     if let Some(MacAddr(mac)) = port.mac.filter(|mac| other.mac == Some(*mac))

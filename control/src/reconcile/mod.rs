@@ -37,6 +37,7 @@ mod room;
 mod underlay;
 mod world;
 
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
@@ -315,6 +316,14 @@ impl Engine {
     /// [`ChangeError`]; nothing of it is left then.
     pub fn add_port(&self, port: Port) -> Result<(), ChangeError> {
         self.requests.add_port(port)
+    }
+
+    /// Has a port that was opened while its pod asked for addresses over DHCP state them: it is guarded and known by them from then on, and open.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; the port stays as it was.
+    pub fn state_addresses(&self, name: &Name, addresses: Vec<IpAddr>) -> Result<(), ChangeError> {
+        self.requests.ask(|back| Request::StateAddresses(name.clone(), addresses, back))
     }
 
     /// Removes a port, of the configuration or added since, and returns when no packet goes by it; its sockets and its XDP program are

@@ -9,6 +9,7 @@
 //! What is open and not handed over is nobody's to reach: its rings are filled and no worker polls them.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ pub(super) struct Birth {
 pub(super) enum Request {
     AddPort(Box<Birth>, Back),
     RemovePort(Name, Back),
+    StateAddresses(Name, Vec<IpAddr>, Back),
     AddNetwork(Box<Network>, Back),
     RemoveNetwork(Name, Back),
 }

@@ -1,4 +1,6 @@
-//! Whose is what: which interface policies know a pod by, and which attachment has a container's addresses.
+//! Whose is what: which interfaces policies know a pod by, and which attachment has a container's addresses.
+
+use podlane_policy::model::Labels;
 
 use podlane::attach::{Address, Addressing, AttachError, Key, Order, Origin};
 
@@ -11,27 +13,57 @@ fn of_pod(container: &str, interface: &str, pod: &PodBed) -> Order {
     Order { key, default_route: false, pod: Some(("red".to_owned(), "web".to_owned())), ..plain }
 }
 
-/// Whether the switch has the pod behind this interface's port.
-fn leads(running: &Running, key: &Key) -> bool {
+/// The pod that the switch has behind this interface's port, with its labels.
+fn behind(running: &Running, key: &Key) -> Option<(String, Labels)> {
     let port = running.attachments.find(key).unwrap().port;
-    running.engine.desired().ports[port.as_str()].pod.is_some()
+    let desired = running.engine.desired();
+    let inside = desired.ports[port.as_str()].pod.as_ref()?;
+    Some((inside.name.to_string(), inside.description.clone()?.labels))
 }
 
 #[test]
-fn policies_know_a_pod_by_its_first_interface_also_after_a_restart() {
-    let Some(mut bed) = Bed::new("policies_know_a_pod_by_its_first_interface_also_after_a_restart") else { return };
+fn every_interface_of_a_pod_is_its_own_also_after_a_restart_and_its_labels_are_all_theirs() {
+    let test = "every_interface_of_a_pod_is_its_own_also_after_a_restart_and_its_labels_are_all_theirs";
+    let Some(mut bed) = Bed::new(test) else { return };
     bed.more = "[policy]\n";
     let pod = bed.pod();
     let running = bed.start();
-    // The first by time is the last by name.
-    let (first, second) = (of_pod("c1", "net9", &pod), of_pod("c1", "eth0", &pod));
+    // The caller gives the labels with the first alone.
+    let labels = Labels::from([("app".to_owned(), "web".to_owned())]);
+    let first = Order { labels: labels.clone(), ..of_pod("c1", "net9", &pod) };
+    let second = of_pod("c1", "eth0", &pod);
     running.attach(&bed, first.clone()).unwrap();
     running.attach(&bed, second.clone()).unwrap();
-    let known = |running: &Running| (leads(running, &first.key), leads(running, &second.key));
-    assert_eq!(known(&running), (true, false));
+    let web = Some(("red/web".to_owned(), labels.clone()));
+    let known = |running: &Running| [&first.key, &second.key].map(|key| behind(running, key));
+    assert_eq!(known(&running), [web.clone(), web.clone()]);
     running.stop();
     let running = bed.start();
-    assert_eq!(known(&running), (true, false), "as the journal says, in whatever order it says it");
+    assert_eq!(known(&running), [web.clone(), web.clone()]);
+    // Whichever goes first, the other is still that pod.
+    running.detach(&bed, &first.key);
+    assert_eq!(behind(&running, &second.key), web);
+    let enforcer = running.engine.enforcer().unwrap();
+    let pods = enforcer.look(|live| live.compiler().cluster().pods);
+    let [left] = &pods[..] else { panic!("{pods:?}") };
+    let own = running.attachments.find(&second.key).unwrap().addresses;
+    let own: Vec<_> = own.iter().map(|own| own.address.address()).collect();
+    assert_eq!((&left.labels, &left.addresses), (&labels, &own));
+    running.stop();
+}
+
+#[test]
+fn an_interface_that_says_otherwise_of_its_pod_is_refused() {
+    let Some(mut bed) = Bed::new("an_interface_that_says_otherwise_of_its_pod_is_refused") else { return };
+    bed.more = "[policy]\n";
+    let pod = bed.pod();
+    let running = bed.start();
+    let labels = |app: &str| Labels::from([("app".to_owned(), app.to_owned())]);
+    let first = Order { labels: labels("web"), ..of_pod("c1", "eth0", &pod) };
+    let kept = running.attach(&bed, first).unwrap();
+    let refused = running.attach(&bed, Order { labels: labels("db"), ..of_pod("c1", "net1", &pod) }).unwrap_err();
+    assert!(refused.to_string().contains("its labels are not those that port"), "{refused}");
+    assert_eq!((running.attachments.list(), pod.link("net1")), (vec![kept], None));
     running.stop();
 }
 
@@ -43,13 +75,13 @@ fn a_new_sandbox_of_a_pod_is_refused_while_the_former_is_attached() {
     let running = bed.start();
     let former = running.attach(&bed, of_pod("c1", "eth0", &one)).unwrap();
     let refused = running.attach(&bed, of_pod("c2", "eth0", &two)).unwrap_err();
-    assert!(matches!(&refused, AttachError::PodElsewhere { port, .. } if port.as_str() == former.port), "{refused}");
+    assert!(matches!(&refused, AttachError::PodElsewhere { port, .. } if *port == former.port), "{refused}");
     assert!(refused.is_passing(), "the runtime is to try again");
     assert_eq!((running.attachments.list(), running.held()), (vec![former.clone()], 2));
     assert_eq!(two.link("eth0"), None);
     running.detach(&bed, &former.order.key);
     let new = running.attach(&bed, of_pod("c2", "eth0", &two)).unwrap();
-    assert!(leads(&running, &new.order.key));
+    assert!(behind(&running, &new.order.key).is_some());
     running.stop();
 }
 

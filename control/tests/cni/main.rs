@@ -5,6 +5,7 @@
 
 mod addresses;
 mod chains;
+mod dhcp;
 mod kernel;
 mod killed;
 mod networks;

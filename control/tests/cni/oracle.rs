@@ -1,6 +1,9 @@
 //! The reference plugins as an oracle: `bridge` with `host-local` and ours with the same addresses make the same of a pod.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -10,23 +13,25 @@ use crate::support::{BLUE, Node, eventually};
 
 /// Whether the reference plugins are there; if not, says so.
 pub(crate) fn has_reference(test: &str) -> bool {
-    let install = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtimes/install");
-    let lacks = |plugin: &str| !std::path::Path::new(REFERENCE).join(plugin).exists();
-    if ["bridge", "host-local", "portmap"].into_iter().any(lacks) {
-        let installed = std::process::Command::new(install).args(["containernetworking-plugins", "iptables"]).output();
-        let reason = match installed {
-            Ok(output) if output.status.success() => return true,
-            Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
-            Err(error) => error.to_string(),
-        };
-        // Straight to standard error, which the test harness does not capture.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("skipped: {test}: no containernetworking-plugins: {}\n", reason.trim()).as_bytes(),
-        );
-        return false;
+    let files = ["bridge", "host-local", "portmap"].map(|plugin| Path::new(REFERENCE).join(plugin));
+    has_packages(test, &["containernetworking-plugins", "iptables"], &files)
+}
+
+/// Whether Debian's packages of these files are there, installed now perhaps; if not, says so.
+pub(crate) fn has_packages(test: &str, packages: &[&str], files: &[PathBuf]) -> bool {
+    if files.iter().all(|file| file.exists()) {
+        return true;
     }
-    true
+    let install = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtimes/install");
+    let reason = match Command::new(install).args(packages).output() {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    // Straight to standard error, which the test harness does not capture.
+    let line = format!("skipped: {test}: no {}: {}\n", packages[0], reason.trim());
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    false
 }
 
 /// `host-local` over the network's own subnets, as `bridge` has it in the reference's examples.

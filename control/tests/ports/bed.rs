@@ -7,7 +7,7 @@ use std::sync::Arc;
 use podlane::config::{Machine, parse};
 use podlane::daemon::Answers;
 use podlane::desired::{
-    Behind, Device, DeviceName, MacAddr, Membership, Mode, Name, Port, Queues, Rates, Replay, RingSize, Role, Xdp,
+    Behind, Device, DeviceName, Dhcp, MacAddr, Membership, Mode, Name, Port, Queues, Rates, Replay, RingSize, Role, Xdp,
 };
 use podlane::reconcile::{ChangeError, Engine};
 use podlane_api::{Counters, PortState};
@@ -122,6 +122,7 @@ pub(crate) fn port(at: &str) -> Port {
         generation: 0,
         pod: None,
         node: false,
+        dhcp: Dhcp::Unused,
         rates: Rates::default(),
         fault: None,
     }

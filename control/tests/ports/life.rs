@@ -122,9 +122,6 @@ fn what_cannot_stand_beside_what_is_there_is_refused_by_name() {
             .starts_with("address 10.1.0.2 is port \"red\"'s")
     );
     assert!(
-        told(Port { pod: inside("shop/web"), ..other.clone() }).starts_with("pod shop/web is port \"red\"'s already")
-    );
-    assert!(
         told(Port { addresses: vec![[10, 1, 0, 1].into()], ..other.clone() })
             .starts_with("10.1.0.1 is the gateway of network")
     );

@@ -3,6 +3,7 @@
 pub mod apply;
 mod claims;
 pub mod classify;
+mod dhcp;
 pub mod dispatch;
 mod encapsulate;
 mod finish;

@@ -2,6 +2,7 @@
 //! what a hit of an established connection does.
 //!
 //! ```text
+//!   the far end asks for an address? --and this is no answer--> drop: born closed
 //!   an end under policy? --no--> as resolved
 //!     -> a policy in force? --no--> drop: born closed
 //!     -> connection known?  --yes--> judged by this generation, between these ports? else again, in its opener's direction
@@ -35,7 +36,7 @@ use crate::{
     headers::{ICMP, ICMPV6, TCP},
     ids::PortId,
     policy::{Opening, Rule},
-    stage::{apply::Pass, dispatch::Exits, resolve::Miss, track},
+    stage::{apply::Pass, dhcp, dispatch::Exits, resolve::Miss, track},
     tables::Tables,
 };
 
@@ -79,8 +80,8 @@ pub(crate) struct Onward {
     routed: bool,
 }
 
-/// Where a packet that came in by the port `from` would go, if a pod under policy is at either end. What the switch drops or answers needs
-/// nobody's leave; a flood asks for each copy.
+/// Where a packet that came in by the port `from` would go, if a pod under policy is at either end, or at the far one a pod without an address. What
+/// the switch drops or answers needs nobody's leave; a flood asks for each copy.
 #[inline]
 pub(crate) fn concerns(tables: &Tables, from: PortId, program: &Program) -> Option<Onward> {
     let (to, routed) = match program.op() {
@@ -90,12 +91,19 @@ pub(crate) fn concerns(tables: &Tables, from: PortId, program: &Program) -> Opti
         Op::RouteEncapsulate => (program.path().port(), true),
         Op::Drop | Op::Answer | Op::Flood => return None,
     };
-    tables.is_policed_between(from, to).then_some(Onward { to, routed })
+    (tables.is_policed_between(from, to) || tables.is_asking(to)).then_some(Onward { to, routed })
 }
 
 impl Police<'_> {
     /// Whether a packet may go on to where [`concerns`] told.
     pub(crate) fn ask(&mut self, miss: &Miss<'_>, Onward { to, routed }: Onward) -> Result<Passage, DropReason> {
+        let tables = self.pass.tables;
+        if !dhcp::lets_in(tables, to, miss.key) {
+            return Err(DropReason::PortClosed);
+        }
+        if !tables.is_policed_between(miss.key.port(), to) {
+            return Ok(Passage::Free);
+        }
         let closed = self.pass.policy.is_none();
         match miss.key.kind().class {
             _ if closed => return Err(DropReason::PolicyDenied),

@@ -20,6 +20,7 @@ use crate::{
     stage::{
         apply::{Packet, Pass, forward},
         claims::{ROOM, untagged},
+        dhcp,
         dispatch::Exits,
         encapsulate, outer_mac, police,
         resolve::way_into,
@@ -67,7 +68,10 @@ pub(super) fn flood(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
     }
     let here = packet.key.port();
     let audience = if network.snooping { audience(&packet, (number, network), pass) } else { Audience::Everyone };
-    let hears = |port| audience.includes(&pass.shared.groups, Place { network: number, port }, pass.now);
+    let hears = |port| {
+        dhcp::lets_in(pass.tables, port, packet.key)
+            && audience.includes(&pass.shared.groups, Place { network: number, port }, pass.now)
+    };
     let others = network.members.iter().filter(|member| member.port != here);
     let members = others.filter(|member| hears(member.port)).map(Way::Port);
     let peers: &[PathId] = if here.path().is_none() { &network.replicate_to } else { &[] };

@@ -24,6 +24,7 @@ use crate::{
     slow,
     stage::{
         claims::{Message, ROOM, untagged},
+        dhcp,
         shared::{Shared, mac_key, shard},
     },
     tables::{Gateway, Network, NextHop, PortTable, Tables, underlay::Hop},
@@ -92,6 +93,9 @@ impl<'a> Resolver<'a> {
         let place = Place { number, network };
         match port {
             Some(port) => {
+                if !dhcp::lets_out(port, key) {
+                    return Err(DropReason::PortClosed);
+                }
                 self.guard_mac(&place, port)?;
                 self.guard_address(&place, port)?;
             }

@@ -62,6 +62,13 @@ impl Tables {
         self.is_policed(from) || self.is_policed(to)
     }
 
+    /// Whether the pod behind a port has no address yet, and asks for one.
+    #[inline]
+    #[must_use]
+    pub fn is_asking(&self, port: PortId) -> bool {
+        self.port(port).is_some_and(|port| port.dhcp == Dhcp::Asking)
+    }
+
     /// The network of a packet that came in by `port`, which may be a path's, with this tag.
     #[must_use]
     pub fn network_at(&self, port: PortId, vlan: VlanField) -> Option<NetworkId> {
@@ -76,6 +83,18 @@ impl Tables {
     pub fn network(&self, network: NetworkId) -> Option<&Network> {
         self.networks.get(network.index())
     }
+}
+
+/// Whether the pod behind a port has its addresses over DHCP.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Dhcp {
+    /// No: what it says of DHCP is UDP like any other.
+    #[default]
+    Unused,
+    /// It has none yet: nothing passes but its questions and the answers to them.
+    Asking,
+    /// It has them, and goes on asking for their renewal.
+    Leased,
 }
 
 /// What a port may say and where it belongs.
@@ -100,6 +119,8 @@ pub struct PortTable {
     pub unfinished_checksums: bool,
     /// Whether a pod under policy is behind it. What it sends and receives is then dropped unless a policy is in force and allows it.
     pub policed: bool,
+    /// Whether its addresses come over DHCP, and how far that is.
+    pub dhcp: Dhcp,
     /// What the pod behind it may send, receive and open a second.
     pub rates: Rates,
 }

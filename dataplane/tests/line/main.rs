@@ -3,6 +3,7 @@
 mod bridge;
 mod checksums;
 mod clamp;
+mod dhcp;
 mod errors;
 mod fragments;
 mod gateway;

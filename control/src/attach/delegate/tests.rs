@@ -39,13 +39,15 @@ fn refusal(plugin: &str) -> String {
 #[test]
 fn a_plugin_is_told_what_the_caller_said_and_believed() {
     let order = order("gives", "K8S_POD_NAME=web");
-    let Delegated { addresses, routes } = add(&order).unwrap().unwrap();
+    let Delegated { addresses, routes, dns } = add(&order).unwrap().unwrap();
     let addresses: Vec<_> = addresses.iter().map(|given| (given.address.to_string(), given.gateway)).collect();
     let gateway = "10.1.0.1".parse().unwrap();
     assert_eq!(addresses, [("10.1.0.5/24".to_owned(), Some(gateway)), ("fd00::5/64".to_owned(), None)]);
     let via = "10.1.0.9".parse().unwrap();
     let route = |to: &str, via, mtu| PodRoute { to: to.parse().unwrap(), via, mtu };
     assert_eq!(routes, [route("0.0.0.0/0", None, None), route("10.9.0.0/16", Some(via), Some(1400))]);
+    let servers = Dns { nameservers: vec!["10.1.0.53".to_owned()], ..Dns::default() };
+    assert_eq!(dns, Dns { domain: Some("shop.example".to_owned()), ..servers });
     del(&order).unwrap();
 }
 

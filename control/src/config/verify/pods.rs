@@ -1,4 +1,4 @@
-//! Rules of which pod is behind a port: one port a pod, and what is said of a pod only where there is one.
+//! Rules of which pod is behind a port: a pod may have several, of which one describes it, and what is said of a pod is said only where there is one.
 
 use podlane_api::PortKind;
 use podlane_policy::model::{NamedPort, PodName};
@@ -8,7 +8,7 @@ use crate::config::file::{PodKeys, PortTable};
 use crate::config::mistake::{Findings, Mistake};
 use crate::desired::{Description, Inhabitant};
 
-/// The pods that were stated so far, with the ports they are behind.
+/// The pods that were described so far, with the ports that do.
 pub(super) struct Pods(First<PodName, String>);
 
 impl Pods {
@@ -38,9 +38,10 @@ impl Pods {
         if let Some(node) = is_node {
             findings.add(node.at, &table.subject, Mistake::PodAndNode);
         }
-        if let Some((first, port)) = self.0.note(pod.value.clone(), pod.at, table.subject.clone()) {
-            let mistake = Mistake::PodTwice { pod: pod.value.clone(), port, first: findings.line(first) };
-            findings.add(pod.at, &table.subject, mistake);
+        let Some(described) = labels.at().or(ports.at()) else { return };
+        if let Some((first, port)) = self.0.note(pod.value.clone(), described, table.subject.clone()) {
+            let mistake = Mistake::DescribedTwice { pod: pod.value.clone(), port, first: findings.line(first) };
+            findings.add(described, &table.subject, mistake);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::config::file::{DeviceKeys, PortTable, ReplayKeys};
 use crate::config::mistake::{Findings, Mistake};
 use crate::config::table::{At, Entry};
 use crate::config::value::FilePath;
-use crate::desired::{Behind, Device, DeviceName, Membership, Mode, Name, Port, Replay, Role, Xdp};
+use crate::desired::{Behind, Device, DeviceName, Dhcp, Membership, Mode, Name, Port, Replay, Role, Xdp};
 
 /// The most ports: one number is the switch's own.
 const MOST: usize = podlane_dataplane::ids::MAX_PORTS - 1;
@@ -67,7 +67,8 @@ fn port(table: PortTable, membership: Membership, name: Name) -> Option<Port> {
     let PortTable { generation, fault, pod, rates, .. } = table;
     let node = pod.node.given().is_some_and(|node| node.value);
     let (pod, rates) = (inhabitant(pod), rates::of(rates));
-    Some(Port { name, behind, membership, mac, addresses, generation, pod, node, rates, fault })
+    let dhcp = Dhcp::Unused;
+    Some(Port { name, behind, membership, mac, addresses, generation, pod, node, dhcp, rates, fault })
 }
 
 fn device(keys: DeviceKeys, role: Role) -> Option<Device> {

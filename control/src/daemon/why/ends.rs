@@ -12,6 +12,7 @@ use crate::desired;
 use crate::told::question::{Opener, Party, Unmeant, pod_meant};
 
 /// An end of a question.
+#[derive(Clone)]
 pub(in crate::daemon) struct Meant<'a> {
     pub(super) party: Party,
     /// The pod that policies know.
@@ -87,6 +88,15 @@ impl Moment<'_> {
                 Ok(meant(known, known.and_then(|pod| self.port_of(&pod.name)), addresses))
             }
         }
+    }
+
+    /// The same end, behind that of its pod's ports which has the address.
+    pub(super) fn at<'a>(&'a self, meant: &Meant<'a>, address: IpAddr) -> Meant<'a> {
+        let pod = meant.port.and_then(|port| port.pod.as_ref()).map(|pod| &pod.name);
+        let is_its = |port: &&desired::Port| pod.is_some() && port.pod.as_ref().map(|pod| &pod.name) == pod;
+        let ports = self.desired().ports.values().map(Arc::as_ref);
+        let with = ports.filter(is_its).find(|port| port.addresses.contains(&address));
+        Meant { port: with.or(meant.port), ..meant.clone() }
     }
 
     fn port_of(&self, pod: &PodName) -> Option<&desired::Port> {

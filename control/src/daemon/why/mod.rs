@@ -77,7 +77,8 @@ impl Moment<'_> {
 
 impl Asked<'_> {
     fn answer(&self, first: &First, from: &Meant<'_>, to: &Meant<'_>) -> WhyAnswer {
-        let Found { way, placed, beyond } = self.moment.way(first, from, to, self.facts);
+        let (from, to) = (self.moment.at(from, first.from), self.moment.at(to, first.to));
+        let Found { way, placed, beyond } = self.moment.way(first, &from, &to, self.facts);
         let judge = self.judge.filter(|_| beyond.is_none());
         let judged = judge.and_then(|judge| Judged::of(judge, placed, first, self.moment.numbers()));
         let policy = judged.as_ref().map(|judged| judged.allow);

@@ -1,0 +1,177 @@
+//! Addresses over DHCP: Debian's plugin and its daemon, and a real server behind another port. Until the pod has its address it is closed, though not
+//! to DHCP; then it is guarded and under policy like any other, and what it says to keep the address or give it back is heard.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use podlane_host::Links;
+use serde_json::{Value, json};
+
+use crate::oracle::has_packages;
+use crate::runtime::{Container, List, REFERENCE, attachments, ours};
+use crate::support::{BLUE, Daemon, Node, SOON, eventually, ping};
+
+/// Nobody may open anything to or from a pod of `shop`, but that `shop/prober` may reach it.
+const CLOSED: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Ingress, Egress]
+  ingress:
+  - from:
+    - podSelector: {matchLabels: {app: prober}}
+";
+
+/// A program that ends with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// busybox's udhcpd behind a pod's `eth0`: one address, for six seconds, so that half of that is when its client renews.
+struct Server {
+    running: Running,
+    leases: PathBuf,
+}
+
+impl Server {
+    fn start(node: &Node, pod: &Container) -> Self {
+        let [config, leases, pid] = ["udhcpd.conf", "leases", "udhcpd.pid"].map(|name| node.path(name));
+        std::fs::write(&leases, "").unwrap();
+        let text = format!(
+            "start 10.1.0.50\nend 10.1.0.50\ninterface eth0\nlease_file {}\npidfile {}\nmin_lease 2\n\
+             opt subnet 255.255.255.0\nopt router 10.1.0.1\nopt lease 6\n",
+            leases.display(),
+            pid.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let start = || {
+            let mut command = Command::new("busybox");
+            // It asks by ARP whether an address is free, for two seconds unless it is told.
+            command.args(["udhcpd", "-f", "-a", "50"]).arg(&config);
+            Running::start(command)
+        };
+        Self { running: pod.netns.run(start).unwrap(), leases }
+    }
+
+    /// When the lease of an address ends, seconds since 1970; none where it has ended, or there is none.
+    fn ends(&self, address: &str) -> Option<u64> {
+        std::fs::write(&self.leases, "").unwrap();
+        kill(Pid::from_raw(self.running.0.id().cast_signed()), Signal::SIGUSR1).unwrap();
+        // When it was written stands first, whether or not there are any.
+        eventually("the leases are written", || self.leases.metadata().is_ok_and(|file| file.len() >= 8));
+        let shown = Command::new("busybox").args(["dumpleases", "-a", "-d", "-f"]).arg(&self.leases).output().unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        let line = shown.lines().find(|line| line.split_whitespace().any(|word| word == address))?;
+        line.split_whitespace().last()?.parse().ok()
+    }
+}
+
+/// The daemon of the plugin, which keeps the leases; none where it cannot be had, which is then said.
+fn dhcp(node: &Node, test: &str) -> Option<(Running, PathBuf)> {
+    let files = [Path::new(REFERENCE).join("dhcp"), "/bin/busybox".into()];
+    if !has_packages(test, &["containernetworking-plugins", "busybox"], &files) {
+        return None;
+    }
+    let socket = node.path("dhcp.sock");
+    let mut command = Command::new(&files[0]);
+    // Unless it is told, it waits a minute for a server.
+    command.args(["daemon", "-timeout", "2s", "-resendmax", "2s", "-socketpath"]).arg(&socket);
+    let running = Running::start(command);
+    eventually("the plugin's daemon listens", || socket.exists());
+    Some((running, socket))
+}
+
+/// A list of a pod of `shop`, whose label `app` is its name.
+fn list<'n>(node: &'n Node, name: &str, ipam: Value) -> List<'n> {
+    let mut plugin = ours(node);
+    plugin["ipam"] = ipam;
+    plugin["args"] = json!({"cni": {"labels": [{"key": "app", "value": name}]}});
+    let mut list = List::new(node, "1.0.0", vec![plugin]);
+    list.args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}");
+    list
+}
+
+fn spoofed(daemon: &Daemon) -> u64 {
+    daemon.counters().total.dropped.get("spoofed_address").copied().unwrap_or_default()
+}
+
+#[test]
+fn a_pod_by_dhcp_is_closed_until_it_has_its_address_and_keeps_it_under_any_policy() {
+    let test = "a_pod_by_dhcp_is_closed_until_it_has_its_address_and_keeps_it_under_any_policy";
+    let Some(node) = Node::new("cni_dhcp") else { return };
+    let Some((_keeper, socket)) = dhcp(&node, test) else { return };
+    node.configure(&format!("[policy]\n{BLUE}{}", attachments(&node)));
+    let daemon = node.start();
+    let policy = node.path("closed.yaml");
+    std::fs::write(&policy, CLOSED).unwrap();
+    node.cli(&["policy", "apply", policy.to_str().unwrap()]);
+
+    let own = json!({"type": "podlane"});
+    let by_dhcp = json!({"type": "dhcp", "daemonSocketPath": socket});
+    let pods = ["server", "prober", "stranger", "web"].map(Container::new);
+    let lists = ["server", "prober", "stranger"].map(|name| list(&node, name, own.clone()));
+    let others: Vec<Value> = lists.iter().zip(&pods).map(|(list, pod)| list.add(pod, "eth0")).collect();
+    let server = Server::start(&node, &pods[0]);
+
+    let lists_web = list(&node, "web", by_dhcp);
+    let web = lists_web.add(&pods[3], "eth0");
+    assert_eq!(web["ips"][0]["address"], "10.1.0.50/24", "{web}");
+    assert_eq!(web["ips"][0]["gateway"], "10.1.0.1", "{web}");
+    let at: IpAddr = "10.1.0.50".parse().unwrap();
+    // Known to policy by the address that it got, and by what its labels say.
+    assert!(ping(&pods[1].netns, at, SOON), "the policy lets the prober");
+    assert!(!ping(&pods[2].netns, at, std::time::Duration::from_millis(300)), "it lets nobody else");
+
+    // It speaks as nobody else: the guard has the address, too.
+    let before = spoofed(&daemon);
+    Links::open_in(&pods[3].netns).unwrap().add_address("eth0", [10, 1, 0, 99].into(), 24).unwrap();
+    let forge = || {
+        let socket = std::net::UdpSocket::bind("10.1.0.99:0").unwrap();
+        socket.send_to(b"as another", "10.1.0.1:9").unwrap();
+    };
+    pods[3].netns.run(forge).unwrap();
+    eventually("the forged packet is dropped by name", || spoofed(&daemon) > before);
+    assert!(lists_web.check(&pods[3], "eth0", &web).is_ok);
+
+    // Renewed while its policy lets it open nothing.
+    let first = server.ends("10.1.0.50").unwrap();
+    eventually("the lease is renewed", || server.ends("10.1.0.50").is_some_and(|ends| ends > first));
+    lists_web.del(&pods[3], "eth0", &web);
+    assert_eq!(server.ends("10.1.0.50"), None, "the server has heard that it is given back");
+    for (number, result) in others.iter().enumerate() {
+        lists[number].del(&pods[number], "eth0", result);
+    }
+    eventually("no port is left", || daemon.ports().ports.is_empty());
+    daemon.terminate();
+}
+
+#[test]
+fn without_a_server_nothing_of_a_pod_by_dhcp_is_left() {
+    let test = "without_a_server_nothing_of_a_pod_by_dhcp_is_left";
+    let Some(node) = Node::new("cni_dhcp_alone") else { return };
+    let Some((_keeper, socket)) = dhcp(&node, test) else { return };
+    node.configure(&format!("{BLUE}{}", attachments(&node)));
+    let daemon = node.start();
+    let pod = Container::new("alone");
+    let refused = list(&node, "alone", json!({"type": "dhcp", "daemonSocketPath": socket})).try_add(&pod, "eth0");
+    assert!(refused.details().contains("the IPAM plugin dhcp refused its ADD"), "{refused:?}");
+    eventually("no port is left", || daemon.ports().ports.is_empty());
+    assert_eq!(crate::kernel::interface(&pod.netns, "eth0"), None);
+    daemon.terminate();
+}
