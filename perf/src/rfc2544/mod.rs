@@ -1,6 +1,8 @@
 //! `podlane-perf rfc2544`: what a device does with packets, by the measurements of RFC 2544 and RFC 2889, between any two netdevs.
 //!
 //! ```text
+//!   plan, run                         what is to be measured, and its numbers as series
+//!    |
 //!   throughput, learning, flows       what is measured, each a few functions over a session
 //!    |-- session                      trials one after the other, looked at before they are believed
 //!    |    |-- verdict                 what ends a run early: nothing forwarded, a loop, doubled frames, a netdev that went away
@@ -13,6 +15,8 @@ pub mod flows;
 pub mod learning;
 #[cfg(test)]
 mod modelled;
+pub mod plan;
+pub mod run;
 pub mod search;
 pub mod session;
 #[cfg(test)]

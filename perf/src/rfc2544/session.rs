@@ -111,7 +111,15 @@ impl<'a> Session<'a> {
         Ask { frames, pace, until: Until::Time(self.length) }
     }
 
-    /// Searches for the highest rate of these frames. `full` is what a trial at full pace saw.
+    /// How fast the generator can offer these frames, a second.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn full(&mut self, frames: Frames) -> Result<f64, Ended> {
+        Ok(self.trial(&self.ask(frames, Pace::Full))?.reached)
+    }
+
+    /// Searches for the highest rate of these frames.
     ///
     /// # Errors
     /// [`Ended`].

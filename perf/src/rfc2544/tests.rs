@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
-use crate::rfc2544::{
-    device::{Frames, Size, Stations},
-    flows, learning,
-    learning::Capacity,
-    modelled::{Flaw, Modelled, THROUGH},
-    search::Found,
-    session::{Ended, Session},
-    throughput::{LOADS, Throughput, burst, latency, loss_curve, throughput},
-    verdict::Verdict,
+use crate::{
+    rfc2544::{
+        device::{Frames, Size, Stations},
+        flows, learning,
+        learning::Capacity,
+        modelled::{Flaw, Modelled, THROUGH},
+        plan::{BETWEEN, Measurement, Plan},
+        run::run,
+        search::Found,
+        session::{Ended, Session},
+        throughput::{LOADS, Throughput, burst, latency, loss_curve, throughput},
+        verdict::Verdict,
+    },
+    series::Series,
 };
 
 const FRAMES: Frames = Frames { size: Size::Bytes(64), stations: Stations::Flows(1) };
@@ -26,10 +31,10 @@ fn all(device: &mut Modelled) -> Result<Throughput, Ended> {
         session.begin(FRAMES)?;
         let found = throughput(session, FRAMES, 0.001)?;
         latency(session, FRAMES, found.no_drop.load().unwrap_or(found.full))?;
-        loss_curve(session, FRAMES, found.full)?;
+        loss_curve(session, FRAMES, (found.full, found.delivered))?;
         burst(session, FRAMES, found.full)?;
         learning::capacity(session, 8_192)?;
-        flows::ramp(session, FRAMES, 1_000_000, 0.001)?;
+        flows::ramp(session, FRAMES, 100, 0.001)?;
         Ok(found)
     })
 }
@@ -79,12 +84,14 @@ fn latency_is_taken_at_shares_of_the_rate() {
 
 #[test]
 fn the_loss_curve_ends_after_two_trials_without_loss() {
-    let curve = with(&mut Modelled::default(), |session| loss_curve(session, FRAMES, 5e6)).unwrap();
-    let rates: Vec<f64> = curve.iter().map(|loss| loss.rate / 1e6).collect();
-    // It bears 2.002 million frames a second: 2.0 and 1.5 are the first two.
-    assert_eq!(rates, [5.0, 4.5, 4.0, 3.5, 3.0, 2.5, 2.0, 1.5]);
-    assert!((curve[0].lost - 0.5996).abs() < 1e-4, "{curve:?}");
-    assert_eq!([curve[6].lost, curve[7].lost], [0.0; 2]);
+    let curve = with(&mut Modelled::default(), |session| loss_curve(session, FRAMES, (5e6, 2e6))).unwrap();
+    let shares: Vec<u32> = curve.iter().map(|loss| loss.share).collect();
+    // A tenth of five millions is 25 % of two, and steps are no wider. It bears 2.002 million frames a second.
+    assert_eq!(shares, [240, 220, 200, 180, 160, 140, 120, 100, 80]);
+    assert!((curve[0].lost - (1.0 - 2.002 / 4.8)).abs() < 1e-4, "{curve:?}");
+    assert_eq!([curve[7].lost, curve[8].lost], [0.0; 2]);
+    let all = with(&mut Modelled::default(), |session| loss_curve(session, FRAMES, (1.9e6, 1.9e6))).unwrap();
+    assert_eq!(all.iter().map(|loss| loss.share).collect::<Vec<_>>(), [100, 90]);
 }
 
 #[test]
@@ -154,4 +161,59 @@ fn a_device_that_stops_or_goes_away_ends_the_run_wherever_it_was() {
         assert!(matches!(ended, Err(Ended::Verdict(Verdict::Stopped { .. }))), "{trials}: {ended:?}");
         assert!(device.trials < trials + 100, "{trials}: {}", device.trials);
     }
+}
+
+#[test]
+fn a_whole_run_keeps_its_numbers_as_series_a_sample_a_round() {
+    let plan = Plan {
+        measurements: Measurement::ALL.to_vec(),
+        sizes: vec![Size::Bytes(64), Size::Bytes(1518), Size::Imix],
+        thorough: false,
+        length: Duration::from_millis(500),
+        partial: 0.001,
+        flows: 1_000,
+        addresses: 8_192,
+        rounds: 2,
+    };
+    let mut device = Modelled::default();
+    let findings = run(&mut device, &plan, Duration::from_secs(1), &|_| {}).unwrap();
+    assert_eq!((findings.verdict, findings.notes.len()), (None, 0), "{:?}", findings.notes);
+    let labels: Vec<String> = findings.series.iter().map(Series::label).collect();
+    for label in [
+        "no-drop rate, 64 bytes, Mpps",
+        "0.1 % drop rate, 1518 bytes, Mpps",
+        "no-drop rate, IMIX, Mpps",
+        "latency p99, IMIX, 90 %, us",
+        "loss, 64 bytes, 240 %, %",
+        "longest burst, 64 bytes, frames",
+        "MAC addresses kept, addresses",
+        "MAC addresses learned, addresses/s",
+        "no-drop rate by flows, 1000 flows, Mpps",
+    ] {
+        assert!(labels.iter().any(|one| one == label), "{label} is not among {labels:#?}");
+    }
+    assert!(findings.series.iter().all(|series| series.samples.len() == 2), "one of each round");
+    // What was said beforehand is about what it took.
+    let (said, took) = (plan.estimate().as_secs_f64(), (device.took + BETWEEN * device.trials).as_secs_f64());
+    assert!((0.7..1.4).contains(&(said / took)), "{said} s were said and {took} s taken");
+}
+
+#[test]
+fn a_run_that_ends_early_keeps_what_it_had() {
+    let plan = Plan {
+        measurements: vec![Measurement::Throughput],
+        sizes: vec![Size::Bytes(64), Size::Bytes(128)],
+        thorough: false,
+        length: Duration::from_millis(500),
+        partial: 0.001,
+        flows: 1,
+        addresses: 1,
+        rounds: 1,
+    };
+    let mut device = Modelled::with(Flaw::VanishesAfter(16));
+    let findings = run(&mut device, &plan, Duration::from_secs(1), &|_| {}).unwrap();
+    assert_eq!(findings.verdict, Some(Verdict::Vanished { name: "veth7".to_owned() }));
+    assert!(findings.series.iter().any(|series| series.label() == "no-drop rate, 64 bytes, Mpps"));
+    assert!(!findings.series.iter().any(|series| series.label() == "no-drop rate, 128 bytes, Mpps"));
+    assert_eq!(findings.notes.len(), 1);
 }

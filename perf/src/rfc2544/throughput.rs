@@ -22,8 +22,8 @@ const LEAST_BURST: f64 = 1.0;
 /// Of what is found, the shares at which latency is taken.
 pub const LOADS: [f64; 3] = [0.1, 0.5, 0.9];
 
-/// Steps of the loss curve, as shares of the generator's limit.
-const CURVE: [f64; 10] = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
+/// Steps of the loss curve, in per cent of what is found. The RFC wants none wider than 10 % of the most that can be offered.
+const STEPS: [u32; 4] = [50, 20, 10, 5];
 
 /// A trial that lost more than this is not made again.
 const PLAINLY: f64 = 0.05;
@@ -55,8 +55,8 @@ pub struct Latency {
 /// Loss at one rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Loss {
-    /// Frames a second that were offered.
-    pub rate: f64,
+    /// What was offered, per cent of what is borne.
+    pub share: u32,
     /// The share that was lost.
     pub lost: f64,
 }
@@ -96,16 +96,18 @@ pub fn latency(session: &mut Session<'_>, frames: Frames, borne: f64) -> Result<
     LOADS.into_iter().map(at).collect()
 }
 
-/// Loss from the most that can be offered down, until two trials in a row lose nothing.
+/// Loss from the most that can be offered down, until two trials in a row lose nothing. The loads are round shares of what is borne, so
+/// that the curves of several rounds have the same points.
 ///
 /// # Errors
 /// [`Ended`].
-pub fn loss_curve(session: &mut Session<'_>, frames: Frames, full: f64) -> Result<Vec<Loss>, Ended> {
+pub fn loss_curve(session: &mut Session<'_>, frames: Frames, (full, borne): (f64, f64)) -> Result<Vec<Loss>, Ended> {
+    let most = (full / borne * 100.0) as u32;
+    let step = STEPS.into_iter().find(|step| *step <= most / 10).unwrap_or(STEPS[3]);
     let mut curve: Vec<Loss> = Vec::new();
-    for share in CURVE {
-        let pace = if share < 1.0 { Pace::Rate(full * share) } else { Pace::Full };
-        let outcome = session.trial(&session.ask(frames, pace))?;
-        curve.push(Loss { rate: outcome.reached, lost: outcome.lost() });
+    for share in (1..=most / step).rev().map(|steps| steps * step) {
+        let outcome = session.trial(&session.ask(frames, Pace::Rate(borne * f64::from(share) / 100.0)))?;
+        curve.push(Loss { share, lost: outcome.lost() });
         if matches!(curve.as_slice(), [.., before, last] if before.lost == 0.0 && last.lost == 0.0) {
             break;
         }

@@ -8,8 +8,8 @@ use crate::rfc2544::device::Outcome;
 /// The share of frames that may arrive twice before a device is said to double them: floods while addresses are learned do.
 const FEW: f64 = 0.001;
 
-/// A frame that went around comes by again and again; one that was doubled comes once more, or a few times.
-const ROUNDS: u64 = 8;
+/// A frame that goes around comes by again and again; one that was doubled comes once more.
+const ROUNDS: u64 = 2;
 
 /// Why nothing more is measured.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize)]
@@ -72,7 +72,7 @@ pub enum Verdict {
 pub fn of(outcome: &Outcome) -> Option<Verdict> {
     let &Outcome { sent, received, duplicated, corrupted, returned, endless, .. } = outcome;
     let few = (sent as f64 * FEW) as u64;
-    if endless || returned > few || duplicated > received.saturating_mul(ROUNDS) && duplicated > ROUNDS {
+    if endless || returned > few || duplicated > ROUNDS * received.max(1) {
         return Some(Verdict::Loops { sent, arrivals: duplicated + returned });
     }
     if duplicated > few {
