@@ -15,6 +15,7 @@
 pub mod bed;
 pub mod cli;
 pub mod cores;
+pub mod generator;
 pub mod load;
 pub mod machine;
 pub mod nodes;
@@ -24,3 +25,4 @@ pub mod rfc2544;
 pub mod run;
 pub mod series;
 pub mod subject;
+pub mod traffic;

@@ -21,7 +21,8 @@ use crate::{
     burst::{Burst, OutQueue},
     port::{Port, PortError, PortFacts, PortStatistics},
 };
-use capture::{BadCapture, Capture};
+use capture::BadCapture;
+pub use capture::Capture;
 use recorder::Recorder;
 
 /// Which files, and how to play the input.

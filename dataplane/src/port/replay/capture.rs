@@ -65,7 +65,7 @@ fn link_name(link_type: u32) -> &'static str {
 }
 
 /// A whole file, checked.
-pub(super) struct Capture {
+pub struct Capture {
     bytes: Vec<u8>,
     records: Vec<Record>,
 }
@@ -79,7 +79,11 @@ struct Record {
 }
 
 impl Capture {
-    pub(super) fn read(path: &Path) -> io::Result<Self> {
+    /// Reads a classic pcap file of Ethernet, of up to 1 GiB.
+    ///
+    /// # Errors
+    /// It cannot be read, or is something else or broken; the message says what to do.
+    pub fn read(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         let mut bytes = Vec::new();
@@ -118,23 +122,33 @@ impl Capture {
     }
 
     /// How many packets it has.
-    pub(super) const fn len(&self) -> usize {
+    #[must_use]
+    pub const fn len(&self) -> usize {
         self.records.len()
     }
 
+    /// Whether it has none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// A packet's bytes, as many as were captured of it.
-    pub(super) fn packet(&self, number: usize) -> Option<&[u8]> {
+    #[must_use]
+    pub fn packet(&self, number: usize) -> Option<&[u8]> {
         let Record { start, length, .. } = *self.records.get(number)?;
         self.bytes.get(start..start + length as usize)
     }
 
     /// When a packet was captured, counted from the first one.
-    pub(super) fn after(&self, number: usize) -> Duration {
+    #[must_use]
+    pub fn after(&self, number: usize) -> Duration {
         self.records.get(number).map_or(Duration::ZERO, |record| record.after)
     }
 
     /// From the first packet to the latest.
-    pub(super) fn duration(&self) -> Duration {
+    #[must_use]
+    pub fn duration(&self) -> Duration {
         self.records.iter().map(|record| record.after).max().unwrap_or_default()
     }
 }

@@ -1,0 +1,325 @@
+//! What a trial found, and what is to be thought of it.
+
+use std::{
+    fmt::{self, Display, Formatter},
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::{
+    analyse::Arrivals,
+    clock::Nanos,
+    pace::{Packets, Rate},
+    send::Departures,
+    wire::WireError,
+};
+
+/// A rate counts as reached from this share on.
+pub const REACHED: f64 = 0.99;
+
+/// How a trial came to its end.
+#[derive(Debug)]
+pub enum Ended {
+    /// As it should.
+    Whole,
+    /// By Ctrl-C.
+    Interrupted,
+    /// Because a wire died.
+    Broken(WireError),
+}
+
+/// What a trial found.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The rate that was asked for.
+    pub offered: Rate,
+    /// The rate that was sent at, packets a second.
+    pub reached: f64,
+    /// How long packets were sent.
+    pub took: Duration,
+    /// Packets that were sent.
+    pub sent: u64,
+    /// Bytes of them, without check sequences.
+    pub sent_bytes: u64,
+    /// Packets that left more than 10 us after they should have.
+    pub late: u64,
+    /// Frames of the run that arrived, in whatever state, however often.
+    pub received: u64,
+    /// Packets that arrived whole, each counted once.
+    pub whole: u64,
+    /// Packets of which nothing arrived: sent, less those that arrived whole or corrupted.
+    pub lost: u64,
+    /// Packets that a later one overtook.
+    pub reordered: u64,
+    /// Packets that arrived again.
+    pub duplicated: u64,
+    /// Packets whose payload was changed or cut.
+    pub corrupted: u64,
+    /// Packets that came too late to be told from duplicates; they count as lost.
+    pub stale: u64,
+    /// Frames that are not of the run.
+    pub foreign: u64,
+    /// Frames of the run that came back to where they were sent from.
+    pub returned: u64,
+    /// Whether frames of the run still arrived when waiting for the last of them was given up.
+    pub endless: bool,
+    /// From when each packet should have left to when it arrived, in nanoseconds, where that can be told.
+    pub latency: Option<Histogram<u64>>,
+    /// How it came to its end.
+    pub ended: Ended,
+}
+
+impl Outcome {
+    /// Of what left and what arrived. `length` is how long the run was to be, if that was said.
+    #[must_use]
+    pub fn new(offered: Rate, length: Option<Nanos>, departures: Departures, arrivals: Arrivals) -> Self {
+        let Departures { sent, bytes, late, took } = departures;
+        // The last packet of a run belongs to a time before its end, and one packet has no rate of its own.
+        let took_for_rate = Duration::from(took.max(length.unwrap_or(took))).max(Duration::from_nanos(1));
+        let Arrivals { received, whole, reordered, duplicated, corrupted, stale, foreign, .. } = arrivals;
+        Self {
+            offered,
+            reached: sent as f64 / took_for_rate.as_secs_f64(),
+            took: took.into(),
+            sent,
+            sent_bytes: bytes,
+            late,
+            received,
+            whole,
+            lost: sent.saturating_sub(whole + corrupted),
+            reordered,
+            duplicated,
+            corrupted,
+            stale,
+            foreign,
+            returned: 0,
+            endless: false,
+            latency: None,
+            ended: Ended::Whole,
+        }
+    }
+
+    /// Lost packets, as a share of those sent.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        self.lost as f64 / self.sent.max(1) as f64
+    }
+
+    /// Whether the sender kept to the rate that was asked for.
+    #[must_use]
+    pub fn kept_up(&self) -> bool {
+        match self.offered {
+            Rate::PerSecond(rate) => self.reached >= rate * REACHED,
+            Rate::Maximum | Rate::Recorded => true,
+        }
+    }
+
+    /// What to think of it: the gravest thing there is to say.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match &self.ended {
+            Ended::Broken(_) => return Verdict::Broken,
+            Ended::Interrupted => return Verdict::Interrupted,
+            Ended::Whole => {}
+        }
+        if self.sent > 0 && self.received == 0 {
+            return Verdict::Silent;
+        }
+        // Every packet three times and more is no accident of a retry.
+        if self.endless || self.duplicated > 2 * self.whole.max(1) {
+            return Verdict::Looping;
+        }
+        let found = [
+            (self.corrupted, Verdict::Corrupting),
+            (self.duplicated, Verdict::Duplicating),
+            (self.lost, Verdict::Losing),
+            (self.reordered, Verdict::Reordering),
+        ];
+        match found.into_iter().find(|(packets, _)| *packets > 0) {
+            Some((_, verdict)) => verdict,
+            None if !self.kept_up() => Verdict::Unreached,
+            None => Verdict::Clean,
+        }
+    }
+}
+
+/// An outcome as it is stored: one JSON object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// What to think of it.
+    pub verdict: Verdict,
+    /// The same in a sentence.
+    pub says: String,
+    /// The rate that was asked for: packets a second, `max` or `recorded`.
+    pub offered: Rate,
+    /// The rate that was sent at, packets a second.
+    pub reached_pps: f64,
+    /// How long packets were sent.
+    pub seconds: f64,
+    /// Packets that were sent.
+    pub sent: u64,
+    /// Bytes of them, without check sequences.
+    pub sent_bytes: u64,
+    /// Packets that left more than 10 us after they should have.
+    pub late: u64,
+    /// Frames of the run that arrived.
+    pub received: u64,
+    /// Packets of which nothing arrived.
+    pub lost: u64,
+    /// Packets that a later one overtook.
+    pub reordered: u64,
+    /// Packets that arrived again.
+    pub duplicated: u64,
+    /// Packets that arrived changed or cut.
+    pub corrupted: u64,
+    /// Packets that came too late to be told from duplicates.
+    pub stale: u64,
+    /// Frames that are not of the run.
+    pub foreign: u64,
+    /// Frames of the run that came back to where they were sent from.
+    pub returned: u64,
+    /// Latencies, where they can be told.
+    pub latency: Option<Latency>,
+}
+
+/// Latencies in nanoseconds, from when each packet should have left.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Latency {
+    /// The lowest.
+    pub min_ns: u64,
+    /// The mean.
+    pub mean_ns: f64,
+    /// Half are below.
+    pub p50_ns: u64,
+    /// Nine of ten are below.
+    pub p90_ns: u64,
+    /// 99 of a hundred are below.
+    pub p99_ns: u64,
+    /// 999 of a thousand are below.
+    pub p999_ns: u64,
+    /// All but one of ten thousand are below.
+    pub p9999_ns: u64,
+    /// The highest.
+    pub max_ns: u64,
+}
+
+impl Latency {
+    /// Of what was collected, if anything was.
+    #[must_use]
+    pub fn of(latencies: &Histogram<u64>) -> Option<Self> {
+        let at = |quantile| latencies.value_at_quantile(quantile);
+        (!latencies.is_empty()).then(|| Self {
+            min_ns: latencies.min(),
+            mean_ns: latencies.mean(),
+            p50_ns: at(0.5),
+            p90_ns: at(0.9),
+            p99_ns: at(0.99),
+            p999_ns: at(0.999),
+            p9999_ns: at(0.9999),
+            max_ns: latencies.max(),
+        })
+    }
+}
+
+impl Outcome {
+    /// What is stored of it.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        Summary {
+            verdict: self.verdict(),
+            says: self.to_string(),
+            offered: self.offered,
+            reached_pps: self.reached,
+            seconds: self.took.as_secs_f64(),
+            sent: self.sent,
+            sent_bytes: self.sent_bytes,
+            late: self.late,
+            received: self.received,
+            lost: self.lost,
+            reordered: self.reordered,
+            duplicated: self.duplicated,
+            corrupted: self.corrupted,
+            stale: self.stale,
+            foreign: self.foreign,
+            returned: self.returned,
+            latency: self.latency.as_ref().and_then(Latency::of),
+        }
+    }
+}
+
+/// What to think of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every packet arrived, once, in order, as it left; and the rate was reached.
+    Clean,
+    /// As clean, of fewer packets than were asked for.
+    Unreached,
+    /// Packets are missing.
+    Losing,
+    /// Packets overtook others.
+    Reordering,
+    /// Packets arrived again.
+    Duplicating,
+    /// Packets arrived again and again.
+    Looping,
+    /// Packets arrived that had not left so.
+    Corrupting,
+    /// Nothing arrived at all.
+    Silent,
+    /// A device vanished or failed.
+    Broken,
+    /// Somebody ended it.
+    Interrupted,
+}
+
+impl Verdict {
+    /// The exit status of a program that tells it: 0 clean, 3 the device did not pass, 4 the rate was not reached, 1 broken, 130
+    /// interrupted. (2 is a wrong command line.)
+    #[must_use]
+    pub const fn exit_status(self) -> u8 {
+        match self {
+            Self::Clean => 0,
+            Self::Losing | Self::Reordering | Self::Duplicating | Self::Looping | Self::Corrupting | Self::Silent => 3,
+            Self::Unreached => 4,
+            Self::Broken => 1,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl Display for Outcome {
+    /// The verdict in a sentence.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { sent, lost, reordered, duplicated, corrupted, whole, .. } = self;
+        let share = |packets: &u64| *packets as f64 * 100.0 / (*sent).max(1) as f64;
+        match self.verdict() {
+            Verdict::Clean => write!(f, "clean: every packet arrived, once, in order, as it left")?,
+            Verdict::Unreached => write!(f, "clean, but slower than asked")?,
+            Verdict::Losing => write!(f, "loses packets: {lost} of {sent} did not arrive ({:.4} %)", share(lost))?,
+            Verdict::Reordering => write!(f, "reorders packets: {reordered} of {sent} were overtaken")?,
+            Verdict::Duplicating => write!(f, "duplicates packets: {duplicated} arrived again")?,
+            Verdict::Looping => {
+                write!(f, "loops: {whole} packets arrived, and {duplicated} times one of them again; look for a loop")?;
+            }
+            Verdict::Corrupting => write!(f, "corrupts packets: {corrupted} arrived changed or cut")?,
+            Verdict::Silent => {
+                write!(
+                    f,
+                    "forwards nothing: {sent} packets left and none arrived; look at links, addresses and tables"
+                )?;
+            }
+            Verdict::Broken => write!(f, "broken off after {sent} packets")?,
+            Verdict::Interrupted => write!(f, "interrupted after {sent} packets")?,
+        }
+        if let Ended::Broken(error) = &self.ended {
+            write!(f, ": {error}")?;
+        }
+        if !self.kept_up() && matches!(self.ended, Ended::Whole) {
+            write!(f, "; {} were asked for and {} reached", self.offered, Packets(self.reached))?;
+        }
+        Ok(())
+    }
+}

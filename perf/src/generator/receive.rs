@@ -1,0 +1,71 @@
+//! The receiving end of a run: shows the analyser what arrives, and knows when it has been silent for long enough.
+
+use super::{
+    analyse::Analyser,
+    clock::{Clock, Nanos},
+    wire::{Wire, WireError},
+};
+
+/// Between two looks at whether the device is still there.
+const HEALTH: Nanos = Nanos(200_000_000);
+
+/// Receives one run.
+pub struct Receiver {
+    analyser: Analyser,
+    /// When something last arrived, or the run began.
+    heard: Nanos,
+    looked: Nanos,
+}
+
+impl Receiver {
+    /// A receiver that begins to listen now.
+    #[must_use]
+    pub fn new(analyser: Analyser, now: Nanos) -> Self {
+        Self { analyser, heard: now, looked: now }
+    }
+
+    /// Looks at what has arrived, at most a burst. Returns how many packets that were.
+    ///
+    /// # Errors
+    /// [`WireError`]: the wire is dead.
+    #[inline]
+    pub fn turn(&mut self, wire: &mut impl Wire, clock: &impl Clock) -> Result<usize, WireError> {
+        let Self { analyser, heard, looked } = self;
+        // One look at the clock a burst, after its first packet was there: a packet is never older than it seems by more than a burst takes.
+        let mut now = None;
+        let received = wire.receive(|frame| {
+            let now = *now.get_or_insert_with(|| clock.now());
+            analyser.see(frame, now);
+        })?;
+        let now = match now {
+            Some(now) => {
+                *heard = now;
+                now
+            }
+            None => clock.now(),
+        };
+        if now.since(*looked) > HEALTH {
+            *looked = now;
+            wire.health()?;
+        }
+        Ok(received)
+    }
+
+    /// When something last arrived.
+    #[must_use]
+    pub fn heard(&self) -> Nanos {
+        self.heard
+    }
+
+    /// What has arrived.
+    #[must_use]
+    pub fn analyser(&self) -> &Analyser {
+        &self.analyser
+    }
+
+    /// Ends it.
+    #[must_use]
+    pub fn finish(self) -> Analyser {
+        self.analyser
+    }
+}
