@@ -1,7 +1,7 @@
 //! Measures Podlane from the outside, side by side with others, so that its numbers can be repeated.
 //!
 //! ```text
-//!   run (veth, vxlan, idle, ...)     what is measured against what, and the targets
+//!   run (compare, idle, ...)         what is measured against what, and the targets
 //!    |-- bed                         two pods and the links between them, in namespaces of their own
 //!    |-- subject/*                   what can be measured: one file each, started and stopped for its turn
 //!    |-- load/*                      packets into one pod, and what arrives in the other

@@ -21,7 +21,7 @@ use crate::{
         traffic::address,
         underlay::{OUTER, PREFIX, peer_mac, uplink_mac},
     },
-    subject::{overlay::UNDERLAY_MTU, tunnel::Ends},
+    subject::{UNDERLAY_MTU, tunnel::Ends},
 };
 
 /// What each node's end of the underlay is called.

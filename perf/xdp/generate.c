@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * What the kernel runs for each packet it makes for the generator: the packet
- * gets the port of the next flow (its source port, or in an answer its
- * destination port), and a tunnelled one an outer source port of that flow too,
- * and leaves by the link. It is run by BPF_PROG_TEST_RUN on live frames and
+ * gets the ports of the next flow (its source port and, where there are more
+ * flows than that tells apart, its destination port; in an answer the other
+ * way round), and a tunnelled one an outer source port of that flow too, and
+ * leaves by the link. It is run by BPF_PROG_TEST_RUN on live frames and
  * attached to nothing.
  *
  * The declarations are written out, as for the switch's own programs, so that a
@@ -34,6 +35,10 @@ volatile const u32 FLOWS = 1;
 volatile const u32 FIRST_PORT = 1024;
 /* Where that port stands, and the outer one: 0 where there is none. */
 volatile const u32 FLOW_PORT = 14 + 20;
+volatile const u32 SERVICE_PORT = 14 + 20 + 2;
+volatile const u32 FIRST_SERVICE = 9;
+/* Bits of a flow's number that its source port tells. */
+volatile const u32 FLOW_BITS = 15;
 volatile const u32 OUTER_SOURCE_PORT = 0;
 
 /* The generator is one thread, so nobody else counts here. */
@@ -55,7 +60,9 @@ int generate(struct xdp_md *md)
 {
 	u32 flow = turn + 1 < FLOWS ? turn + 1 : 0;
 
-	if (!put(md, FLOW_PORT, FIRST_PORT + flow))
+	if (!put(md, FLOW_PORT, FIRST_PORT + (flow & ((1u << FLOW_BITS) - 1))))
+		return XDP_ABORTED;
+	if (FLOWS >> FLOW_BITS && !put(md, SERVICE_PORT, FIRST_SERVICE + (flow >> FLOW_BITS)))
 		return XDP_ABORTED;
 	if (OUTER_SOURCE_PORT && !put(md, OUTER_SOURCE_PORT, DYNAMIC_PORTS | flow))
 		return XDP_ABORTED;

@@ -3,15 +3,12 @@
 //! A subcommand is one more file here, and one line in the roster below. It is told when Ctrl-C was pressed and has to end by itself then.
 
 mod cni;
+mod compare;
 mod deliver;
 mod idle;
 mod idle_ports;
-mod policy;
 mod report;
 mod terms;
-mod veth;
-mod vxlan;
-mod vxlan_tcp;
 
 use std::{
     io::{self, Write},
@@ -40,14 +37,8 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Packet rates from veth to veth: the bare cross-connect, Podlane, and others.
-    Veth(veth::Arguments),
-    /// Packet rates into and out of VXLAN: plain routing, Podlane, and others.
-    Vxlan(vxlan::Arguments),
-    /// Packet rates under stateful policy with 1,000 rules: Podlane, and others.
-    Policy(policy::Arguments),
-    /// A TCP stream from node to node: through two Podlanes, and through the kernel's own overlay.
-    VxlanTcp(vxlan_tcp::Arguments),
+    /// The same workloads for Podlane and for other switches, side by side on the same veths.
+    Compare(compare::Arguments),
     /// How long pods take to come and go by CNI: ours, and the reference's `bridge` with `host-local`.
     Cni(cni::Arguments),
     /// What silent ports cost a busy pair.
@@ -76,6 +67,8 @@ enum CliError {
     Run(#[from] RunError),
     #[error(transparent)]
     Picture(#[from] PictureError),
+    #[error("podlane could not be measured: {0}; what else was found is told above")]
+    Unmeasured(String),
     #[error("cannot write {}: {source}; check that its folder is there and writable", .path.display())]
     Store { path: PathBuf, source: io::Error },
     #[error("cannot write to standard output: {0}; check where it goes")]
@@ -106,10 +99,7 @@ fn perform(cli: &Cli) -> Result<(), CliError> {
     };
     let around = &Surroundings { stop: &stop, progress: &progress };
     match &cli.command {
-        Command::Veth(arguments) => arguments.perform(around),
-        Command::Vxlan(arguments) => arguments.perform(around),
-        Command::Policy(arguments) => arguments.perform(around),
-        Command::VxlanTcp(arguments) => arguments.perform(around),
+        Command::Compare(arguments) => arguments.perform(around),
         Command::Cni(arguments) => arguments.perform(around),
         Command::IdlePorts(arguments) => arguments.perform(around),
         Command::Idle(arguments) => arguments.perform(around),

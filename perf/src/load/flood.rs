@@ -19,7 +19,7 @@ use crate::{
     load::{
         LoadError,
         generator::{Generator, GeneratorError},
-        pod_end,
+        pause, pod_end,
         traffic::Traffic,
     },
 };
@@ -34,16 +34,14 @@ const BELIEVABLE: (f64, f64) = (500_000.0, 20_000_000.0);
 const SURPLUS: f64 = 1.2;
 
 /// The longest call, which is what Ctrl-C may have to wait for.
-const LONGEST: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_secs(5);
 
-/// How long a subject is under full load before it is measured.
+/// How long a subject is under full load before it is measured, and for each flow on top: so that it has seen all of them.
 const WARM_UP: Duration = Duration::from_millis(100);
+const WARM_UP_A_FLOW: Duration = Duration::from_nanos(1500);
 
 /// Between two looks at whether anything arrives yet.
 const PROBE_EVERY: Duration = Duration::from_millis(5);
-
-/// Between two looks at whether Ctrl-C was pressed.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Packets of a burst while connections are opened, and the pause after it: what opens each of them slowly must keep up.
 const OPENING: u32 = 32;
@@ -90,9 +88,10 @@ impl Flood<'_> {
     /// # Errors
     /// [`LoadError::Silent`] when the subject does not forward.
     pub fn run(&self) -> Result<Sample, LoadError> {
-        let from = &self.bed.from().netns;
+        let from = self.bed.from();
         let mut generator = Generator::new(&pod_end(from)?, self.traffic.sent())?;
-        let mut count = self.count(&self.bed.to().netns)?;
+        let mut count = self.count(self.bed.to())?;
+        let at_first = count.arrived()?.packets;
         let over = AtomicBool::new(false);
         let flooding = AtomicBool::new(false);
         let send = || {
@@ -107,7 +106,7 @@ impl Flood<'_> {
                 while !over.load(Ordering::Relaxed) && !self.stop.load(Ordering::Relaxed) {
                     generator.send(stride)?;
                 }
-                Ok(())
+                Ok(generator.sent())
             })?
         };
         std::thread::scope(|scope| {
@@ -117,18 +116,23 @@ impl Flood<'_> {
             }
             let sample = self.sample(&mut count);
             over.store(true, Ordering::Relaxed);
-            let sent: Result<(), LoadError> = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            sent.and(sample)
+            let sent: Result<u64, LoadError> = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (sent, sample) = (sent?, sample?);
+            check_number(sent, count.arrived()?.packets - at_first)?;
+            Ok(sample)
         })
     }
 
     /// Counts in the window.
     fn sample(&self, count: &mut Count) -> Result<Sample, LoadError> {
-        self.sleep(WARM_UP)?;
+        pause(self.warm_up(), self.stop)?;
         let (before, begun) = (count.arrived()?, Instant::now());
-        self.sleep(self.length)?;
+        pause(self.length, self.stop)?;
         let (after, window) = (count.arrived()?, begun.elapsed());
         let arrived = after.packets - before.packets;
+        if arrived == 0 {
+            return Err(LoadError::Silent { patience: self.length });
+        }
         self.check_lengths(arrived, after.bytes - before.bytes)?;
         Ok(Sample { arrived, window })
     }
@@ -142,18 +146,8 @@ impl Flood<'_> {
         Err(LoadError::Strange { expected, found })
     }
 
-    fn sleep(&self, length: Duration) -> Result<(), LoadError> {
-        let until = Instant::now() + length;
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(LoadError::Interrupted);
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(LOOK_EVERY));
-        }
+    fn warm_up(&self) -> Duration {
+        WARM_UP + WARM_UP_A_FLOW * self.traffic.flows
     }
 
     /// How many packets one call is to send, so that the window sees no second one: between two calls the kernel takes some 20 ms.
@@ -166,12 +160,12 @@ impl Flood<'_> {
         }
         let rate = f64::from(TRIALS[1] - TRIALS[0]) / (took[1] - took[0]).max(f64::EPSILON);
         let rate = rate.clamp(BELIEVABLE.0, BELIEVABLE.1);
-        let length = ((WARM_UP + self.length).as_secs_f64() * SURPLUS).min(LONGEST.as_secs_f64());
+        let length = ((self.warm_up() + self.length).as_secs_f64() * SURPLUS).min(LONGEST.as_secs_f64());
         Ok((rate * length) as u32)
     }
 
     fn wait_for_first(&self, generator: &mut Generator) -> Result<(), LoadError> {
-        let mut count = self.count(&self.bed.to().netns)?;
+        let mut count = self.count(self.bed.to())?;
         let deadline = Instant::now() + self.patience;
         let before = count.arrived()?.packets;
         loop {
@@ -191,9 +185,9 @@ impl Flood<'_> {
 
     /// Sends a packet of each flow and has it answered, until every answer arrives.
     fn wait_for_answers(&self, generator: &mut Generator) -> Result<(), LoadError> {
-        let to = &self.bed.to().netns;
+        let to = self.bed.to();
         let mut answers = Generator::new(&pod_end(to)?, self.traffic.answers())?;
-        let mut count = Count { taken: None, ..self.count(&self.bed.from().netns)? };
+        let mut count = Count { taken: None, ..self.count(self.bed.from())? };
         let (flows, deadline) = (self.traffic.flows, Instant::now() + self.patience);
         loop {
             send_slowly(generator, flows)?;
@@ -221,9 +215,17 @@ impl Flood<'_> {
     }
 }
 
+/// That no more arrived than was sent: what loops or doubles packets forwards well too. A packet in a thousand may be another's.
+fn check_number(sent: u64, arrived: u64) -> Result<(), LoadError> {
+    if arrived <= sent + sent / 1000 {
+        return Ok(());
+    }
+    Err(LoadError::Multiplied { sent, arrived })
+}
+
 /// Sends a packet of each flow.
-fn send_slowly(generator: &mut Generator, flows: u16) -> Result<(), GeneratorError> {
-    let mut left = u32::from(flows);
+fn send_slowly(generator: &mut Generator, flows: u32) -> Result<(), GeneratorError> {
+    let mut left = flows;
     while left > 0 {
         let packets = left.min(OPENING);
         generator.send(packets)?;

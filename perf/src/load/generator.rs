@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::{
     bed::HostEnd,
-    load::traffic::{Cycle, FIRST_PORT},
+    load::traffic::{Cycle, FIRST_PORT, FLOW_BITS, SERVICE},
 };
 
 const OBJECT: &[u8] = include_bytes!("../../xdp/generate.o");
@@ -43,6 +43,7 @@ pub enum GeneratorError {
 pub(crate) struct Generator {
     ebpf: Ebpf,
     packet: Vec<u8>,
+    sent: u64,
 }
 
 impl Generator {
@@ -50,13 +51,16 @@ impl Generator {
     pub(crate) fn new(link: &HostEnd, cycle: Cycle) -> Result<Self, GeneratorError> {
         let mut ebpf = EbpfLoader::new()
             .override_global("LINK", &link.ifindex, true)
-            .override_global("FLOWS", &u32::from(cycle.flows), true)
+            .override_global("FLOWS", &cycle.flows, true)
             .override_global("FIRST_PORT", &u32::from(FIRST_PORT), true)
             .override_global("FLOW_PORT", &(cycle.port_at as u32), true)
+            .override_global("FIRST_SERVICE", &u32::from(SERVICE), true)
+            .override_global("SERVICE_PORT", &(cycle.service_at as u32), true)
+            .override_global("FLOW_BITS", &FLOW_BITS, true)
             .override_global("OUTER_SOURCE_PORT", &(cycle.outer_port_at.unwrap_or_default() as u32), true)
             .load(OBJECT)?;
         program(&mut ebpf)?.load()?;
-        Ok(Self { ebpf, packet: cycle.packet })
+        Ok(Self { ebpf, packet: cycle.packet, sent: 0 })
     }
 
     /// Sends so many packets, and returns when they are on the link.
@@ -68,7 +72,13 @@ impl Generator {
             ..TestRunOptions::new()
         };
         program(&mut self.ebpf)?.test_run(options)?;
+        self.sent += u64::from(packets);
         Ok(())
+    }
+
+    /// Packets sent so far.
+    pub(crate) const fn sent(&self) -> u64 {
+        self.sent
     }
 }
 

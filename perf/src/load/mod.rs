@@ -1,9 +1,11 @@
 //! The load: packets into one pod's link, and a count of what arrives behind the other.
 //!
-//! Three kinds: a [`Flood`](flood::Flood) sends as fast as it can and counts, for rates; a [`Probe`](probe::Probe) sends one
-//! packet and waits for it, for latency; a [`stream`] is TCP between the pods' kernels, for what an application sees. The kernel runs a veth's receive path on the sender's core, so the load's core also pays for
+//! Four kinds: a [`Flood`](flood::Flood) sends as fast as it can and counts, for rates; a [`Probe`](probe::Probe) sends one
+//! packet and waits for it, for latency; a [`stream`] is TCP between the pods' kernels, and an [`echo`] a question and its answer between
+//! them, for what an application sees. The kernel runs a veth's receive path on the sender's core, so the load's core also pays for
 //! bringing packets into the switch's memory, as a pod would; the switch's core pays for their way into the receiving pod.
 
+pub mod echo;
 pub mod flood;
 pub mod generator;
 pub mod probe;
@@ -11,7 +13,10 @@ pub mod stream;
 pub mod traffic;
 pub mod underlay;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use podlane_host::{HostError, Links, Netns, NetnsError};
 use podlane_rings::SocketError;
@@ -51,7 +56,7 @@ pub enum LoadError {
     #[error("of {flows} flows only {arrived} were answered; look at what is done with packets the other way")]
     Unanswered {
         /// How many there are.
-        flows: u16,
+        flows: u32,
         /// Answers that arrived in the last try.
         arrived: u64,
     },
@@ -65,16 +70,53 @@ pub enum LoadError {
         /// The bytes of those that arrived, on average.
         found: f64,
     },
+    /// More came through than was sent.
+    #[error("{arrived} packets arrived of {sent} that were sent; look for a loop, or for two ways from pod to pod")]
+    Multiplied {
+        /// Packets sent.
+        sent: u64,
+        /// Packets that arrived.
+        arrived: u64,
+    },
+    /// A stream was opened and carries nothing.
+    #[error(
+        "a TCP stream was opened and carries nothing; look at what is done with long packets and with unfinished checksums"
+    )]
+    Stalled,
     /// A TCP stream failed.
     #[error("no TCP stream from pod to pod: {0}; run it alone and look at what the switch drops")]
     Stream(#[source] std::io::Error),
+    /// A pod's UDP socket failed.
+    #[error("no question from pod to pod: {0}; look at the pods' addresses and at what the switch drops")]
+    Socketless(#[source] std::io::Error),
+    /// Latencies cannot be collected.
+    #[error("cannot collect latencies: {0}; this is a mistake in podlane-perf")]
+    Histogram(#[source] hdrhistogram::CreationError),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
 }
 
+/// Between two looks at whether Ctrl-C was pressed.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Sleeps, unless it is stopped.
+fn pause(length: Duration, stop: &AtomicBool) -> Result<(), LoadError> {
+    let until = Instant::now() + length;
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(LoadError::Interrupted);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(LOOK_EVERY));
+    }
+}
+
 /// A pod's end of its link.
-fn pod_end(netns: &Netns) -> Result<HostEnd, LoadError> {
+pub(crate) fn pod_end(netns: &Netns) -> Result<HostEnd, HostError> {
     let link = Links::open_in(netns)?.by_name(POD_LINK)?;
     Ok(HostEnd { name: link.name, ifindex: link.index })
 }

@@ -12,10 +12,7 @@ use podlane_rings::{Frame, FramePool, Umem, UmemConfig};
 
 use crate::{
     bed::Bed,
-    load::{
-        LoadError, pod_end,
-        traffic::{PACKET, Packet},
-    },
+    load::{LoadError, pod_end},
     subject::{SubjectError, end::End},
 };
 
@@ -39,7 +36,7 @@ impl Probe {
     pub fn open(bed: &Bed) -> Result<Self, LoadError> {
         let (_, pool) = Umem::create(&UmemConfig::default()).map_err(SubjectError::from)?;
         let mut probe = Self { pool, from: None, to: None, queue: VecDeque::new(), frames: Vec::with_capacity(64) };
-        let (from, to) = (&bed.from().netns, &bed.to().netns);
+        let (from, to) = (bed.from(), bed.to());
         probe.from = Some(End::open_to_send(from, &pod_end(from)?, &mut probe.pool)?);
         probe.to = Some(End::open(to, &pod_end(to)?, &mut probe.pool)?);
         Ok(probe)
@@ -49,12 +46,12 @@ impl Probe {
     ///
     /// # Errors
     /// [`LoadError`] when a pod's end failed.
-    pub fn cross(&mut self, packet: &Packet) -> Result<Option<Duration>, LoadError> {
+    pub fn cross(&mut self, packet: &[u8]) -> Result<Option<Duration>, LoadError> {
         let Self { pool, from: Some(from), to: Some(to), queue, frames } = self else { return Ok(None) };
         // What arrived late belongs to no one.
         take(to, pool, frames)?;
         if let Some(mut frame) = pool.take() {
-            if frame.set_len(PACKET).is_ok() {
+            if frame.set_len(packet.len()).is_ok() {
                 frame.bytes_mut().copy_from_slice(packet);
             }
             queue.push_back(frame);

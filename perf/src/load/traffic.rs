@@ -1,4 +1,4 @@
-//! What is sent: minimum-size UDP packets of one or many flows, between two stations that only tables know.
+//! What is sent: UDP packets of one or many flows, between two stations that only tables know.
 
 use core::net::Ipv4Addr;
 
@@ -12,19 +12,25 @@ use crate::{
 /// Bytes of a packet: 64 on a wire, less the frame check sequence, which a veth does not have.
 pub const PACKET: usize = 60;
 
-/// One packet, ready to be copied into a frame.
-pub type Packet = [u8; PACKET];
+/// Bytes of the longest packet of a link with MTU 1500.
+pub const LONGEST: usize = 1514;
 
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 
-/// Where in a [`Packet`] the source port stands.
+/// Where in a packet the source port stands.
 const SOURCE_PORT_AT: usize = ETHERNET + IPV4;
+
+/// Where the destination port stands.
+const DESTINATION_PORT_AT: usize = SOURCE_PORT_AT + size_of::<u16>();
 
 /// The source port of the first flow; the others follow.
 pub const FIRST_PORT: u16 = 1024;
 
-/// The destination port of all of them.
+/// Bits of a flow's number that its source port tells; the destination port tells the rest.
+pub const FLOW_BITS: u32 = 15;
+
+/// The destination port of the first 2^[`FLOW_BITS`] flows; the next ones follow.
 pub const SERVICE: u16 = 9;
 
 /// The number of the gateway's station in each network.
@@ -33,8 +39,10 @@ pub const GATEWAY: u8 = 254;
 /// Which packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Traffic {
-    /// Flows, told apart by their source port; sent in turns, one packet each.
-    pub flows: u16,
+    /// Flows, told apart by their ports; sent in turns, one packet each.
+    pub flows: u32,
+    /// Bytes of a packet, from [`PACKET`] to [`LONGEST`]; a tunnel's headers come on top.
+    pub bytes: usize,
     /// Whether the packets go to another network by the gateway's MAC address.
     pub routed: bool,
     /// Whether they come from another node, in VXLAN.
@@ -49,9 +57,11 @@ pub struct Cycle {
     /// The packet of the first flow, and around it what carries it between nodes.
     pub packet: Vec<u8>,
     /// Flows, sent in turns.
-    pub flows: u16,
+    pub flows: u32,
     /// Where the port stands that tells flows apart.
     pub port_at: usize,
+    /// Where the port stands that tells them apart from the next 2^[`FLOW_BITS`].
+    pub service_at: usize,
     /// Where the outer source port stands, if the packet is tunnelled.
     pub outer_port_at: Option<usize>,
 }
@@ -59,19 +69,19 @@ pub struct Cycle {
 impl Traffic {
     /// Packets within one network.
     #[must_use]
-    pub const fn bridged(flows: u16) -> Self {
-        Self { flows, routed: false, tunnelled: false, answered: false }
+    pub const fn bridged(flows: u32) -> Self {
+        Self { flows, bytes: PACKET, routed: false, tunnelled: false, answered: false }
     }
 
     /// Packets to another network.
     #[must_use]
-    pub const fn routed(flows: u16) -> Self {
+    pub const fn routed(flows: u32) -> Self {
         Self { flows, routed: true, ..Self::bridged(flows) }
     }
 
     /// Packets within one network, from another node.
     #[must_use]
-    pub const fn tunnelled(flows: u16) -> Self {
+    pub const fn tunnelled(flows: u32) -> Self {
         Self { flows, tunnelled: true, ..Self::bridged(flows) }
     }
 
@@ -89,10 +99,10 @@ impl Traffic {
 
     /// A packet of the first flow. It has no UDP checksum, which IPv4 allows, so that a change of port leaves it right.
     #[must_use]
-    pub fn packet(self) -> Packet {
+    pub fn packet(self) -> Vec<u8> {
         let to = if self.routed { GATEWAY } else { 2 };
         let addresses = [address(0, 1), address(self.far_network(), 2)];
-        datagram([station_mac(1), station_mac(to)], addresses, [FIRST_PORT, SERVICE])
+        datagram([station_mac(1), station_mac(to)], addresses, [FIRST_PORT, SERVICE], self.bytes)
     }
 
     /// What the sender puts on its link.
@@ -100,10 +110,11 @@ impl Traffic {
     pub fn sent(self) -> Cycle {
         let (packet, flows) = (self.packet(), self.flows);
         if self.tunnelled {
-            let port_at = OUTER + SOURCE_PORT_AT;
-            return Cycle { packet: tunnelled(&packet), flows, port_at, outer_port_at: Some(underlay::SOURCE_PORT_AT) };
+            let (port_at, service_at) = (OUTER + SOURCE_PORT_AT, OUTER + DESTINATION_PORT_AT);
+            let outer_port_at = Some(underlay::SOURCE_PORT_AT);
+            return Cycle { packet: tunnelled(&packet), flows, port_at, service_at, outer_port_at };
         }
-        Cycle { packet: packet.to_vec(), flows, port_at: SOURCE_PORT_AT, outer_port_at: None }
+        Cycle { packet, flows, port_at: SOURCE_PORT_AT, service_at: DESTINATION_PORT_AT, outer_port_at: None }
     }
 
     /// What the receiver answers with: a packet a flow, the other way.
@@ -111,17 +122,17 @@ impl Traffic {
     pub fn answers(self) -> Cycle {
         let to = if self.routed { GATEWAY } else { 1 };
         let addresses = [address(self.far_network(), 2), address(0, 1)];
-        let packet = datagram([station_mac(2), station_mac(to)], addresses, [SERVICE, FIRST_PORT]);
-        let port_at = SOURCE_PORT_AT + size_of::<u16>();
-        Cycle { packet: packet.to_vec(), flows: self.flows, port_at, outer_port_at: None }
+        let packet = datagram([station_mac(2), station_mac(to)], addresses, [SERVICE, FIRST_PORT], self.bytes);
+        let (port_at, service_at) = (DESTINATION_PORT_AT, SOURCE_PORT_AT);
+        Cycle { packet, flows: self.flows, port_at, service_at, outer_port_at: None }
     }
 }
 
-/// A UDP packet, each pair from source to destination.
-fn datagram(macs: [MacAddr; 2], addresses: [Ipv4Addr; 2], ports: [u16; 2]) -> Packet {
-    let mut packet = [0; PACKET];
+/// A UDP packet of so many bytes, each pair from source to destination.
+fn datagram(macs: [MacAddr; 2], addresses: [Ipv4Addr; 2], ports: [u16; 2], bytes: usize) -> Vec<u8> {
+    let mut packet = vec![0; bytes];
     let ethernet = EthernetHeader { destination: macs[1], source: macs[0], ethertype: EtherType::IPV4 };
-    let length = (PACKET - SOURCE_PORT_AT) as u16;
+    let length = (bytes - SOURCE_PORT_AT) as u16;
     let ipv4 = Ipv4Header::new(addresses[0], addresses[1], IpProtocol::UDP, length);
     let udp = UdpHeader { source_port: ports[0], destination_port: ports[1], len: length, checksum: 0 };
     // The buffers are of the headers' own lengths.

@@ -17,7 +17,7 @@ use podlane_dataplane::worker::idle::Poll;
 use podlane_host::{WakeLatency, WakeLimit};
 
 use crate::{
-    bed::Bed,
+    bed::{Bed, Shape},
     cores::{self, Cores},
     load::{LoadError, probe::Probe, traffic::Traffic},
     machine::Origin,
@@ -25,6 +25,7 @@ use crate::{
     run::{RunError, Terms},
     series::{Check, Series, Target},
     subject::{
+        Duty,
         podlane::{attach_pair, tables},
         sleeper::Sleeper,
         switch::{FRAMES, Switch},
@@ -178,7 +179,7 @@ fn measure(way: &Way, terms: &Terms<'_>, plan: Plan) -> Result<Round, RunError> 
     let core = Cores::of_this_process()?.switch;
     let limit = way.awake.then(|| WakeLimit::hold(core, WakeLatency::AWAKE)).transpose()?;
     let round = match way.waiter {
-        Waiter::Worker(poll) => first_packets(&Bed::lay()?, poll, terms, plan),
+        Waiter::Worker(poll) => first_packets(&Bed::lay(&Shape::default())?, poll, terms, plan),
         Waiter::Thread => wake_ups(terms, plan),
     }?;
     limit.map_or(Ok(()), WakeLimit::release)?;
@@ -188,9 +189,9 @@ fn measure(way: &Way, terms: &Terms<'_>, plan: Plan) -> Result<Round, RunError> 
 /// What a worker makes of packets after silence.
 fn first_packets(bed: &Bed, poll: Poll, terms: &Terms<'_>, plan: Plan) -> Result<Round, RunError> {
     let traffic = Traffic::bridged(1);
-    let mut switch = Switch::start(bed.cores.switch, poll, NonZero::new(FRAMES).unwrap_or(NonZero::<u32>::MIN))?;
+    let mut switch = Switch::start(&[bed.cores.switch], poll, NonZero::new(FRAMES).unwrap_or(NonZero::<u32>::MIN))?;
     attach_pair(&mut switch, bed)?;
-    switch.publish(tables(traffic))?;
+    switch.publish(tables(&Duty::BRIDGED))?;
     let mut probe = Probe::open(bed)?;
     let found = on_the_loads_core(bed.cores, || {
         let packet = traffic.packet();

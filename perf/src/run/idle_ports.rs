@@ -5,21 +5,20 @@
 
 use std::num::NonZero;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use podlane_dataplane::{PortId, port::Port, worker::idle::Poll};
-use podlane_host::{Netns, Veth, VethPeer, sysctl};
 
 use crate::{
-    bed::{Bed, HostEnd},
+    bed::{Bed, Shape},
     load::{
         flood::Flood,
         traffic::{PACKET, Traffic},
     },
     machine::Origin,
     report::Report,
-    run::{RunError, Terms},
+    run::{RunError, Terms, allow_files},
     series::{Check, Series, Target},
     subject::{
+        Duty,
         podlane::{attach_pair, tables},
         switch::{FRAMES, Switch},
     },
@@ -34,9 +33,6 @@ const FILL: u32 = 64;
 /// The first silent port's number.
 const FIRST: u16 = 10;
 
-/// Files a port may need: its socket, its program, its maps, its link.
-const FILES_A_PORT: u64 = 8;
-
 /// Measures a pair alone, and with `ports` silent ports beside it.
 ///
 /// # Errors
@@ -44,17 +40,15 @@ const FILES_A_PORT: u64 = 8;
 pub fn run(terms: &Terms<'_>, ports: u16) -> Result<Report, RunError> {
     let origin = Origin::here();
     allow_files(ports)?;
-    let mut bed = Bed::lay()?;
-    let silent = Netns::anonymous()?;
-    silent.run(|| sysctl("net/ipv6/conf/default/disable_ipv6", 1))??;
+    let bed = Bed::lay(&Shape { silent: ports, ..Shape::default() })?;
     let frames = FRAMES.max(FRAMES / 2 + u32::from(ports) * FILL);
-    let mut switch = Switch::start(bed.cores.switch, Poll::Busy, NonZero::new(frames).unwrap_or(NonZero::<u32>::MIN))?;
+    let mut switch =
+        Switch::start(&[bed.cores.switch], Poll::Busy, NonZero::new(frames).unwrap_or(NonZero::<u32>::MIN))?;
     attach_pair(&mut switch, &bed)?;
-    switch.publish(tables(Traffic::bridged(1000)))?;
+    switch.publish(tables(&Duty::BRIDGED))?;
     (terms.progress)(&format!("attaching {ports} silent ports"));
-    for number in 0..ports {
-        let link = link(&mut bed, &silent, number)?;
-        switch.attach(bed.switch(), &link, PortId(FIRST + number), FILL)?;
+    for (link, number) in bed.silent_ends().iter().zip(FIRST..) {
+        switch.attach(bed.switch(), link, PortId(number), FILL)?;
         if terms.stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(crate::load::LoadError::Interrupted.into());
         }
@@ -78,23 +72,6 @@ pub fn run(terms: &Terms<'_>, ports: u16) -> Result<Report, RunError> {
     let checks = vec![Check::ratio("beside / alone", &beside, &alone, KEPT)];
     let title = "what silent ports cost a busy pair, 64-byte UDP, 1,000 flows, one core";
     Ok(Report { series: vec![alone, beside], checks, ..Report::new(title, origin, terms.rounds) })
-}
-
-/// One more link, whose other end is silent.
-fn link(bed: &mut Bed, silent: &Netns, number: u16) -> Result<HostEnd, RunError> {
-    use std::os::fd::AsFd;
-    let (name, peer) = (format!("idle{number}"), format!("pod{number}"));
-    let links = bed.lab().links();
-    let ifindex = links.veth(&Veth {
-        name: &name,
-        mtu: 1500,
-        mac: None,
-        queues: 1,
-        peer: VethPeer { name: &peer, netns: Some(silent.as_fd()), mac: None },
-    })?;
-    links.set_up(ifindex)?;
-    silent.run(|| podlane_host::Links::open().and_then(|mut links| links.set_up(&peer)))??;
-    Ok(HostEnd { name, ifindex })
 }
 
 /// Ports taken from the worker, still open.
@@ -122,15 +99,4 @@ fn rate(bed: &Bed, terms: &Terms<'_>) -> Result<f64, RunError> {
         stop: terms.stop,
     };
     Ok(flood.run()?.rate() / 1e6)
-}
-
-/// Raises the limit on open files to what so many ports need.
-fn allow_files(ports: u16) -> Result<(), RunError> {
-    let wanted = 256 + u64::from(ports) * FILES_A_PORT;
-    let failed = |source| RunError::Files { ports, wanted, source };
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
-    if soft >= wanted {
-        return Ok(());
-    }
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).map_err(failed)
 }

@@ -1,16 +1,13 @@
 //! The runs: what is measured against what, and what is asked of it. One file each.
 
 pub mod cni;
+pub mod compare;
 pub mod idle;
 pub mod idle_ports;
-pub mod policy;
-mod turns;
-pub mod veth;
-pub mod vxlan;
-pub mod vxlan_tcp;
 
 use std::{io, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 
 use crate::{bed::BedError, load::LoadError, subject::SubjectError};
@@ -37,21 +34,13 @@ pub enum RunError {
     /// Packets could not be sent or counted.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// What was to be measured failed.
-    #[error("{name}: {source}")]
-    Subject {
-        /// Its name.
-        name: &'static str,
-        /// What went wrong.
-        source: SubjectError,
-    },
     /// The kernel refused a link.
     #[error(transparent)]
     Host(#[from] podlane_host::HostError),
     /// A namespace cannot be entered.
     #[error(transparent)]
     Netns(#[from] podlane_host::NetnsError),
-    /// The switch failed.
+    /// What is measured failed.
     #[error(transparent)]
     Switch(#[from] SubjectError),
     /// Latencies cannot be collected.
@@ -84,9 +73,29 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether it is about the machine or the user, so that whoever comes next would fail alike.
+    #[must_use]
+    pub fn is_everybodys(&self) -> bool {
+        matches!(self, Self::Bed(BedError::Lacking(_) | BedError::Cores(_)) | Self::Cores(_) | Self::Files { .. })
+    }
+
     /// Whether it was Ctrl-C.
     #[must_use]
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Load(LoadError::Interrupted))
     }
+}
+
+/// Files a port may need: its socket, its program, its maps, its link.
+const FILES_A_PORT: u64 = 8;
+
+/// Raises the limit on open files to what so many ports need.
+fn allow_files(ports: u16) -> Result<(), RunError> {
+    let wanted = 256 + u64::from(ports) * FILES_A_PORT;
+    let failed = |source| RunError::Files { ports, wanted, source };
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    if soft >= wanted {
+        return Ok(());
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).map_err(failed)
 }

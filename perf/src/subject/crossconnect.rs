@@ -8,8 +8,7 @@ use podlane_rings::{Frame, FramePool, SocketError, Umem, UmemConfig};
 
 use crate::{
     bed::Bed,
-    load::traffic::Traffic,
-    subject::{Row, Running, Subject, SubjectError, end::End, poller::Poller},
+    subject::{Duty, Running, Subject, SubjectError, end::End, poller::Poller},
 };
 
 /// Frames taken at once, as many as the switch takes.
@@ -18,11 +17,16 @@ const BATCH: usize = 64;
 /// The subject.
 pub struct CrossConnect;
 
-/// Its row: what any switch can be held to.
-pub const ROW: Row = Row::new("bare cross-connect", Traffic::bridged(1), &CrossConnect);
-
 impl Subject for CrossConnect {
-    fn start(&self, bed: &Bed, _: Traffic) -> Result<Box<dyn Running>, SubjectError> {
+    fn name(&self) -> &'static str {
+        "bare cross-connect"
+    }
+
+    fn takes(&self, duty: &Duty) -> bool {
+        duty.is_plain() && duty.silent == 0
+    }
+
+    fn start(&self, bed: &Bed, _: &Duty) -> Result<Box<dyn Running>, SubjectError> {
         let [from, to] = bed.host_ends();
         let (_, mut pool) = Umem::create(&UmemConfig::default())?;
         let first = End::open(bed.switch(), &from, &mut pool)?;

@@ -10,8 +10,7 @@ use podlane_rings::{Umem, UmemConfig};
 
 use crate::{
     bed::Bed,
-    load::traffic::Traffic,
-    subject::{Running, Subject, SubjectError, end::End, poller::Poller},
+    subject::{Duty, Running, Subject, SubjectError, end::End, poller::Poller},
 };
 
 /// Frames taken at once.
@@ -21,7 +20,15 @@ const BATCH: usize = 64;
 pub struct Drain;
 
 impl Subject for Drain {
-    fn start(&self, bed: &Bed, _: Traffic) -> Result<Box<dyn Running>, SubjectError> {
+    fn name(&self) -> &'static str {
+        "generator's own limit"
+    }
+
+    fn takes(&self, duty: &Duty) -> bool {
+        !duty.peopled
+    }
+
+    fn start(&self, bed: &Bed, _: &Duty) -> Result<Box<dyn Running>, SubjectError> {
         let [from, _] = bed.host_ends();
         let (_, mut pool) = Umem::create(&UmemConfig::default())?;
         let mut end = End::open(bed.switch(), &from, &mut pool)?;

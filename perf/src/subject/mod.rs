@@ -1,26 +1,32 @@
 //! What can be measured: everything that takes packets from one link of the [`Bed`].
 //!
-//! Another switch is one more file here that implements [`Subject`], and one line in the roster of a run. Each is
-//! started for its turn and stopped after it, so that no two ever run at once.
+//! Another switch is one more file here that implements [`Subject`], and one line in the roster of
+//! [`compare`](crate::run::compare). Each says which [duties](Duty) it can do, is started for its turn and stopped after it, so that no two
+//! ever run at once.
 
+pub mod bridge;
 pub mod cni;
 pub mod crossconnect;
 pub mod drain;
+pub mod duty;
 pub mod end;
-pub mod kernel;
+mod folder;
+pub mod kernel_vxlan;
 pub mod nftables;
-pub mod overlay;
+mod overlay;
 pub mod ovs;
 pub mod podlane;
-pub mod policed;
+mod policed;
 mod poller;
 mod receiver;
-pub mod rules;
+mod rules;
 pub mod sleeper;
 pub mod switch;
 pub mod testpmd;
 mod tools;
-pub mod tunnel;
+pub(crate) mod tunnel;
+pub mod vpp;
+pub mod wire;
 
 use std::{
     path::PathBuf,
@@ -31,48 +37,64 @@ use std::{
 use podlane_host::{HostError, NetnsError};
 use thiserror::Error;
 
-use crate::{
-    bed::Bed,
-    load::traffic::{PACKET, Traffic},
-};
-
-/// One row of a run's table: a subject, and what it is given to do.
-#[derive(Clone, Copy)]
-pub struct Row {
-    /// What it is called.
-    pub name: &'static str,
-    /// What is sent to it.
-    pub traffic: Traffic,
-    /// Bytes of a packet behind it.
-    pub arriving: usize,
-    /// What is measured.
-    pub subject: &'static dyn Subject,
-}
-
-impl Row {
-    /// A subject from which packets come as they went in.
-    #[must_use]
-    pub const fn new(name: &'static str, traffic: Traffic, subject: &'static dyn Subject) -> Self {
-        Self { name, traffic, arriving: PACKET, subject }
-    }
-}
+pub use self::duty::{Duty, Way};
+pub(crate) use self::overlay::UNDERLAY_MTU;
+use crate::{bed::Bed, nodes::Nodes};
 
 /// Something that takes packets from the bed's first link, and usually forwards them to the second.
-pub trait Subject {
+pub trait Subject: Sync {
+    /// What it is called in tables.
+    fn name(&self) -> &'static str;
+
+    /// Whether it can do this at all, were it installed.
+    fn takes(&self, duty: &Duty) -> bool;
+
     /// How long it may take until it forwards.
     fn patience(&self) -> Duration {
         Duration::from_secs(2)
     }
 
-    /// Starts it on the bed's core for switches, to forward this traffic.
+    /// Whether TCP and UDP checksums that a pod's kernel leaves unfinished are finished by it, or left to the next kernel that knows.
+    /// For any other the pods' kernels are told to finish them, which costs them something.
+    fn finishes_checksums(&self) -> bool {
+        false
+    }
+
+    /// Whether it is the link between the pods itself, and no switch.
+    fn joins_pods(&self) -> bool {
+        false
+    }
+
+    /// Starts it on the bed's core for switches.
     ///
     /// # Errors
-    /// [`SubjectError::Absent`] where it is not installed: its row is skipped by name. Any other error ends the run.
-    fn start(&self, bed: &Bed, traffic: Traffic) -> Result<Box<dyn Running>, SubjectError>;
+    /// [`SubjectError`]: it is not installed, or does not do here what it says it can.
+    fn start(&self, bed: &Bed, duty: &Duty) -> Result<Box<dyn Running>, SubjectError>;
+
+    /// Whether it can carry packets between the pods of two nodes, in VXLAN.
+    fn spans_nodes(&self) -> bool {
+        false
+    }
+
+    /// Starts it on both nodes.
+    ///
+    /// # Errors
+    /// [`SubjectError`].
+    fn span(&self, _: &Nodes) -> Result<Box<dyn Running>, SubjectError> {
+        Err(SubjectError::NotItsDuty { name: self.name() })
+    }
 }
 
 /// A started subject. Dropping it stops it as well, with nobody told what went wrong.
 pub trait Running {
+    /// That it still runs.
+    ///
+    /// # Errors
+    /// [`SubjectError::Ended`].
+    fn check(&mut self) -> Result<(), SubjectError> {
+        Ok(())
+    }
+
     /// Packets it took itself, if nothing arrives behind it; `None` for what forwards.
     fn taken(&self) -> Option<Arc<AtomicU64>> {
         None
@@ -107,6 +129,22 @@ pub enum SubjectError {
         says: String,
         /// Where to look.
         remedy: &'static str,
+    },
+    /// It was asked for what it said it cannot do.
+    #[error("{name} does not do this; compare it by another workload")]
+    NotItsDuty {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A program did not end.
+    #[error("{program} was told to {task} and did not end within {} s; run it alone and look at what it waits for", .limit.as_secs())]
+    Hangs {
+        /// Whose program.
+        program: &'static str,
+        /// What it was told.
+        task: String,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// It ended by itself.
     #[error("{name} ended by itself; run it alone and look at what it prints")]
@@ -162,9 +200,9 @@ pub enum SubjectError {
 }
 
 impl SubjectError {
-    /// Whether the subject's row is skipped by name instead of ending the run.
+    /// Whether it is not to be had here, and so nobody's mistake.
     #[must_use]
-    pub fn is_a_reason_to_skip(&self) -> bool {
+    pub const fn is_a_reason_to_skip(&self) -> bool {
         matches!(self, Self::Absent { .. } | Self::Unable { .. })
     }
 }

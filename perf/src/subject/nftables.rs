@@ -6,15 +6,11 @@
 
 use std::{fmt::Write, fs, process::Command};
 
-use podlane_bpf::Attachment;
-use podlane_host::Links;
-
 use crate::{
     bed::Bed,
-    load::traffic::Traffic,
     subject::{
-        Running, Subject, SubjectError,
-        receiver::{receive_on, take_bursts},
+        Duty, Running, Subject, SubjectError,
+        bridge::{bridge, receive},
         rules::{Allowed, rules},
         tools::Tool,
     },
@@ -35,21 +31,29 @@ pub enum Nftables {
 }
 
 impl Subject for Nftables {
-    fn start(&self, bed: &Bed, _: Traffic) -> Result<Box<dyn Running>, SubjectError> {
-        let mut links = Links::open_in(bed.switch())?;
-        let [from, to] = bed.host_ends();
-        let bridge = links.bridge("br0")?;
-        for link in [&from, &to] {
-            links.enslave(link.ifindex, bridge)?;
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Linear => "bridge + nft, linear",
+            Self::Tracked => "bridge + nft, ct first",
         }
-        links.set_up(bridge)?;
+    }
+
+    fn takes(&self, duty: &Duty) -> bool {
+        duty.is_policy()
+    }
+
+    fn finishes_checksums(&self) -> bool {
+        true
+    }
+
+    fn start(&self, bed: &Bed, duty: &Duty) -> Result<Box<dyn Running>, SubjectError> {
+        let [_, to] = bed.host_ends();
+        bridge(bed)?;
         self.call_ip(bed)?;
         let mut load = Command::new(NFT.program);
         load.args(["-f", "-"]);
-        NFT.feed(bed.switch(), load, &self.ruleset(&to.name))?;
-        let passing = [take_bursts(bed.switch(), &from)?, take_bursts(bed.switch(), &to)?];
-        receive_on(bed, &from)?;
-        Ok(Box::new(Filtering { _passing: passing }))
+        NFT.feed(bed.switch(), load, &self.ruleset(&to.name, duty.rules.unwrap_or_default()))?;
+        Ok(Box::new(receive(bed, duty)?))
     }
 }
 
@@ -71,7 +75,7 @@ impl Nftables {
     }
 
     /// What `nft` is told. Answers need a rule only where connections are not known.
-    fn ruleset(self, to: &str) -> String {
+    fn ruleset(self, to: &str, number: u16) -> String {
         let (family, first) = match self {
             Self::Linear => ("bridge", format!("iifname \"{to}\" accept")),
             Self::Tracked => ("ip", "ct state established accept".to_owned()),
@@ -80,22 +84,11 @@ impl Nftables {
             "table {family} rules {{\nchain forward {{\n\
              type filter hook forward priority 0; policy drop;\n{first}\n"
         );
-        for Allowed { from, port } in rules() {
+        for Allowed { from, port } in rules(number) {
             // Writing to a String does not fail.
             let _ = writeln!(text, "ip saddr {from} udp dport {port} accept");
         }
         text.push_str("}\n}\n");
         text
-    }
-}
-
-/// It ends with the bed's namespaces.
-struct Filtering {
-    _passing: [Attachment; 2],
-}
-
-impl Running for Filtering {
-    fn stop(self: Box<Self>) -> Result<(), SubjectError> {
-        Ok(())
     }
 }

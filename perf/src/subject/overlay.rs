@@ -20,15 +20,15 @@ use podlane_wire::MacAddr;
 use crate::{
     bed::{Bed, station_mac},
     load::{
-        traffic::{Traffic, address},
+        traffic::address,
         underlay::{PEER, VNI, VTEP, peer_mac, uplink_mac},
     },
+    nodes::Nodes,
     subject::{
-        Running, Subject, SubjectError,
+        SubjectError, Way,
         end::RING,
-        podlane::Switching,
         switch::{FRAMES, Switch},
-        tunnel::{Direction, Ends},
+        tunnel::Ends,
     },
 };
 
@@ -39,46 +39,45 @@ const UPLINK: PortId = PortId(2);
 /// The longest outer IP packet.
 pub(crate) const UNDERLAY_MTU: u16 = 1500;
 
-/// The subject: one way through the tunnel.
-pub struct Overlay(pub Direction);
+/// Starts one end of the tunnel, for packets one way.
+pub(super) fn start(bed: &Bed, way: Way) -> Result<Switch, SubjectError> {
+    let ends = Ends::of(bed, way)?;
+    // The sender is station 1 and the receiver station 2; one of them is on the far node.
+    let (station, other) = if way == Way::Decapsulated { (2, 1) } else { (1, 2) };
+    let node = Node { station, other, ..Node::NEAR };
+    let switch = node.start((bed.cores.switch, Poll::Busy), bed.switch(), &ends)?;
+    // The far node is none and answers no ARP.
+    switch.shared().learn_hop(UPLINK, PEER.into(), peer_mac(), 0);
+    Ok(switch)
+}
 
-impl Subject for Overlay {
-    fn start(&self, bed: &Bed, _: Traffic) -> Result<Box<dyn Running>, SubjectError> {
-        let ends = self.0.ends(bed)?;
-        // The sender is station 1 and the receiver station 2; one of them is on the far node.
-        let (station, other) = match self.0 {
-            Direction::Encapsulation => (1, 2),
-            Direction::Decapsulation => (2, 1),
-        };
-        let node = Node { station, other, ..Node::NEAR };
-        let switch = node.start((bed.cores.switch, Poll::Busy), bed.switch(), &ends)?;
-        // The far node is none and answers no ARP.
-        switch.shared().learn_hop(UPLINK, PEER.into(), peer_mac(), 0);
-        Ok(Box::new(Switching(switch)))
-    }
+/// Starts both ends, on two nodes, each on a core. Nobody has a core of its own there, so the workers sleep when there is nothing to do.
+pub(super) fn span(nodes: &Nodes) -> Result<[Switch; 2], SubjectError> {
+    let start = |number, core, node: Node| node.start((core, Poll::Adaptive), nodes.node(number), &nodes.ends(number));
+    Ok([start(0, nodes.cores.load, Node::NEAR)?, start(1, nodes.cores.switch, Node::FAR)?])
 }
 
 /// One of two nodes, each with one station of one network.
 #[derive(Clone, Copy)]
-pub(crate) struct Node {
+struct Node {
     /// The station behind its pod's port, and the one on the other node.
-    pub(crate) station: u8,
-    pub(crate) other: u8,
+    station: u8,
+    other: u8,
     /// Its VTEP, and the other node's.
-    pub(crate) vtep: Ipv4Addr,
-    pub(crate) peer: Ipv4Addr,
+    vtep: Ipv4Addr,
+    peer: Ipv4Addr,
     /// The MAC address of its uplink.
-    pub(crate) mac: MacAddr,
+    mac: MacAddr,
 }
 
 impl Node {
-    pub(crate) const NEAR: Self = Self { station: 1, other: 2, vtep: VTEP, peer: PEER, mac: uplink_mac() };
-    pub(crate) const FAR: Self = Self { station: 2, other: 1, vtep: PEER, peer: VTEP, mac: peer_mac() };
+    const NEAR: Self = Self { station: 1, other: 2, vtep: VTEP, peer: PEER, mac: uplink_mac() };
+    const FAR: Self = Self { station: 2, other: 1, vtep: PEER, peer: VTEP, mac: peer_mac() };
 
     /// Starts its switch.
-    pub(crate) fn start(self, (core, poll): (usize, Poll), netns: &Netns, ends: &Ends) -> Result<Switch, SubjectError> {
+    fn start(self, (core, poll): (usize, Poll), netns: &Netns, ends: &Ends) -> Result<Switch, SubjectError> {
         let frames = NonZero::new(FRAMES).unwrap_or(NonZero::<u32>::MIN);
-        let mut switch = Switch::start(core, poll, frames)?;
+        let mut switch = Switch::start(&[core], poll, frames)?;
         let claim = Claim {
             vteps: &[Claimed { address: self.vtep.into(), own: true }],
             tunnel_ports: &[Encapsulation::Vxlan.port()],

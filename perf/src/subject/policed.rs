@@ -15,11 +15,12 @@ use podlane_policy::{
 
 use crate::{
     bed::Bed,
-    load::traffic::{Traffic, address},
+    load::traffic::address,
     subject::{
-        Running, Subject, SubjectError,
-        podlane::{PORTS, Switching, switch_pair, tables},
+        Duty, SubjectError,
+        podlane::{PORTS, switch_pair, tables},
         rules::{Allowed, rules},
+        switch::Switch,
     },
 };
 
@@ -32,30 +33,26 @@ const PODS: [&str; 2] = ["from", "to"];
 /// After the generation of the tables.
 const GENERATION: Generation = Generation(2);
 
-/// The subject.
-pub struct Policed;
-
-impl Subject for Policed {
-    fn start(&self, bed: &Bed, traffic: Traffic) -> Result<Box<dyn Running>, SubjectError> {
-        let mut tables = tables(traffic);
-        for port in PORTS {
-            if let Some(Some(port)) = tables.ports.get_mut(port.index()) {
-                port.policed = true;
-            }
+/// Starts it, with so many rules.
+pub(super) fn start(bed: &Bed, duty: &Duty, rules: u16) -> Result<Switch, SubjectError> {
+    let mut tables = tables(duty);
+    for port in PORTS {
+        if let Some(Some(port)) = tables.ports.get_mut(port.index()) {
+            port.policed = true;
         }
-        let switch = switch_pair(bed, tables)?;
-        switch.enforce(Enforcement { generation: GENERATION, policy: Box::new(judge()) })?;
-        Ok(Box::new(Switching(switch)))
     }
+    let switch = switch_pair(bed, duty, tables)?;
+    switch.enforce(Enforcement { generation: GENERATION, policy: Box::new(judge(rules)) })?;
+    Ok(switch)
 }
 
-fn judge() -> Judge {
+fn judge(rules: u16) -> Judge {
     let behind = |(port, name)| (port, Place::Pod(PodName::new(NAMESPACE, name)));
     let places: Places = PORTS.into_iter().zip(PODS).map(behind).collect();
     let cluster = Cluster {
         namespaces: vec![Namespace::new(NAMESPACE, Labels::default())],
         pods: (1..).zip(PODS).map(|(station, name)| pod(station, name)).collect(),
-        policies: vec![policy()],
+        policies: vec![policy(rules)],
     };
     Judge::new(Compiler::of(cluster).compile(), Arc::new(places))
 }
@@ -72,7 +69,7 @@ fn pod(station: u8, name: &str) -> Pod {
 }
 
 /// All the rules, for connections to the receiver.
-fn policy() -> Policy {
+fn policy(number: u16) -> Policy {
     let [_, receiver] = PODS;
     let labels = Labels::from([("name".to_owned(), receiver.to_owned())]);
     Policy {
@@ -87,7 +84,7 @@ fn policy() -> Policy {
             namespaces: Scope::Named(NAMESPACE.to_owned()),
             pods: Selector { labels, expressions: Vec::new() },
         },
-        ingress: Some(rules().map(rule).collect()),
+        ingress: Some(rules(number).map(rule).collect()),
         egress: None,
     }
 }
@@ -107,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_judge_allows_what_the_rules_do_and_nothing_else() {
-        let judge = judge();
+        let judge = judge(1000);
         let opening = |from: u8, to: u8, port| Opening {
             from: End { address: address(0, from).into(), port: PORTS[usize::from(from - 1)] },
             to: End { address: address(0, to).into(), port: PORTS[usize::from(to - 1)] },

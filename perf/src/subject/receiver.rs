@@ -15,7 +15,7 @@ use podlane_bpf::{AskMode, Attachment, Program, Request};
 use podlane_host::Netns;
 
 use crate::{
-    bed::{Bed, HostEnd},
+    bed::HostEnd,
     subject::{SubjectError, tools::Tool},
 };
 
@@ -35,10 +35,9 @@ pub(crate) fn take_bursts(netns: &Netns, link: &HostEnd) -> Result<Attachment, S
     Ok(netns.run(|| Attachment::attach(&request))??)
 }
 
-/// Has a link's packets received by a thread of their own (threaded NAPI), on the switch's core.
-pub(crate) fn receive_on(bed: &Bed, link: &HostEnd) -> Result<(), SubjectError> {
-    let core = bed.cores.switch;
-    let pinned = bed.switch().run(|| {
+/// Has a link's packets received by a thread of their own (threaded NAPI), on a core.
+pub(crate) fn receive_on(netns: &Netns, link: &HostEnd, core: usize) -> Result<(), SubjectError> {
+    let pinned = netns.run(|| {
         // /sys shows the links of the namespace it was mounted in, so this thread gets a view of its own.
         let nothing = None::<&str>;
         unshare(CloneFlags::CLONE_NEWNS)?;
@@ -60,7 +59,7 @@ pub(crate) fn receive_on(bed: &Bed, link: &HostEnd) -> Result<(), SubjectError> 
     // What makes this process urgent does not reach a thread of the kernel.
     let mut urgent = Command::new(RENICE.program);
     urgent.args(["-n", "-20", "-p", &thread.to_string()]);
-    RENICE.run(bed.switch(), urgent).map(drop)
+    RENICE.run(netns, urgent).map(drop)
 }
 
 /// The thread that receives a link's packets. It is named after the link and a number that only grows, so that of links of one name

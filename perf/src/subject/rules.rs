@@ -5,21 +5,18 @@ use core::net::Ipv4Addr;
 
 use crate::load::traffic::{SERVICE, address};
 
-/// How many there are.
-pub const RULES: u16 = 1000;
-
 /// One of them: who may send UDP to which port. What none allows is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Allowed {
+pub(super) struct Allowed {
     /// The sender.
-    pub from: Ipv4Addr,
+    pub(super) from: Ipv4Addr,
     /// The destination port.
-    pub port: u16,
+    pub(super) port: u16,
 }
 
-/// All of them. The traffic's own is the last.
-pub fn rules() -> impl Iterator<Item = Allowed> {
-    let others = (1..RULES).map(|number| {
+/// So many of them. The traffic's own is the last.
+pub(super) fn rules(number: u16) -> impl Iterator<Item = Allowed> {
+    let others = (1..number).map(|number| {
         let [high, low] = number.to_be_bytes();
         Allowed { from: Ipv4Addr::new(10, 91, high, low), port: 10_000 + number }
     });
@@ -34,8 +31,8 @@ mod tests {
 
     #[test]
     fn only_the_last_rule_allows_the_traffic() {
-        let rules: Vec<Allowed> = rules().collect();
-        assert_eq!(rules.len(), usize::from(RULES));
+        let rules: Vec<Allowed> = rules(10_000).collect();
+        assert_eq!(rules.len(), 10_000);
         assert_eq!(rules.iter().map(|rule| (rule.from, rule.port)).collect::<HashSet<_>>().len(), rules.len());
         let allowing = rules.iter().position(|rule| rule.from == address(0, 1) || rule.port == SERVICE);
         assert_eq!(allowing, Some(rules.len() - 1));

@@ -1,8 +1,8 @@
-//! Podlane itself, without its daemon: a crew of one worker, with the ports, tables and commands the daemon uses.
+//! Podlane itself, without its daemon: a crew of workers, with the ports, tables and commands the daemon uses.
 
 use std::{num::NonZero, sync::Arc};
 
-use crossbeam::channel::{Receiver, unbounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use podlane_bpf::{Claim, Program};
 use podlane_dataplane::{
     PortId,
@@ -19,7 +19,7 @@ use podlane_dataplane::{
     tables::Tables,
     worker::{
         Crew, WorkerConfig,
-        command::{Command, Event, Report},
+        command::{Command, Event, Line, Report},
         idle::Poll,
     },
 };
@@ -37,37 +37,49 @@ const FLOWS: usize = 1 << 20;
 /// The daemon's default: 64 MiB.
 pub const FRAMES: u32 = 32_768;
 
+/// The longest IP packet that lies in one frame, with room for headers before it; the daemon's.
+const ONE_FRAME: u16 = 1500;
+
 /// How long a flow lives without packets, milliseconds.
 const FLOW_IDLE: u32 = 120_000;
 
-/// One worker and its ports.
+/// Workers and their ports.
 pub struct Switch {
     crew: Crew,
+    multi_buffer: bool,
     shared: Arc<Shared>,
     devices: Vec<Device>,
     _events: Receiver<Event>,
 }
 
 impl Switch {
-    /// Starts a worker without ports. `frames` is its packet memory.
+    /// Starts a worker on each of these cores, without ports. `frames` is the packet memory of each.
     ///
     /// # Errors
     /// [`SubjectError`]: no memory, thread or core.
-    pub fn start(core: usize, poll: Poll, frames: NonZero<u32>) -> Result<Self, SubjectError> {
+    pub fn start(cores: &[usize], poll: Poll, frames: NonZero<u32>) -> Result<Self, SubjectError> {
         let table = FlowTable::new(FLOWS, HashSeed::random());
         let table = table.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?;
         let connections = Connections::new(FLOWS, Settings::default(), HashSeed::random());
         let connections = connections.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?;
         let shared = Shared::new(table, connections, 1024);
         let shared = Arc::new(shared.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?);
-        let (_, pool) = Umem::create(&UmemConfig { frames: frames.get(), ..UmemConfig::default() })?;
+        let worker = |core: &usize| {
+            let (_, pool) = Umem::create(&UmemConfig { frames: frames.get(), ..UmemConfig::default() })?;
+            let config = WorkerConfig { core: Some(*core), poll, flow_idle: FLOW_IDLE, ..WorkerConfig::default() };
+            Ok::<_, SubjectError>((config, pool))
+        };
         let (events, _events) = unbounded();
-        let config = WorkerConfig { core: Some(core), poll, flow_idle: FLOW_IDLE, ..WorkerConfig::default() };
-        let crew = Crew::start(vec![(config, pool)], &shared, &events)?;
-        Ok(Self { crew, shared, devices: Vec::new(), _events })
+        let crew = Crew::start(cores.iter().map(worker).collect::<Result<_, _>>()?, &shared, &events)?;
+        Ok(Self { crew, multi_buffer: false, shared, devices: Vec::new(), _events })
     }
 
-    /// Opens a link's port and has the worker serve it. `fill` frames are lent for what may arrive.
+    /// Tells the longest IP packet of the ports that are attached from now on: one that is longer than a frame spans several.
+    pub fn take_packets_of(&mut self, mtu: u16) {
+        self.multi_buffer = mtu > ONE_FRAME;
+    }
+
+    /// Opens a link's port and has the workers serve it, one a queue. `fill` frames are lent to each for what may arrive.
     ///
     /// # Errors
     /// [`SubjectError`], naming the link.
@@ -101,7 +113,8 @@ impl Switch {
         port: PortId,
         (program, fill): (Program, u32),
     ) -> Result<Device, SubjectError> {
-        let mut pools = vec![self.lend(fill as usize)?];
+        let lend = |line| Self::lend(line, fill as usize);
+        let mut pools = self.crew.lines.iter().map(lend).collect::<Result<Vec<_>, _>>()?;
         let config = DeviceConfig {
             name: link.name.clone(),
             ifindex: link.ifindex,
@@ -111,22 +124,23 @@ impl Switch {
             mode: AskMode::Auto,
             ring: RING,
             fill,
-            queues: 1,
-            multi_buffer: false,
+            queues: pools.len() as u32,
+            multi_buffer: self.multi_buffer,
             checksum_offload: true,
         };
         let opened = netns.run(|| Device::open(&config, &mut pools));
-        for pool in pools {
-            self.command(Command::Absorb(pool))?;
+        for (line, pool) in self.crew.lines.iter().zip(pools) {
+            line.send(Command::Absorb(pool)).map_err(|_| ENDED)?;
         }
         let (device, ports) = opened??;
-        for (_, end) in ports {
-            self.reattach(port, Box::new(end))?;
+        for (worker, end) in ports {
+            let line = self.crew.lines.get(worker.index()).ok_or(ENDED)?;
+            line.send(Command::Attach(port, Box::new(end))).map_err(|_| ENDED)?;
         }
         Ok(device)
     }
 
-    /// Has the worker serve a port that is open.
+    /// Has the first worker serve a port that is open.
     ///
     /// # Errors
     /// [`SubjectError::Ended`].
@@ -134,7 +148,7 @@ impl Switch {
         self.command(Command::Attach(port, end))
     }
 
-    /// Takes a port from the worker, still open.
+    /// Takes a port from the first worker, still open.
     ///
     /// # Errors
     /// [`SubjectError::Ended`].
@@ -149,9 +163,8 @@ impl Switch {
     /// # Errors
     /// [`SubjectError::Ended`].
     pub fn publish(&self, tables: Tables) -> Result<(), SubjectError> {
-        let (send, back) = unbounded();
-        self.command(Command::Tables(Arc::new(tables), send))?;
-        back.recv().map(drop).map_err(|_| ENDED)
+        let tables = Arc::new(tables);
+        self.tell_all(|send| Command::Tables(Arc::clone(&tables), send))
     }
 
     /// Decides by this policy from now on.
@@ -159,9 +172,8 @@ impl Switch {
     /// # Errors
     /// [`SubjectError::Ended`].
     pub fn enforce(&self, enforcement: Enforcement) -> Result<(), SubjectError> {
-        let (send, back) = unbounded();
-        self.command(Command::Policy(Arc::new(enforcement), send))?;
-        back.recv().map(drop).map_err(|_| ENDED)
+        let enforcement = Arc::new(enforcement);
+        self.tell_all(|send| Command::Policy(Arc::clone(&enforcement), send))
     }
 
     /// What is learned from traffic, to teach it beforehand what no traffic will tell.
@@ -170,7 +182,7 @@ impl Switch {
         &self.shared
     }
 
-    /// What the worker reports now.
+    /// What the first worker reports now.
     ///
     /// # Errors
     /// [`SubjectError::Ended`].
@@ -180,7 +192,7 @@ impl Switch {
         back.recv().map_err(|_| ENDED)
     }
 
-    /// Ends the worker, which closes its ports, and takes the programs off the links.
+    /// Ends the workers, which close their ports, and takes the programs off the links.
     ///
     /// # Errors
     /// [`SubjectError::Ended`] if it had ended before.
@@ -193,10 +205,20 @@ impl Switch {
         alive.map(drop)
     }
 
-    fn lend(&self, frames: usize) -> Result<FramePool, SubjectError> {
+    fn lend(line: &Line, frames: usize) -> Result<FramePool, SubjectError> {
         let (send, lent) = unbounded();
-        self.command(Command::Lend(frames, send))?;
+        line.send(Command::Lend(frames, send)).map_err(|_| ENDED)?;
         lent.recv().map_err(|_| ENDED)
+    }
+
+    /// Tells every worker, and waits until each has done it.
+    fn tell_all<T>(&self, command: impl Fn(Sender<T>) -> Command) -> Result<(), SubjectError> {
+        for line in &self.crew.lines {
+            let (send, back) = unbounded();
+            line.send(command(send)).map_err(|_| ENDED)?;
+            back.recv().map_err(|_| ENDED)?;
+        }
+        Ok(())
     }
 
     fn command(&self, command: Command) -> Result<(), SubjectError> {

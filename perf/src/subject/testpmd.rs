@@ -9,8 +9,7 @@ use std::{
 
 use crate::{
     bed::Bed,
-    load::traffic::Traffic,
-    subject::{Running, Subject, SubjectError},
+    subject::{Duty, Running, Subject, SubjectError, folder::Folder},
 };
 
 const PROGRAM: &str = "dpdk-testpmd";
@@ -22,16 +21,26 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct Testpmd;
 
 impl Subject for Testpmd {
+    fn name(&self) -> &'static str {
+        "DPDK testpmd io, net_af_xdp"
+    }
+
+    fn takes(&self, duty: &Duty) -> bool {
+        duty.is_plain() && duty.silent == 0
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_secs(15)
     }
 
-    fn start(&self, bed: &Bed, _: Traffic) -> Result<Box<dyn Running>, SubjectError> {
+    fn start(&self, bed: &Bed, _: &Duty) -> Result<Box<dyn Running>, SubjectError> {
+        let folder = Folder::make("testpmd")?;
         let mut command = Command::new(PROGRAM);
+        command.env("RUNTIME_DIRECTORY", folder.path());
         command.args(arguments(bed)).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // A child is born in the namespace of the thread that starts it.
         match bed.switch().run(|| command.spawn())? {
-            Ok(child) => Ok(Box::new(Forwarding { child })),
+            Ok(child) => Ok(Box::new(Forwarding { child, _folder: folder })),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(SubjectError::Absent {
                 program: PROGRAM,
                 remedy: "apt-get install dpdk-dev librte-net-af-xdp23, or build DPDK with libxdp",
@@ -60,6 +69,7 @@ fn arguments(bed: &Bed) -> Vec<String> {
 
 struct Forwarding {
     child: Child,
+    _folder: Folder,
 }
 
 impl Forwarding {
@@ -82,6 +92,13 @@ impl Forwarding {
 }
 
 impl Running for Forwarding {
+    fn check(&mut self) -> Result<(), SubjectError> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            _ => Err(SubjectError::Ended { name: PROGRAM }),
+        }
+    }
+
     fn stop(mut self: Box<Self>) -> Result<(), SubjectError> {
         if self.end() { Ok(()) } else { Err(SubjectError::Ended { name: PROGRAM }) }
     }

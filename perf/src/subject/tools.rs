@@ -17,6 +17,9 @@ use crate::subject::SubjectError;
 /// How long a program may take to end when it is asked to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long a program that is to end by itself may take.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// Between two looks at whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -31,7 +34,7 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
-    /// Runs it to its end in a namespace and returns what it printed.
+    /// Runs it to its end in a namespace, within [`LONGEST`], and returns what it printed.
     pub(crate) fn run(self, netns: &Netns, command: Command) -> Result<String, SubjectError> {
         self.feed(netns, command, "")
     }
@@ -39,17 +42,16 @@ impl Tool {
     /// The same with something to read.
     pub(crate) fn feed(self, netns: &Netns, mut command: Command, input: &str) -> Result<String, SubjectError> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output = netns.run(|| {
-            let mut child = command.spawn()?;
-            // What ends without reading tells why by its status.
-            let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
-            child.wait_with_output()
-        });
-        let Output { status, stdout, stderr } = output?.map_err(|source| self.not_started(source))?;
+        // A child is born in the namespace of the thread that starts it.
+        let child = netns.run(|| command.spawn())?.map_err(|source| self.not_started(source))?;
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+        let Some(output) = outcome(child, input) else {
+            return Err(SubjectError::Hangs { program: self.program, task: arguments.join(" "), limit: LONGEST });
+        };
+        let Output { status, stdout, stderr } = output.map_err(|source| self.not_started(source))?;
         if status.success() {
             return Ok(String::from_utf8_lossy(&stdout).trim().to_owned());
         }
-        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
         let says = String::from_utf8_lossy(&stderr).split_whitespace().collect::<Vec<_>>().join(" ");
         Err(self.unable(arguments.join(" "), says))
     }
@@ -72,6 +74,20 @@ impl Tool {
             _ => SubjectError::Start { name: self.program, source },
         }
     }
+}
+
+/// What a child printed and how it ended; `None` if it had to be killed.
+fn outcome(mut child: Child, input: &str) -> Option<io::Result<Output>> {
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let stdin = child.stdin.take();
+    std::thread::scope(|scope| {
+        // What ends without reading tells why by its status.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
+        let (send, ended) = std::sync::mpsc::channel();
+        // Nobody listens any more once it was killed.
+        scope.spawn(move || send.send(child.wait_with_output()));
+        ended.recv_timeout(LONGEST).inspect_err(|_| _ = kill(pid, Signal::SIGKILL)).ok()
+    })
 }
 
 /// A program that runs until it is dropped.

@@ -1,50 +1,36 @@
-//! Its connection tracking, in front of [`RULES`](super::super::rules::RULES): what opens a connection is held to them, and what belongs to one passes.
+//! Its connection tracking, in front of the [rules](super::super::rules): what opens a connection is held to them, and what belongs to one passes.
 //!
 //! As its manual has it ("OVS Conntrack Tutorial"): the first table sends all that is IP through the tracker, the second decides.
 
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
 
 use crate::{
     bed::Bed,
-    load::traffic::Traffic,
     subject::{
-        Running, Subject, SubjectError,
-        ovs::{PATIENCE, Switching},
+        SubjectError,
+        ovs::{PODS, Switching},
         rules::{Allowed, rules},
     },
 };
 
-const BRIDGE: &str = "br-pods";
-
-/// The subject.
-pub struct Tracking;
-
-impl Subject for Tracking {
-    fn patience(&self) -> Duration {
-        PATIENCE
+/// Configures it on what was just started.
+pub(super) fn configure(switching: &mut Switching, bed: &Bed, number: u16) -> Result<(), SubjectError> {
+    switching.add_bridge(bed, PODS, &["fail_mode=secure"])?;
+    let [from, to] = bed.host_ends();
+    for link in [&from, &to] {
+        switching.add_link(bed, PODS, link)?;
     }
-
-    fn start(&self, bed: &Bed, _: Traffic) -> Result<Box<dyn Running>, SubjectError> {
-        let mut switching = Switching::start(bed)?;
-        switching.add_bridge(bed, BRIDGE, &["fail_mode=secure"])?;
-        let [from, to] = bed.host_ends();
-        for link in [&from, &to] {
-            switching.add_link(bed, BRIDGE, link)?;
-        }
-        switching.add_rules(bed, BRIDGE, &tables(&from.name, &to.name))?;
-        switching.check()?;
-        Ok(Box::new(switching))
-    }
+    switching.add_rules(bed, PODS, &tables(&from.name, &to.name, number))
 }
 
 /// Everything both tables say.
-fn tables(from: &str, to: &str) -> String {
+fn tables(from: &str, to: &str, number: u16) -> String {
     let mut text = format!(
         "table=0,ip,actions=ct(table=1)\n\
          table=1,priority=100,ct_state=+trk+est,ip,in_port={from},actions=output:{to}\n\
          table=1,priority=100,ct_state=+trk+est,ip,in_port={to},actions=output:{from}\n"
     );
-    for Allowed { from: source, port } in rules() {
+    for Allowed { from: source, port } in rules(number) {
         // Writing to a String does not fail.
         let _ = writeln!(
             text,

@@ -7,39 +7,60 @@ use podlane_host::{Links, Netns, Vxlan};
 
 use crate::{
     bed::Bed,
-    load::{
-        traffic::Traffic,
-        underlay::{OUTER, PEER, PREFIX, VNI, VTEP, peer_mac},
-    },
+    load::underlay::{OUTER, PEER, PREFIX, VNI, VTEP, peer_mac},
+    nodes::Nodes,
     subject::{
-        Running, Subject, SubjectError,
+        Duty, Running, Subject, SubjectError,
         overlay::UNDERLAY_MTU,
         receiver::{receive_on, take_bursts},
-        tunnel::{Direction, Ends},
+        tunnel::Ends,
     },
 };
 
 /// The device.
 const TUNNEL: &str = "vxlan0";
 
-/// The subject: one way through the tunnel.
-pub struct Kernel(pub Direction);
+/// The subject.
+pub struct KernelVxlan;
 
-impl Subject for Kernel {
-    fn start(&self, bed: &Bed, _: Traffic) -> Result<Box<dyn Running>, SubjectError> {
-        let ends = self.0.ends(bed)?;
+impl Subject for KernelVxlan {
+    fn name(&self) -> &'static str {
+        "kernel vxlan"
+    }
+
+    fn takes(&self, duty: &Duty) -> bool {
+        duty.is_tunnel()
+    }
+
+    fn finishes_checksums(&self) -> bool {
+        true
+    }
+
+    fn start(&self, bed: &Bed, duty: &Duty) -> Result<Box<dyn Running>, SubjectError> {
+        let ends = Ends::of(bed, duty.way)?;
         join(bed.switch(), &ends, [VTEP, PEER])?;
         let mut links = Links::open_in(bed.switch())?;
         links.add_neighbour(ends.uplink.ifindex, PEER.into(), peer_mac().0)?;
         let [first, _] = bed.host_ends();
         let passing = take_bursts(bed.switch(), &first)?;
-        receive_on(bed, &first)?;
-        Ok(Box::new(Bridging { _passing: passing }))
+        receive_on(bed.switch(), &first, bed.cores.switch)?;
+        Ok(Box::new(Bridging { _passing: Some(passing) }))
+    }
+
+    fn spans_nodes(&self) -> bool {
+        true
+    }
+
+    fn span(&self, nodes: &Nodes) -> Result<Box<dyn Running>, SubjectError> {
+        for (number, vteps) in [[VTEP, PEER], [PEER, VTEP]].into_iter().enumerate() {
+            join(nodes.node(number), &nodes.ends(number), vteps)?;
+        }
+        Ok(Box::new(Bridging { _passing: None }))
     }
 }
 
 /// Bridges a pod's link with a tunnel from one VTEP to another.
-pub(crate) fn join(netns: &Netns, ends: &Ends, vteps: [Ipv4Addr; 2]) -> Result<(), SubjectError> {
+fn join(netns: &Netns, ends: &Ends, vteps: [Ipv4Addr; 2]) -> Result<(), SubjectError> {
     let [local, remote] = vteps;
     let mut links = Links::open_in(netns)?;
     links.add_address(ends.uplink.ifindex, local.into(), PREFIX)?;
@@ -58,7 +79,7 @@ pub(crate) fn join(netns: &Netns, ends: &Ends, vteps: [Ipv4Addr; 2]) -> Result<(
 
 /// It ends with the bed's namespaces.
 struct Bridging {
-    _passing: Attachment,
+    _passing: Option<Attachment>,
 }
 
 impl Running for Bridging {

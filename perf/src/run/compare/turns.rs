@@ -1,0 +1,134 @@
+//! One after the other, round by round, so that a machine that is slow for a while is slow for all of them.
+//!
+//! Who cannot be measured, whatever the reason, drops out with that reason and the others go on. Only Ctrl-C and a machine on which nobody can
+//! be measured end the run.
+
+use podlane_host::{LinkId, Links};
+
+use super::{
+    roster::Contender,
+    workload::{FCS, Load, Workload},
+};
+use crate::{
+    bed::{Bed, Shape},
+    load::{LoadError, echo::Echo, flood::Flood, stream::Streams},
+    nodes::Nodes,
+    run::{RunError, Terms, allow_files},
+    subject::{Running, Subject},
+};
+
+/// One contender under one workload.
+pub(super) struct Cell<'a> {
+    pub(super) workload: &'a Workload,
+    pub(super) contender: Contender,
+    pub(super) subject: &'static dyn Subject,
+    /// Each round's figures, or why there are none.
+    pub(super) outcome: Result<Vec<Vec<f64>>, String>,
+}
+
+/// Measures each cell once a round.
+///
+/// # Errors
+/// [`RunError`]: Ctrl-C, or nobody can be measured here.
+pub(super) fn in_turns(cells: &mut [Cell<'_>], terms: &Terms<'_>) -> Result<(), RunError> {
+    for round in 1..=terms.rounds {
+        for cell in &mut *cells {
+            let Ok(rounds) = &mut cell.outcome else { continue };
+            let (name, label) = (cell.subject.name(), cell.workload.label());
+            (terms.progress)(&format!("round {round} of {}: {name}, {label}", terms.rounds));
+            match measure(cell.workload, cell.subject, terms) {
+                Ok(figures) => rounds.push(figures),
+                Err(error) if error.is_interruption() || error.is_everybodys() => return Err(error),
+                Err(error) => {
+                    (terms.progress)(&format!("  not measured: {error}"));
+                    cell.outcome = Err(verdict(round, &error));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What stands in place of figures.
+fn verdict(round: u32, error: &RunError) -> String {
+    match round {
+        1 => error.to_string(),
+        _ => format!("in round {round}: {error}"),
+    }
+}
+
+/// The figures of one turn, on a bed of its own: a program that was killed may have left something on its links, and a queue that was
+/// just closed is busy for a while.
+fn measure(workload: &Workload, subject: &dyn Subject, terms: &Terms<'_>) -> Result<Vec<f64>, RunError> {
+    if terms.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        return Err(LoadError::Interrupted.into());
+    }
+    let duty = &workload.duty;
+    if workload.load == Load::Span {
+        let nodes = &Nodes::lay()?;
+        let running = subject.span(nodes)?;
+        return settle(running, span(nodes, terms));
+    }
+    allow_files(duty.silent)?;
+    let (joined, finished) = (subject.joins_pods(), duty.peopled && !subject.finishes_checksums());
+    let bed = &Bed::lay(&Shape { joined, finished, ..duty.shape() })?;
+    let running = subject.start(bed, duty)?;
+    let patience = subject.patience();
+    let (from, to, core, length, stop) = (bed.from(), bed.to(), bed.cores.load, terms.length, terms.stop);
+    let figures = match workload.load {
+        Load::Flood { flows, bytes, answered } => {
+            let traffic = duty.traffic(flows, bytes);
+            let traffic = if answered { traffic.answered() } else { traffic };
+            let (taken, arriving) = (running.taken(), duty.arriving(bytes));
+            let flood = Flood { bed, traffic, length, patience, taken, arriving, stop };
+            flood.run().map(|sample| vec![sample.rate() / 1e6, sample.rate() * frame_bits(bytes) / 1e9])
+        }
+        Load::Streams(count) => {
+            let streams = Streams { from, to, count, core: Some(core), length, patience, stop };
+            streams.run().map(|streamed| vec![streamed.rate / 1e9])
+        }
+        Load::Echo => {
+            let echo = Echo { from, to, core, length, patience, stop };
+            echo.run().map(|trips| vec![trips.p50, trips.p99])
+        }
+        Load::Span => Ok(Vec::new()),
+    };
+    settle(running, figures.map_err(RunError::from))
+}
+
+/// Stops what was measured. If it ended before, that is why nothing came through.
+fn settle(mut running: Box<dyn Running>, figures: Result<Vec<f64>, RunError>) -> Result<Vec<f64>, RunError> {
+    match figures {
+        Ok(figures) => {
+            running.stop()?;
+            Ok(figures)
+        }
+        Err(error) if error.is_interruption() => Err(error),
+        Err(error) => Err(running.check().err().map_or(error, RunError::from)),
+    }
+}
+
+/// Bits of a frame on a wire.
+fn frame_bits(bytes: usize) -> f64 {
+    ((bytes + FCS) * 8) as f64
+}
+
+/// Streams from node to node, and looks at what crosses the underlay. Nobody has a core of its own there.
+fn span(nodes: &Nodes, terms: &Terms<'_>) -> Result<Vec<f64>, RunError> {
+    let mut links = Links::open_in(nodes.node(1))?;
+    let mut arrived = || links.counters(LinkId::Index(nodes.ends(1).uplink.ifindex));
+    let before = arrived()?;
+    let streams = Streams {
+        from: nodes.from(),
+        to: nodes.to(),
+        count: 1,
+        core: None,
+        length: terms.length,
+        patience: std::time::Duration::from_secs(5),
+        stop: terms.stop,
+    };
+    let streamed = streams.run()?;
+    let after = arrived()?;
+    let (packets, bytes) = (after.rx_packets - before.rx_packets, after.rx_bytes - before.rx_bytes);
+    Ok(vec![streamed.rate / 1e9, bytes as f64 / packets.max(1) as f64, streamed.retransmits])
+}
