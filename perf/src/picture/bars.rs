@@ -3,15 +3,16 @@
 use crate::{
     picture::{
         scale::{Scale, figure, tick},
-        svg::{Anchor, Svg},
+        svg::{Anchor, LETTER, Svg, shortened},
     },
     series::{Check, Series, Target},
 };
 
-/// Width of the page, pixels, and where bars begin and end on it.
-const WIDTH: f64 = 760.0;
-const LEFT: f64 = 290.0;
-const RIGHT: f64 = 680.0;
+/// Width of the page, pixels, and where bars end on it.
+const WIDTH: f64 = 860.0;
+const RIGHT: f64 = 780.0;
+/// Letters of the longest name there is room for.
+const LETTERS: usize = 62;
 /// Where the first bar is, how thick bars are and how far apart.
 const TOP: f64 = 48.0;
 const THICK: f64 = 14.0;
@@ -52,7 +53,8 @@ pub(super) fn draw(bars: &[Bar<'_>], unit: &str, title: &str) -> String {
     let targets = bars.iter().filter_map(|bar| bar.target.map(bound));
     let switches = bars.iter().filter(|bar| !bar.name.starts_with(LIMIT));
     let scale = Scale::even(switches.map(|bar| bar.high).chain(targets));
-    let x = |value: f64| LEFT + scale.place(value).clamp(0.0, 1.0) * (RIGHT - LEFT);
+    let left = left(bars);
+    let x = |value: f64| left + scale.place(value).clamp(0.0, 1.0) * (RIGHT - left);
     for value in scale.ticks() {
         page.line("grid", (x(value), TOP - 4.0), (x(value), bottom));
         page.text("small", (x(value), bottom + 14.0), Anchor::Middle, &tick(value));
@@ -60,10 +62,10 @@ pub(super) fn draw(bars: &[Bar<'_>], unit: &str, title: &str) -> String {
     page.text("small", (RIGHT, bottom + 32.0), Anchor::End, &caption(bars, unit));
     for (at, bar) in bars.iter().enumerate() {
         let (top, middle) = (TOP + at as f64 * EACH, TOP + at as f64 * EACH + THICK / 2.0);
-        page.text("", (LEFT - 10.0, middle + 4.5), Anchor::End, bar.name);
+        page.text("", (left - 10.0, middle + 4.5), Anchor::End, &shortened(bar.name, LETTERS));
         // Ours in our colour, others in another.
         let colour = if bar.target.is_some() || bar.name.starts_with("podlane") { 0 } else { 5 };
-        page.bar(colour, (LEFT, top), (x(bar.median) - LEFT, THICK));
+        page.bar(colour, (left, top), (x(bar.median) - left, THICK));
         let beyond = scale.place(bar.median) > 1.0;
         if !beyond {
             page.whisker("spread", (x(bar.low), middle), (x(bar.high), middle));
@@ -77,6 +79,12 @@ pub(super) fn draw(bars: &[Bar<'_>], unit: &str, title: &str) -> String {
         page.text("small", (x(far) + 8.0, middle + 4.0), Anchor::Start, &number);
     }
     page.finish()
+}
+
+/// Where the bars begin: behind the longest name.
+fn left(bars: &[Bar<'_>]) -> f64 {
+    let longest = bars.iter().map(|bar| bar.name.chars().count().min(LETTERS)).max().unwrap_or_default();
+    26.0 + longest as f64 * LETTER
 }
 
 fn mark(page: &mut Svg, x: f64, top: f64) {
@@ -123,7 +131,7 @@ mod tests {
             (Series::new("generator's own limit", "Mpps", vec![10.0]), Series::new("podlane", "Mpps", vec![2.0]));
         let bars: Vec<Bar<'_>> = [&limit, &switch].into_iter().filter_map(Bar::of).collect();
         let text = draw(&bars, "Mpps", "Rates");
-        let full = RIGHT - LEFT;
+        let full = RIGHT - left(&bars);
         assert_eq!(text.matches(&format!("width=\"{full:.1}\"")).count(), 2, "{text}");
         assert!(text.contains(">→ 10.0<"), "{text}");
     }

@@ -30,15 +30,17 @@ pub struct Figure {
     pub shape: Shape,
 }
 
-/// How series become a picture. Each shows those of one unit.
+/// How series become a picture. Each shows those of one unit; a ratio has none.
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
     /// A sweep: a curve a name.
     Curves(Axis, &'static str),
     /// What is of no sweep: a bar each.
     Rows(&'static str),
-    /// What is held to a target: a bar each.
-    Checks(&'static str),
+    /// What is held to a target in this unit: a bar each.
+    Held(&'static str),
+    /// Ratios, those with a target first: a bar each.
+    Ratios,
 }
 
 const fn figure(picture: &'static str, title: &'static str, shape: Shape) -> Figure {
@@ -49,13 +51,13 @@ const fn figure(picture: &'static str, title: &'static str, shape: Shape) -> Fig
 pub const SECTIONS: &[Section] = &[
     Section {
         title: "Pod to pod, side by side",
-        result: "veth",
+        result: "udp",
         about: "64-byte UDP from one pod's veth to another's, as fast as one sender can; one core for the switch, another for the load. The bare cross-connect \
                 moves descriptors from one AF_XDP socket to the other and looks at no byte: what is between it and Podlane is what Podlane costs. The generator's own \
                 limit is what arrives where nothing is done with it.",
         figures: &[
-            figure("veth-rates", "64-byte UDP, pod to pod, one core", Shape::Rows("Mpps")),
-            figure("veth-ratios", "The same, as ratios", Shape::Checks("")),
+            figure("udp-rates", "64-byte UDP, pod to pod, one core", Shape::Rows("Mpps")),
+            figure("udp-ratios", "64-byte UDP, ratios within a round", Shape::Ratios),
         ],
         bound: "The kernel's transmit path of a veth, which every AF_XDP switch shares: `sendto` allocates a socket buffer, copies, and delivers it into the other pod, a packet \
                 at a time, and holds 80 to 94 % of the switch's core. On this class of machine that is a wall at about 2.4 Mpps; zero-copy NICs do not have it.",
@@ -93,15 +95,26 @@ pub const SECTIONS: &[Section] = &[
                 whose first packet waits for the last. Near the rate the switch can do, the queues.",
     },
     Section {
-        title: "TCP and round trips",
+        title: "TCP, pod to pod",
         result: "tcp",
-        about: "TCP streams from pod to pod at MTU 1500 (and 9000 where it is said), and how long a question and its answer take.",
+        about: "TCP streams between the kernels of two pods, at MTU 1500 and 9000. The pods and their kernels share one core, the switch has the other.",
         figures: &[
-            figure("tcp", "TCP, pod to pod", Shape::Rows("Gbit/s")),
-            figure("round-trip", "Round trip", Shape::Rows("us")),
+            figure("tcp-rates", "TCP, pod to pod", Shape::Rows("Gbit/s")),
+            figure("tcp-ratios", "TCP, pod to pod, ratios within a round", Shape::Ratios),
         ],
-        bound: "AF_XDP carries no segments: each packet of 1,500 bytes is made, copied and received by itself, where the kernel passes segments of up to 64 KiB from \
-                socket to socket and cuts them nowhere. 8 to 10 Gbit/s is what a bare veth does here with its offloads switched off.",
+        bound: "AF_XDP carries no segments: each packet is made, copied and received by itself, where the kernel passes segments of up to 64 KiB from socket to socket \
+                and cuts them nowhere. 8 to 10 Gbit/s at MTU 1500 is what a bare veth does here with its offloads switched off.",
+    },
+    Section {
+        title: "Round trip",
+        result: "round-trip",
+        about: "How long a question and its answer take between the kernels of two pods, one at a time.",
+        figures: &[
+            figure("round-trip", "UDP, question and answer", Shape::Rows("us")),
+            figure("round-trip-ratios", "UDP, question and answer, ratios within a round", Shape::Ratios),
+        ],
+        bound: "A wake-up from one core to the other costs about 30 us in this guest, and is most of a polling switch's round trip; what stays on one core, as the kernel's bridge does, \
+                does without.",
     },
     Section {
         title: "Under policy",
@@ -109,7 +122,7 @@ pub const SECTIONS: &[Section] = &[
         about: "64-byte UDP of 1,000 established connections under 1,000 rules, of which the last one allows them; everybody has the same rules in the same order.",
         figures: &[
             figure("policy-rates", "1,000 stateful rules, pod to pod", Shape::Rows("Mpps")),
-            figure("policy-ratios", "The same, as ratios", Shape::Checks("")),
+            figure("policy-ratios", "1,000 stateful rules, ratios within a round", Shape::Ratios),
         ],
         bound: "The kernel's transmit path again. A flow's verdict is compiled into its entry, so the number of rules does not show in what a hit costs.",
     },
@@ -130,10 +143,9 @@ pub const SECTIONS: &[Section] = &[
     Section {
         title: "Rate against workers",
         result: "workers",
-        about: "More workers for the same traffic.",
-        figures: &[figure("workers", "64-byte UDP, rate against workers", Shape::Curves(Axis::Workers, "Mpps"))],
-        bound: "Cores. On a machine with two, the second worker shares its core with the sender and its kernel's work, and takes from them what it gives: what scales cannot be \
-                seen there.",
+        about: "More workers for the same TCP streams.",
+        figures: &[figure("workers", "TCP, rate against workers", Shape::Curves(Axis::Workers, "Gbit/s"))],
+        bound: "Cores. On a machine with two, the second worker shares its core with the pods, and takes from them what it gives: how it scales cannot be seen there.",
     },
     Section {
         title: "Through VXLAN",
@@ -141,7 +153,7 @@ pub const SECTIONS: &[Section] = &[
         about: "64-byte UDP of 1,000 flows into a tunnel and out of one, over veths.",
         figures: &[
             figure("vxlan-rates", "Into and out of VXLAN", Shape::Rows("Mpps")),
-            figure("vxlan-ratios", "The same, as ratios", Shape::Checks("")),
+            figure("vxlan-ratios", "Into and out of VXLAN, ratios within a round", Shape::Ratios),
         ],
         bound: "The kernel's transmit path. Into the tunnel the 50 bytes of outer headers are copied twice more by the kernel; Podlane writes them before the packet and moves none.",
     },
@@ -187,7 +199,7 @@ pub const SECTIONS: &[Section] = &[
         title: "Pods that come and go",
         result: "cni",
         about: "CNI ADD and DEL as a runtime calls them, against the reference's `bridge` with `host-local`; alone, at once, and beside pods that are attached already.",
-        figures: &[figure("cni-ratios", "CNI against bridge + host-local", Shape::Checks(""))],
+        figures: &[figure("cni-ratios", "CNI against bridge + host-local", Shape::Held(""))],
         bound: "`bind` of an AF_XDP socket allocates the kernel's pool of the socket under the kernel's one lock of all links (`rtnl`), one pod after the other. Where a guest gives its free \
                 memory back to its host, as this one does, getting it again is most of the time.",
     },
@@ -195,7 +207,7 @@ pub const SECTIONS: &[Section] = &[
         title: "In memory: a packet without its device",
         result: "line",
         about: "The worker's own stages over 64-byte UDP in bursts of 64, between two ports that cost next to nothing, less what those ports cost.",
-        figures: &[figure("line", "Nanoseconds a packet, in memory", Shape::Checks("ns"))],
+        figures: &[figure("line", "Nanoseconds a packet, in memory", Shape::Held("ns"))],
         bound: "Instructions and their order, not memory, while the flows fit the cache; with a million flows, two cache misses a packet, fetched ahead for the whole burst. \
                 [PROFILES.md](PROFILES.md) has the stages.",
     },
@@ -203,7 +215,7 @@ pub const SECTIONS: &[Section] = &[
         title: "In memory: under policy",
         result: "line-policy",
         about: "The same with 64-byte TCP in established connections, under no policy, none that matters and 10,000.",
-        figures: &[figure("line-policy", "Nanoseconds a packet under policy, in memory", Shape::Checks("ns"))],
+        figures: &[figure("line-policy", "Nanoseconds a packet under policy, in memory", Shape::Held("ns"))],
         bound: "A TCP packet's connection is read and written beside its flow: one more cache line.",
     },
 ];

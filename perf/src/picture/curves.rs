@@ -3,7 +3,7 @@
 use crate::{
     picture::{
         scale::{Scale, tick},
-        svg::{Anchor, Point, Svg, stroke},
+        svg::{Anchor, Point, Svg, shortened, stroke},
     },
     series::{Axis, Series},
 };
@@ -112,7 +112,7 @@ impl<'a> Curves<'a> {
             let (x, y) = (NAMES.0, NAMES.1 + at as f64 * LINE);
             page.curve(number, &[(x - 14.0, y), (x + 6.0, y)]);
             page.mark(number, (x - 4.0, y));
-            page.text("", (x + 12.0, y + 4.0), Anchor::Start, &shortened(name));
+            page.text("", (x + 12.0, y + 4.0), Anchor::Start, &shortened(name, LETTERS));
         }
     }
 
@@ -138,16 +138,6 @@ impl<'a> Curves<'a> {
     fn points(&self) -> impl Iterator<Item = &Measured> {
         self.curves.iter().flat_map(|(_, points)| points)
     }
-}
-
-/// A name that fits beside the plot.
-fn shortened(name: &str) -> String {
-    if name.chars().count() <= LETTERS {
-        return name.to_owned();
-    }
-    let mut short: String = name.chars().take(LETTERS - 1).collect();
-    short.push('…');
-    short
 }
 
 #[cfg(test)]
@@ -188,12 +178,5 @@ mod tests {
             assert!(text.contains(word), "{word}: {text}");
         }
         assert_eq!(text, Curves::of(&series, Axis::Flows, "Mpps").unwrap().draw("Rate against flows"));
-    }
-
-    #[test]
-    fn a_long_name_is_shortened_visibly() {
-        assert_eq!(shortened("podlane"), "podlane");
-        let short = shortened("a name that nobody would give to a switch, or to anything");
-        assert_eq!((short.chars().count(), short.ends_with('…')), (LETTERS, true));
     }
 }

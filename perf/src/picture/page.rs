@@ -81,15 +81,16 @@ fn show(page: &mut String, files: &mut Files, figure: &Figure, report: &Report) 
             (curves.as_ref().map(|curves| curves.draw(title)), curves.as_ref().map(table_of_curves))
         }
         Shape::Rows(unit) => {
-            let rows: Vec<&Series> =
-                report.series.iter().filter(|series| series.at.is_none() && series.unit == *unit).collect();
-            let bars: Vec<Bar<'_>> = rows.iter().filter_map(|series| Bar::of(series)).collect();
-            ((!bars.is_empty()).then(|| bars::draw(&bars, unit, title)), Some(table_of_rows(&rows)))
+            let rows = rows(report, unit);
+            let table = table_of_rows(&rows);
+            (side_by_side(rows.into_iter().filter_map(Bar::of), unit, title), Some(table))
         }
-        Shape::Checks(unit) => {
-            let held = report.checks.iter().filter(|check| check.series.unit == *unit);
-            let bars: Vec<Bar<'_>> = held.filter_map(Bar::held).collect();
-            ((!bars.is_empty()).then(|| bars::draw(&bars, unit, title)), None)
+        // Their numbers are in the table of targets.
+        Shape::Held(unit) => (side_by_side(held(report, unit), unit, title), None),
+        Shape::Ratios => {
+            let others = rows(report, "");
+            let table = (!others.is_empty()).then(|| table_of_rows(&others));
+            (side_by_side(held(report, "").chain(others.into_iter().filter_map(Bar::of)), "", title), table)
         }
     };
     let Some(drawn) = drawn else {
@@ -99,6 +100,22 @@ fn show(page: &mut String, files: &mut Files, figure: &Figure, report: &Report) 
     writeln!(page, "\n![{title}]({})", path.display())?;
     files.insert(path, drawn);
     table.map_or(Ok(()), |table| writeln!(page, "\n{table}"))
+}
+
+/// What is of no sweep, in this unit.
+fn rows<'a>(report: &'a Report, unit: &str) -> Vec<&'a Series> {
+    report.series.iter().filter(|series| series.at.is_none() && series.unit == unit).collect()
+}
+
+/// What is held to a target, in this unit.
+fn held<'a>(report: &'a Report, unit: &str) -> impl Iterator<Item = Bar<'a>> {
+    report.checks.iter().filter(move |check| check.series.unit == unit).filter_map(Bar::held)
+}
+
+/// Bars, if there are any.
+fn side_by_side<'a>(bars: impl Iterator<Item = Bar<'a>>, unit: &str, title: &str) -> Option<String> {
+    let bars: Vec<Bar<'a>> = bars.collect();
+    (!bars.is_empty()).then(|| bars::draw(&bars, unit, title))
 }
 
 fn table_of_curves(curves: &Curves<'_>) -> String {

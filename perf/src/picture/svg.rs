@@ -26,6 +26,9 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#24292f}.small{fon
 /// The same in the dark.
 const DARK: &str = "text{fill:#e6edf3}.small{fill:#9198a1}.ground{fill:#0d1117}.grid{stroke:#30363d}.axis{stroke:#9198a1}.mark,.spread{stroke:#e6edf3}";
 
+/// About how wide a letter is, pixels; fonts differ, and none is brought along.
+pub(super) const LETTER: f64 = 6.9;
+
 /// Where a text begins or ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Anchor {
@@ -148,6 +151,17 @@ pub(super) fn stroke(colour: usize) -> String {
     format!("thin c{}", colour % COLOURS.len())
 }
 
+/// A name of at most so many letters: of a longer one the beginning, and that there was more.
+#[must_use]
+pub(super) fn shortened(name: &str, letters: usize) -> String {
+    if name.chars().count() <= letters {
+        return name.to_owned();
+    }
+    let mut short: String = name.chars().take(letters.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
 fn colour(number: usize, value: &str) -> String {
     format!(".c{number}{{stroke:{value}}}.f{number}{{fill:{value}}}")
 }
@@ -180,5 +194,11 @@ mod tests {
                 assert_eq!(text.matches(&format!(".f{number}{{fill:{value}}}")).count(), 1, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_long_name_is_shortened_visibly() {
+        assert_eq!(shortened("podlane", 7), "podlane");
+        assert_eq!(shortened("podlanes", 7), "podlan…");
     }
 }
