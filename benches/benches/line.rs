@@ -8,6 +8,7 @@ use criterion::{SamplingMode, Throughput};
 use podlane_benches::{
     bed::{Case, Lap},
     measure::configured,
+    result,
     runs::{hit, miss},
     verdict,
 };
@@ -47,5 +48,6 @@ fn main() {
         group.finish();
     }
     verdict::print(&measured);
+    result::keep("line", "The in-memory line, 64-byte UDP in bursts of 64, one core", &measured);
     criterion.final_summary();
 }

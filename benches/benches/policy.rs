@@ -8,6 +8,7 @@ use criterion::{SamplingMode, Throughput};
 use podlane_benches::{
     bed::{Case, Lap},
     measure::configured,
+    result,
     runs::{added, hit, miss},
     verdict,
 };
@@ -58,5 +59,7 @@ fn main() {
     }
     verdict::print(&measured);
     verdict::print_added(&differences);
+    measured.extend(differences);
+    result::keep("policy", "Stateful policy on the in-memory line, TCP in bursts of 64, one core", &measured);
     criterion.final_summary();
 }

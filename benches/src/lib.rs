@@ -2,13 +2,15 @@
 //!
 //! Here stands what the benches share: packets made ready ([`packets`]), ports that cost next to nothing ([`carousel`]), a real
 //! worker between them ([`bed`]), pods and policies for it to enforce ([`cluster`]), two of its stages alone ([`stages`]), how time is taken
-//! and cases run ([`measure`], [`runs`]), and the lines a bench ends with ([`verdict`]). The benches themselves are in `benches/`.
+//! and cases run ([`measure`], [`runs`]), and the lines a bench ends with
+//! ([`verdict`]) and what it leaves behind ([`result`]). The benches themselves are in `benches/`.
 
 pub mod bed;
 pub mod carousel;
 pub mod cluster;
 pub mod measure;
 pub mod packets;
+pub mod result;
 pub mod runs;
 pub mod stages;
 pub mod verdict;

@@ -54,9 +54,30 @@ impl Samples {
         sorted.get(at.round() as usize).copied().unwrap_or_default()
     }
 
+    /// The medians of so many equal parts, in the order of time.
+    #[must_use]
+    pub fn rounds(&self, parts: usize) -> Vec<f64> {
+        let all = self.0.borrow();
+        let part = |samples: &[f64]| Self(RefCell::new(samples.to_vec())).quantile(0.5);
+        all.chunks_exact((all.len() / parts.max(1)).max(1)).take(parts).map(part).collect()
+    }
+
     /// Whether nothing was measured, because the case was filtered out.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_medians_of_equal_parts_in_the_order_of_time() {
+        let samples = Samples(RefCell::new(vec![1.0, 9.0, 1.0, 2.0, 2.0, 7.0, 3.0, 3.0, 3.0, 100.0]));
+        assert_eq!(samples.rounds(3), [1.0, 2.0, 3.0]);
+        assert_eq!(samples.rounds(100).len(), 10);
+        assert!(Samples::default().rounds(3).is_empty());
     }
 }
