@@ -21,7 +21,7 @@ pub enum Axis {
     FrameSize,
     /// What was asked of the generator, millions of packets a second.
     Offered,
-    /// What was offered, per cent of the rate at which nothing is lost.
+    /// What was offered, per cent: of the rate at which nothing is lost for a latency, of the generator's limit for a loss.
     OfferedShare,
     /// Flows that cross in turns.
     Flows,

@@ -2,6 +2,7 @@
 
 use crate::{
     picture::{
+        LIMIT,
         scale::{Scale, figure, tick},
         svg::{Anchor, LETTER, Svg, shortened},
     },
@@ -17,8 +18,6 @@ const LETTERS: usize = 62;
 const TOP: f64 = 48.0;
 const THICK: f64 = 14.0;
 const EACH: f64 = 24.0;
-/// What the bar of the load's own limit is called. It may leave the page, lest it make all others small.
-const LIMIT: &str = "generator";
 
 /// One bar.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +50,7 @@ pub(super) fn draw(bars: &[Bar<'_>], unit: &str, title: &str) -> String {
     let bottom = TOP + bars.len() as f64 * EACH;
     let mut page = Svg::new((WIDTH, bottom + 44.0), title);
     let targets = bars.iter().filter_map(|bar| bar.target.map(bound));
+    // What the load itself can do may lie beyond the page, lest it make all others small.
     let switches = bars.iter().filter(|bar| !bar.name.starts_with(LIMIT));
     let scale = Scale::even(switches.map(|bar| bar.high).chain(targets));
     let left = left(bars);

@@ -175,6 +175,9 @@ pub const SECTIONS: &[Section] = &[
             figure("rfc2544-loss", "Frame loss (26.3)", Shape::Curves(Axis::OfferedShare, "%")),
             figure("rfc2544-burst", "Back-to-back frames (26.4)", Shape::Curves(Axis::FrameSize, "frames")),
             figure("rfc2544-flows", "Throughput against flows", Shape::Curves(Axis::Flows, "Mpps")),
+            figure("rfc2544-imix", "Throughput, mixed sizes (IMIX)", Shape::Rows("Mpps")),
+            figure("rfc2889-addresses", "MAC addresses that are kept (RFC 2889 section 5.7)", Shape::Rows("addresses")),
+            figure("rfc2889-learning", "MAC addresses that are learned (5.8)", Shape::Rows("addresses/s")),
         ],
         bound: "A rate without any loss is bound by the longest pause of the switch's core, not by its speed: a virtual core is taken away for milliseconds at a time, and a ring of 2,048 \
                 frames lasts one of them.",
@@ -204,12 +207,19 @@ pub const SECTIONS: &[Section] = &[
                 memory back to its host, as this one does, getting it again is most of the time.",
     },
     Section {
+        title: "In memory: the stages of a hit",
+        result: "stages",
+        about: "The worker's own stages over 64-byte UDP in bursts of 64, each as the difference of a burst that passes it and one that does not.",
+        figures: &[figure("stages", "Nanoseconds a packet by stage, against flows", Shape::Curves(Axis::Flows, "ns"))],
+        bound: "The flow table's memory: classify does not know how many flows there are, lookup fetches two cache lines a packet, ahead for the whole burst. \
+                [PROFILES.md](PROFILES.md) has the instructions of each stage.",
+    },
+    Section {
         title: "In memory: a packet without its device",
         result: "line",
         about: "The worker's own stages over 64-byte UDP in bursts of 64, between two ports that cost next to nothing, less what those ports cost.",
         figures: &[figure("line", "Nanoseconds a packet, in memory", Shape::Held("ns"))],
-        bound: "Instructions and their order, not memory, while the flows fit the cache; with a million flows, two cache misses a packet, fetched ahead for the whole burst. \
-                [PROFILES.md](PROFILES.md) has the stages.",
+        bound: "Instructions and their order, not memory, while the flows fit the cache; with a million flows, two cache misses a packet, fetched ahead for the whole burst.",
     },
     Section {
         title: "In memory: under policy",

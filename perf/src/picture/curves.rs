@@ -2,7 +2,8 @@
 
 use crate::{
     picture::{
-        scale::{Scale, tick},
+        LIMIT,
+        scale::{Scale, figure, tick},
         svg::{Anchor, Point, Svg, shortened, stroke},
     },
     series::{Axis, Series},
@@ -91,8 +92,10 @@ impl<'a> Curves<'a> {
         }
         page.text("small", (left - 8.0, top - 12.0), Anchor::End, self.unit);
         page.text("small", (right, bottom + 38.0), Anchor::End, &self.caption());
+        let inside = |point: &&Measured| up.place(point.high) <= 1.0;
         for (number, (_, points)) in self.curves.iter().enumerate() {
-            for point in points {
+            let points: Vec<&Measured> = points.iter().filter(inside).collect();
+            for point in &points {
                 page.whisker(&stroke(number), (x(point.x), y(point.low)), (x(point.x), y(point.high)));
             }
             let points: Vec<Point> = points.iter().map(|point| (x(point.x), y(point.median))).collect();
@@ -108,11 +111,12 @@ impl<'a> Curves<'a> {
         let last = |points: &[Measured]| points.last().map_or(0.0, |point| point.median);
         let mut order: Vec<(usize, &(&str, Vec<Measured>))> = self.curves.iter().enumerate().collect();
         order.sort_by(|(_, (_, one)), (_, (_, other))| last(other).total_cmp(&last(one)));
-        for (at, (number, (name, _))) in order.into_iter().enumerate() {
+        for (at, (number, (name, points))) in order.into_iter().enumerate() {
             let (x, y) = (NAMES.0, NAMES.1 + at as f64 * LINE);
             page.curve(number, &[(x - 14.0, y), (x + 6.0, y)]);
             page.mark(number, (x - 4.0, y));
-            page.text("", (x + 12.0, y + 4.0), Anchor::Start, &shortened(name, LETTERS));
+            let name = if is_limit(name) { format!("{name} ↑ {}", figure(last(points))) } else { (*name).to_owned() };
+            page.text("", (x + 12.0, y + 4.0), Anchor::Start, &shortened(&name, LETTERS));
         }
     }
 
@@ -130,7 +134,11 @@ impl<'a> Curves<'a> {
         };
         let up = match self.unit {
             "us" => Scale::tens(self.points().flat_map(|point| [point.low, point.high])),
-            _ => Scale::even(self.points().map(|point| point.high)),
+            // What the load itself can do may lie beyond the page, lest it make all others flat.
+            _ => {
+                let switches = || self.curves.iter().filter(|(name, _)| !is_limit(name)).flat_map(|(_, points)| points);
+                Scale::even(switches().map(|point| point.high))
+            }
         };
         (across, up)
     }
@@ -138,6 +146,11 @@ impl<'a> Curves<'a> {
     fn points(&self) -> impl Iterator<Item = &Measured> {
         self.curves.iter().flat_map(|(_, points)| points)
     }
+}
+
+/// Whether a curve is that of the load, of which the switches were a part.
+fn is_limit(name: &str) -> bool {
+    name.starts_with(LIMIT)
 }
 
 #[cfg(test)]
@@ -178,5 +191,16 @@ mod tests {
             assert!(text.contains(word), "{word}: {text}");
         }
         assert_eq!(text, Curves::of(&series, Axis::Flows, "Mpps").unwrap().draw("Rate against flows"));
+    }
+
+    #[test]
+    fn what_the_generator_can_do_does_not_make_the_switches_flat() {
+        let point = |name: &str, y| Series::new(name, "Mpps", vec![y]).at(Axis::Flows, 1.0);
+        let series = [point("generator's own limit", 10.0), point("podlane", 2.0)];
+        let text = Curves::of(&series, Axis::Flows, "Mpps").unwrap().draw("Rates");
+        assert!(text.contains(">2<") && !text.contains(">10<"), "{text}");
+        assert!(text.contains(">generator's own limit ↑ 10.0<"), "{text}");
+        // Its mark stands beside its name alone, the other's in the plot as well.
+        assert_eq!((text.matches("<circle").count(), text.matches("<polygon").count()), (1, 2), "{text}");
     }
 }

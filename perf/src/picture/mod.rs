@@ -35,6 +35,9 @@ pub const PICTURES: &str = "pictures";
 /// The folder of the stored results, beside it.
 pub const RESULTS: &str = "results";
 
+/// What the names of the load's own limit begin with: it is told with every run, and is no switch.
+const LIMIT: &str = "generator";
+
 /// Why there is no report, or why it is not the one there should be.
 #[derive(Debug, Error)]
 pub enum PictureError {
