@@ -172,7 +172,7 @@ mod tests {
             cores: 2,
             kernel: "6.18".to_owned(),
             load_average: "0.00 0.00 0.00".to_owned(),
-            command: "podlane-perf veth".to_owned(),
+            command: "podlane-perf compare".to_owned(),
             commit: "abc".to_owned(),
             build: Cow::Borrowed("release"),
             unix_time: 0,
