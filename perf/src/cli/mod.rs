@@ -7,8 +7,13 @@ mod compare;
 mod deliver;
 mod idle;
 mod idle_ports;
+mod looped;
+mod packets;
+mod receive;
 mod report;
+mod send;
 mod terms;
+mod told;
 
 use std::{
     io::{self, Write},
@@ -21,7 +26,7 @@ use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 
-use crate::{picture::PictureError, run::RunError};
+use crate::{generator::Verdict, picture::PictureError, run::RunError};
 
 /// The exit statuses beside success: something failed; Ctrl-C ended it, as a shell would tell.
 const FAILED: u8 = 1;
@@ -39,6 +44,12 @@ pub struct Cli {
 enum Command {
     /// The same workloads for Podlane and for other switches, side by side on the same veths.
     Compare(compare::Arguments),
+    /// Sends packets out of one netdev.
+    Send(send::Arguments),
+    /// Receives packets of `send` on a netdev, and tells what became of them.
+    Receive(receive::Arguments),
+    /// Sends packets through a device under test, receives them, and tells what became of them.
+    Loop(looped::Arguments),
     /// How long pods take to come and go by CNI: ours, and the reference's `bridge` with `host-local`.
     Cni(cni::Arguments),
     /// What silent ports cost a busy pair.
@@ -66,6 +77,11 @@ enum CliError {
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
+    Generate(#[from] told::GenerateError),
+    /// All has been told; what is left is the exit status.
+    #[error("the verdict is {0:?}")]
+    Verdict(Verdict),
+    #[error(transparent)]
     Picture(#[from] PictureError),
     #[error("podlane could not be measured: {0}; what else was found is told above")]
     Unmeasured(String),
@@ -80,6 +96,7 @@ enum CliError {
 pub fn run(cli: &Cli) -> ExitCode {
     match perform(cli) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(CliError::Verdict(verdict)) => ExitCode::from(verdict.exit_status()),
         Err(error) => {
             // Nobody is left to tell when standard error is closed.
             let _ = writeln!(io::stderr(), "podlane-perf: {error}");
@@ -100,6 +117,9 @@ fn perform(cli: &Cli) -> Result<(), CliError> {
     let around = &Surroundings { stop: &stop, progress: &progress };
     match &cli.command {
         Command::Compare(arguments) => arguments.perform(around),
+        Command::Send(arguments) => arguments.perform(around),
+        Command::Receive(arguments) => arguments.perform(around),
+        Command::Loop(arguments) => arguments.perform(around),
         Command::Cni(arguments) => arguments.perform(around),
         Command::IdlePorts(arguments) => arguments.perform(around),
         Command::Idle(arguments) => arguments.perform(around),

@@ -8,13 +8,16 @@
 //! waits a bounded time for the last packets, a wire whose device vanished ends it, and so does Ctrl-C.
 
 pub mod analyse;
+pub mod apart;
 pub mod clock;
 mod gauge;
 mod loops;
 pub mod outcome;
 pub mod pace;
+pub mod pktgen;
 pub mod receive;
 pub mod send;
+pub mod view;
 pub mod wire;
 
 use crate::traffic::Traffic;

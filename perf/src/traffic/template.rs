@@ -24,7 +24,7 @@ pub const STANDARD_SIZES: [usize; 7] = [64, 128, 256, 512, 1024, 1280, 1518];
 pub const LONGEST: usize = 3840 + CHECK_SEQUENCE;
 
 /// The simple IMIX: sizes 64, 594 and 1518 in the proportion 7 : 4 : 1, spread as evenly as twelve places allow.
-pub(super) const IMIX: ([usize; 3], [usize; 12]) = ([64, 594, 1518], [0, 1, 0, 0, 1, 0, 2, 0, 1, 0, 1, 0]);
+pub(crate) const IMIX: ([usize; 3], [usize; 12]) = ([64, 594, 1518], [0, 1, 0, 0, 1, 0, 2, 0, 1, 0, 1, 0]);
 
 /// What the frames carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,6 +135,13 @@ impl Template {
     #[must_use]
     pub fn of_size(self, size: usize) -> Self {
         Self { sizes: Sizes::One(size), ..self }
+    }
+
+    /// The smallest frame that has room for all this, in bytes.
+    #[must_use]
+    pub fn smallest(&self) -> usize {
+        // Nothing shorter than 64 bytes is an Ethernet frame.
+        super::form::Form::least(self).max(64)
     }
 
     /// How many values each range has, the fastest first: source port, destination port, source, destination, source MAC,

@@ -1,0 +1,195 @@
+//! What `send`, `receive` and `loop` say: a few lines for people, or one JSON object. And where their netdevs are.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use hdrhistogram::CreationError;
+use podlane_host::{Netns, NetnsError};
+use podlane_rings::AskMode;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::CliError;
+use crate::{
+    generator::{
+        Outcome, Summary, Threads, Verdict,
+        outcome::Latency,
+        pace::Packets,
+        wire::{
+            WireError,
+            af_xdp::{AfXdpWire, Ask, Use},
+        },
+    },
+    machine::Origin,
+    traffic::{PcapError, TemplateError},
+};
+
+/// Where `ip netns` keeps its names.
+const NAMES: &str = "/run/netns";
+
+/// Why nothing was sent or received.
+#[derive(Debug, Error)]
+pub(super) enum GenerateError {
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error(transparent)]
+    Pcap(#[from] PcapError),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    #[error("cannot collect latencies: {0}; free some memory")]
+    Histogram(#[from] CreationError),
+    #[error(transparent)]
+    Pktgen(#[from] crate::generator::pktgen::PktgenError),
+}
+
+/// How netdevs are used.
+#[derive(Args, Debug)]
+pub(super) struct Netdevs {
+    /// The network namespace of the device: a name of `ip netns`, or a file such as /proc/PID/ns/net.
+    #[arg(long, value_name = "NAME|FILE")]
+    netns: Option<PathBuf>,
+    /// Have the kernel copy packets, also where the device could read and write their memory itself.
+    #[arg(long)]
+    copy: bool,
+    /// The core to run on; of `loop` also two with a comma, for a thread that sends and one that receives.
+    #[arg(long, value_name = "CORE[,CORE]", value_delimiter = ',', num_args = 1)]
+    cores: Vec<usize>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Netdevs {
+    /// The namespace.
+    pub(super) fn namespace(&self) -> Result<Netns, GenerateError> {
+        namespace(self.netns.as_deref())
+    }
+
+    /// Opens a netdev.
+    pub(super) fn open(
+        &self,
+        netns: &Netns,
+        device: &str,
+        used: Use,
+        longest: usize,
+    ) -> Result<AfXdpWire, GenerateError> {
+        let mode = if self.copy { AskMode::Copy } else { AskMode::Auto };
+        Ok(AfXdpWire::open(&Ask { device, netns, used, longest, mode })?)
+    }
+
+    /// Where to run. Unasked: on one core, if that leaves another for what is measured; with three and more, on two.
+    pub(super) fn threads(&self, both: bool) -> Threads {
+        let usable: Vec<usize> = match &*self.cores {
+            [] => core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect(),
+            asked => asked.to_vec(),
+        };
+        match (&*usable, self.cores.len()) {
+            ([first, second, ..], 2) | ([first, second, _, ..], 0) if both && first != second => {
+                Threads::Two([*first, *second])
+            }
+            ([first, ..], _) => Threads::One(*first),
+            ([], _) => Threads::Here,
+        }
+    }
+}
+
+/// A namespace by name or file; without one the caller's own.
+pub(super) fn namespace(asked: Option<&Path>) -> Result<Netns, GenerateError> {
+    let Some(asked) = asked else { return Ok(Netns::current()?) };
+    let is_name = asked.components().count() == 1;
+    let path = if is_name { Path::new(NAMES).join(asked) } else { asked.to_owned() };
+    Ok(Netns::open(path)?)
+}
+
+/// What is told of a run.
+#[derive(Serialize)]
+pub(super) struct Told<'a> {
+    /// Where and of what.
+    pub(super) origin: &'a Origin,
+    /// The netdevs, and how packets reached them.
+    pub(super) wires: String,
+    /// What was sent; unknown to a receiver.
+    pub(super) packets: Option<String>,
+    /// The run's number, for a receiver elsewhere.
+    pub(super) run: Option<u16>,
+    /// What the generator can do in memory, packets a second.
+    pub(super) ceiling_pps: Option<f64>,
+    /// The verdict in a sentence.
+    pub(super) says: String,
+    /// What came out of it.
+    pub(super) outcome: Summary,
+}
+
+/// Which halves of an outcome there are to tell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Halves {
+    Sent,
+    Arrived,
+    Both,
+}
+
+impl Told<'_> {
+    /// Tells it, and leaves the verdict as the exit status.
+    pub(super) fn tell(&self, halves: Halves, json: bool, verdict: Verdict) -> Result<(), CliError> {
+        self.write(&mut io::stdout().lock(), halves, json).map_err(CliError::Output)?;
+        if verdict == Verdict::Clean { Ok(()) } else { Err(CliError::Verdict(verdict)) }
+    }
+
+    fn write(&self, out: &mut impl Write, halves: Halves, json: bool) -> io::Result<()> {
+        if json {
+            serde_json::to_writer(&mut *out, self)?;
+            writeln!(out)?;
+            return out.flush();
+        }
+        match &self.packets {
+            Some(packets) => writeln!(out, "{}: {packets}", self.wires)?,
+            None => writeln!(out, "{}", self.wires)?,
+        }
+        if let Some(ceiling) = self.ceiling_pps {
+            let ceiling = Packets(ceiling);
+            writeln!(out, "this generator can make and check {ceiling} of these packets on one core, in memory")?;
+        }
+        if halves != Halves::Arrived {
+            sent(out, &self.outcome)?;
+        }
+        if halves != Halves::Sent {
+            arrived(out, &self.outcome)?;
+        }
+        writeln!(out, "{}", self.says)?;
+        out.flush()
+    }
+}
+
+fn sent(out: &mut impl Write, outcome: &Summary) -> io::Result<()> {
+    let Summary { sent, seconds, reached_pps, late, sent_bytes, .. } = outcome;
+    // As the wire counts: with preamble, check sequence and the gap between frames.
+    let bits = (*sent_bytes + sent * 24) as f64 * 8.0 / seconds.max(1e-9);
+    let rate = Packets(*reached_pps);
+    writeln!(out, "sent     {sent:>12}  {rate}, {:.3} Gbit/s on a wire, {seconds:.2} s, {late} late", bits / 1e9)
+}
+
+fn arrived(out: &mut impl Write, outcome: &Summary) -> io::Result<()> {
+    let Summary { received, lost, reordered, duplicated, corrupted, stale, foreign, returned, .. } = outcome;
+    write!(
+        out,
+        "arrived  {received:>12}  lost {lost}, reordered {reordered}, duplicated {duplicated}, corrupted {corrupted}"
+    )?;
+    let rare = [("stale", stale), ("of others", foreign), ("came back", returned)];
+    rare.into_iter()
+        .filter(|(_, packets)| **packets > 0)
+        .try_for_each(|(name, packets)| write!(out, ", {name} {packets}"))?;
+    writeln!(out)?;
+    let Some(Latency { min_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns, .. }) = outcome.latency else { return Ok(()) };
+    let [min, p50, p90, p99, p999, max] = [min_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns].map(|ns| ns as f64 / 1e3);
+    writeln!(out, "latency, us  min {min:.1}  p50 {p50:.1}  p90 {p90:.1}  p99 {p99:.1}  p99.9 {p999:.1}  max {max:.1}")
+}
+
+/// What stands in for the sentence of a trial where a half is missing.
+pub(super) fn summary(outcome: &Outcome, verdict: Verdict, says: &str) -> Summary {
+    Summary { verdict, says: says.to_owned(), ..outcome.summary() }
+}
