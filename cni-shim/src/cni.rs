@@ -10,19 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use podlane_api::{Call, CniCall, Pending};
+use podlane_api::{CNI_VERSIONS, Call, CniCall, Pending};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::daemon::{self, Ended, Refused};
 use crate::failure::{DECODE, ENVIRONMENT, Failure, INPUT, NOT_AVAILABLE, REFUSED, TRY_AGAIN};
 
-/// Versions of the specification whose configurations are understood. The daemon says the same of each call
-/// (`control/src/cni/version.rs`).
-const SUPPORTED: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
-
 /// The version of errors about a configuration that says none.
-const OWN_VERSION: &str = "1.1.0";
+const OWN_VERSION: &str = CNI_VERSIONS[CNI_VERSIONS.len() - 1];
 
 /// How long an ADD or CHECK waits for a daemon to listen: one that gives way to its successor is back sooner.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -46,7 +42,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match (input, known) {
         (Err(error), _) => Err(Failure::new(INPUT, "standard input cannot be read", error)),
         (_, Err(Some(error))) => Err(error),
-        (Ok(_), _) if command == "VERSION" => Ok(json!({ "cniVersion": version, "supportedVersions": SUPPORTED })),
+        (Ok(_), _) if command == "VERSION" => Ok(json!({ "cniVersion": version, "supportedVersions": CNI_VERSIONS })),
         (Ok(_), _) if command.is_empty() => Err(Failure::new(
             ENVIRONMENT,
             "CNI_COMMAND is not set",

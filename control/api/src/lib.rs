@@ -68,5 +68,8 @@ pub use why::{Place, Way, Why, WhyAnswer, WhyEnd, WhyPolicy, WhyQuery, WhyRemedy
 /// because both ends ignore fields they do not know in what they receive from an equal.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// The versions of the Container Network Interface whose configurations are understood and whose results are given, the oldest first.
+pub const CNI_VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+
 /// Where the daemon listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/podlane/podlane.sock";

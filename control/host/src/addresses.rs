@@ -43,11 +43,7 @@ impl Links {
         prefix: u8,
     ) -> Result<(), HostError> {
         let link = link.into();
-        check_prefix(address, prefix)?;
-        let mut header = Ifaddrmsg::new();
-        header.ifa_family = family(address);
-        header.ifa_prefixlen = prefix;
-        header.ifa_index = self.index_of(link)?;
+        let header = self.address_header(link, address, prefix)?;
         let mut request = rt_addr::Request::new().set_create().set_excl().op_newaddr_do(&header);
         let attributes = request.encode().push_local(address).push_address(address);
         match address {
@@ -70,14 +66,20 @@ impl Links {
         prefix: u8,
     ) -> Result<(), HostError> {
         let link = link.into();
+        let header = self.address_header(link, address, prefix)?;
+        let mut request = rt_addr::Request::new().op_deladdr_do(&header);
+        request.encode().push_local(address);
+        self.tell(&request, format_args!("take {address}/{prefix} from {link}"))
+    }
+
+    /// What says which address of which link a request is about.
+    fn address_header(&mut self, link: LinkId<'_>, address: IpAddr, prefix: u8) -> Result<Ifaddrmsg, HostError> {
         check_prefix(address, prefix)?;
         let mut header = Ifaddrmsg::new();
         header.ifa_family = family(address);
         header.ifa_prefixlen = prefix;
         header.ifa_index = self.index_of(link)?;
-        let mut request = rt_addr::Request::new().op_deladdr_do(&header);
-        request.encode().push_local(address);
-        self.tell(&request, format_args!("take {address}/{prefix} from {link}"))
+        Ok(header)
     }
 
     /// The addresses of a link.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use podlane_api::CniCall;
+use podlane_api::{CNI_VERSIONS, CniCall};
 use podlane_host::{HostError, Links, Netns};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -69,9 +69,7 @@ pub fn carry_out(pods: &impl Pods, call: &CniCall) -> Result<Value, CniError> {
         "CHECK" => check(pods, call).map(|()| Value::Null),
         "GC" => collect(pods, call).map(|()| Value::Null),
         "STATUS" => status(pods, call).map(|()| Value::Null),
-        "VERSION" => Ok(
-            json!({ "cniVersion": Version::V1_1_0.as_str(), "supportedVersions": Version::ALL.map(Version::as_str) }),
-        ),
+        "VERSION" => Ok(json!({ "cniVersion": Version::V1_1_0.as_str(), "supportedVersions": CNI_VERSIONS })),
         other => Err(CniError::environment(format!(
             "CNI_COMMAND is \"{other}\" (there are ADD, DEL, CHECK, GC, STATUS and VERSION)"
         ))),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use podlane_api::CNI_VERSIONS;
+
 use super::{CniError, code};
 
 /// A version whose configurations are understood and whose results are given.
@@ -20,19 +22,13 @@ pub enum Version {
 }
 
 impl Version {
-    /// All of them, the oldest first. The shim answers VERSION with the same list (`cni-shim/src/cni.rs`).
+    /// All of them, in the order of [`CNI_VERSIONS`].
     pub const ALL: [Self; 5] = [Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
 
     /// As configurations write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::V0_3_0 => "0.3.0",
-            Self::V0_3_1 => "0.3.1",
-            Self::V0_4_0 => "0.4.0",
-            Self::V1_0_0 => "1.0.0",
-            Self::V1_1_0 => "1.1.0",
-        }
+        CNI_VERSIONS[self as usize]
     }
 
     /// The version that a configuration says.
@@ -40,7 +36,7 @@ impl Version {
     /// # Errors
     /// Code 1 for any other, and for none.
     pub fn of(said: Option<&str>) -> Result<Self, CniError> {
-        let known = Self::ALL.map(Self::as_str).join(", ");
+        let known = CNI_VERSIONS.join(", ");
         let refused = |details| CniError::new(code::VERSION, "incompatible CNI version", details);
         let Some(said) = said else {
             return Err(refused(format!("the configuration has no \"cniVersion\" (write one of {known})")));
@@ -74,8 +70,8 @@ mod tests {
 
     #[test]
     fn every_version_is_read_as_it_is_written_and_they_are_in_order() {
-        for version in Version::ALL {
-            assert_eq!(Version::of(Some(version.as_str())), Ok(version));
+        for (version, written) in Version::ALL.into_iter().zip(CNI_VERSIONS) {
+            assert_eq!((Version::of(Some(written)), version.as_str()), (Ok(version), written));
         }
         assert!(Version::ALL.is_sorted());
     }

@@ -79,8 +79,18 @@ struct EndWord {
     sockets: Vec<SocketWord>,
 }
 
+/// A socket, and how many descriptors it has behind the words.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct SocketWord {
+    #[serde(flatten, with = "FactsWord")]
+    facts: SocketFacts,
+    descriptors: usize,
+}
+
+/// The words for [`SocketFacts`], whose crate knows of none.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "SocketFacts")]
+struct FactsWord {
     ifindex: u32,
     queue: u32,
     rings: [u32; 4],
@@ -95,7 +105,6 @@ struct SocketWord {
     max_kicks: u32,
     skipping: bool,
     counts: [u64; 3],
-    descriptors: usize,
 }
 
 /// [`Remains`] without their bytes.
@@ -114,51 +123,6 @@ struct LegacyWord {
     connections: usize,
     counters: usize,
     ports: Vec<(u16, Vec<SocketWord>)>,
-}
-
-impl SocketWord {
-    fn of(facts: &SocketFacts, descriptors: usize) -> Self {
-        let SocketFacts { ifindex, queue, rings, number, zero_copy, multi_buffer, metadata, offload, .. } = *facts;
-        let SocketFacts { busy_poll, max_segments, tx_budget, max_kicks, skipping, counts, .. } = *facts;
-        Self {
-            ifindex,
-            queue,
-            rings,
-            number,
-            zero_copy,
-            multi_buffer,
-            metadata,
-            offload,
-            busy_poll,
-            max_segments,
-            tx_budget,
-            max_kicks,
-            skipping,
-            counts,
-            descriptors,
-        }
-    }
-
-    fn facts(&self) -> SocketFacts {
-        let Self { ifindex, queue, rings, number, zero_copy, multi_buffer, metadata, offload, .. } = *self;
-        let Self { busy_poll, max_segments, tx_budget, max_kicks, skipping, counts, .. } = *self;
-        SocketFacts {
-            ifindex,
-            queue,
-            rings,
-            number,
-            zero_copy,
-            multi_buffer,
-            metadata,
-            offload,
-            busy_poll,
-            max_segments,
-            tx_budget,
-            max_kicks,
-            skipping,
-            counts,
-        }
-    }
 }
 
 /// The clock that both processes have.
@@ -190,7 +154,7 @@ pub(super) fn of_estate(estate: &Estate, changes: Vec<Request>) -> (EstateWord, 
         for End { worker, sockets } in owned {
             let sockets = sockets.iter().map(|(facts, of_it)| {
                 descriptors.extend(of_it.iter().map(AsFd::as_fd));
-                SocketWord::of(facts, of_it.len())
+                SocketWord { facts: *facts, descriptors: of_it.len() }
             });
             ends.push(EndWord { port: port.to_string(), worker: worker.0, sockets: sockets.collect() });
         }
@@ -241,7 +205,7 @@ impl EstateWord {
         }
         let mut ports: BTreeMap<Name, Vec<End>> = BTreeMap::new();
         for end in &self.ends {
-            let sockets = end.sockets.iter().map(|socket| Ok((socket.facts(), next(socket.descriptors)?)));
+            let sockets = end.sockets.iter().map(|socket| Ok((socket.facts, next(socket.descriptors)?)));
             let sockets = sockets.collect::<Result<_, Nonsense>>()?;
             ports.entry(name(&end.port)?).or_default().push(End { worker: WorkerId(end.worker), sockets });
         }
@@ -267,7 +231,9 @@ pub(super) fn of_remains(remains: &Remains) -> (RemainsWord, Vec<u8>) {
         for words in [&legacy.flows, &legacy.connections, &legacy.counters] {
             bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
         }
-        let sockets = |sockets: &Vec<SocketFacts>| sockets.iter().map(|facts| SocketWord::of(facts, 0)).collect();
+        let sockets = |sockets: &Vec<SocketFacts>| {
+            sockets.iter().map(|facts| SocketWord { facts: *facts, descriptors: 0 }).collect()
+        };
         LegacyWord {
             marks: legacy.marks.len(),
             flows: legacy.flows.len(),
@@ -298,7 +264,7 @@ impl RemainsWord {
                 let words: Vec<[u8; 8]> = take(&mut bytes, count).ok_or(MISSING)?;
                 Ok::<_, Nonsense>(words.into_iter().map(u64::from_le_bytes).collect::<Vec<u64>>())
             };
-            let sockets = |sockets: &Vec<SocketWord>| sockets.iter().map(SocketWord::facts).collect();
+            let sockets = |sockets: &Vec<SocketWord>| sockets.iter().map(|word| word.facts).collect();
             legacies.push(Legacy {
                 worker: WorkerId(worker as u16),
                 since: halted,

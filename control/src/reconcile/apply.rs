@@ -10,7 +10,6 @@
 //! them, and a birth on an idle switch waits for nobody. What a policy does not know yet is in no table, and what is in no table is
 //! closed.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use podlane_dataplane::PortId;
@@ -23,7 +22,7 @@ use super::pass::{Reconciler, Unpublished, Up};
 use super::plan::Plan;
 use super::requests::{Back, Birth, Request};
 use crate::compile::Numbers;
-use crate::desired::{Behind, Desired, Dhcp, Name, Port};
+use crate::desired::{Behind, Desired, Name, Port};
 
 /// A port or network that is out of the desires and may still be in a worker.
 pub(super) enum Leaving {
@@ -32,21 +31,21 @@ pub(super) enum Leaving {
 }
 
 /// One publication's worth of changes.
-struct Batch {
-    desired: Desired,
-    numbers: Numbers,
-    waiting: Waiting,
+pub(super) struct Batch {
+    pub(super) desired: Desired,
+    pub(super) numbers: Numbers,
+    pub(super) waiting: Waiting,
     /// Whether there is a pod among what is born that policies are about.
     houses: bool,
 }
 
 /// Who waits for what.
 #[derive(Default)]
-struct Waiting {
+pub(super) struct Waiting {
     /// What is new, to be taken out again if it does not come in force.
     born: Vec<(Arc<Port>, Back)>,
     /// What was stated anew, as it was before.
-    restated: Vec<(Arc<Port>, Back)>,
+    pub(super) restated: Vec<(Arc<Port>, Back)>,
     made: Vec<(Name, Back)>,
     gone: Vec<(Name, Back)>,
 }
@@ -152,44 +151,11 @@ impl Reconciler {
     }
 
     /// Gives the pod of a port its place.
-    fn house(&self, id: PortId, port: &Port, batch: &mut Batch) -> Result<(), ChangeError> {
+    pub(super) fn house(&self, id: PortId, port: &Port, batch: &mut Batch) -> Result<(), ChangeError> {
         let Some(enforcer) = &self.enforcer else { return Ok(()) };
         let misfit = |misfit| ChangeError::Misfit { name: port.name.clone(), misfit: Box::new(misfit) };
         batch.houses |= enforcer.house(id, port).map_err(misfit)?;
         Ok(())
-    }
-
-    /// Takes into a batch that a port has its addresses now.
-    fn restate(
-        &mut self,
-        (name, addresses): (Name, Vec<IpAddr>),
-        back: Back,
-        batch: &mut Batch,
-    ) -> Result<(), ChangeError> {
-        let Some(former) = batch.desired.ports.remove(&name) else {
-            return Err(unknown("port", &name, batch.desired.ports.keys()));
-        };
-        let port = Port { addresses, dhcp: Dhcp::Leased, ..Port::clone(&former) };
-        let outcome = fits(&port, &batch.desired).and_then(|()| self.rehouse(&former, &port, batch));
-        let now = if outcome.is_ok() { Arc::new(port) } else { Arc::clone(&former) };
-        batch.desired.ports.insert(name.clone(), now);
-        outcome?;
-        tracing::info!(port = %name, "port has its addresses");
-        batch.waiting.restated.push((former, back));
-        Ok(())
-    }
-
-    /// Gives the pod of a port its place as the port is now, or leaves it where it was.
-    fn rehouse(&self, former: &Port, port: &Port, batch: &mut Batch) -> Result<(), ChangeError> {
-        let id = batch.numbers.port(&port.name);
-        let Some(enforcer) = &self.enforcer else { return Ok(()) };
-        enforcer.unhouse(id, former);
-        let housed = self.house(id, port, batch);
-        if housed.is_err() {
-            // It fitted before.
-            self.house(id, former, batch)?;
-        }
-        housed
     }
 
     fn dismiss(&mut self, name: Name, back: Back, batch: &mut Batch) -> Result<(), ChangeError> {
@@ -271,22 +237,6 @@ impl Reconciler {
         }
         // Tried again in the next pass, without what was new.
         self.behind = true;
-    }
-
-    /// Has a port that is still there state what it did.
-    fn state_as_before(&self, former: &Arc<Port>, desired: &mut Desired, numbers: &Numbers) {
-        let Some(now) = desired.ports.insert(former.name.clone(), Arc::clone(former)) else {
-            // It was removed in the same batch.
-            desired.ports.remove(&former.name);
-            return;
-        };
-        if let Some(enforcer) = &self.enforcer {
-            let id = numbers.port(&former.name);
-            enforcer.unhouse(id, &now);
-            if let Err(misfit) = enforcer.house(id, former) {
-                tracing::error!(port = %former.name, %misfit, "a pod is in no policy any more, and closed");
-            }
-        }
     }
 
     /// Has these desires and numbers count from now on, for whoever asks too.

@@ -21,7 +21,8 @@ use podlane_rings::{SocketFacts, UmemConfig};
 use thiserror::Error;
 
 use super::crew::Silent;
-use super::{Engine, Plan, memory};
+use super::settings::memory;
+use super::{Engine, Plan};
 use crate::compile::Former;
 use crate::desired::Name;
 

@@ -22,7 +22,8 @@ use super::estate::{End, Estate, Remains};
 use super::open::{OpenError, Opener, faulty, hearing};
 use super::pass::{Reconciler, Up};
 use super::pins::Pins;
-use super::{Basis, Engine, PolicyChange, StartError, settings};
+use super::settings::{configs, memory, settings};
+use super::{Basis, Engine, PolicyChange, StartError};
 use crate::compile::{Former, Numbers};
 use crate::desired::{Behind, Desired, Name};
 use podlane_dataplane::stage::shared::Shared;
@@ -106,7 +107,7 @@ impl Engine {
     /// [`InheritError`]: it cannot be gone on with under these desires.
     pub fn inherit(desired: Desired, estate: Estate, changes: Vec<PolicyChange>) -> Result<Heir, InheritError> {
         let Estate { numbers: former, ways, generation, tables, files, memories, ports, pins } = estate;
-        let asked = super::memory(&desired);
+        let asked = memory(&desired);
         let workers = desired.workers.cores.len();
         compare("workers", memories.len(), workers)?;
         for (memory, _) in &memories {
@@ -119,7 +120,7 @@ impl Engine {
         let shared =
             Shared::inherit(files, settings(desired.policy.as_ref()), &tables).map_err(InheritError::Tables)?;
         let (mut pools, mut setups) = (Vec::new(), Vec::new());
-        for (worker, ((config, file), setup)) in memories.into_iter().zip(super::configs(&desired, true)).enumerate() {
+        for (worker, ((config, file), setup)) in memories.into_iter().zip(configs(&desired, true)).enumerate() {
             let refused = |source| InheritError::Memory { worker, source };
             let (_, mut pool) = Umem::inherit(file, &config).map_err(refused)?;
             // The worker's own part of an empty pool is as empty.

@@ -21,6 +21,7 @@ mod close;
 mod cores;
 mod crew;
 mod endpoints;
+mod error;
 mod estate;
 mod fill;
 mod follow;
@@ -31,9 +32,12 @@ mod open;
 mod pass;
 mod pins;
 mod plan;
+mod policy;
 mod publisher;
 mod requests;
+mod restate;
 mod room;
+mod settings;
 mod underlay;
 mod world;
 
@@ -41,78 +45,44 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam::channel::{Sender, bounded};
-use podlane_dataplane::flow::connections::{Connections, Settings};
 use podlane_dataplane::flow::{FlowTable, HashSeed};
 use podlane_dataplane::stage::shared::Shared;
 use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::worker::handoff::Bell;
-use podlane_dataplane::worker::idle::Poll;
-use podlane_dataplane::worker::{Crew, WorkerConfig, WorkerError};
-use podlane_policy::yaml::Documents;
-use podlane_rings::{FramePool, FrameSize, HugePages, Umem, UmemConfig, UmemError};
-use thiserror::Error;
+use podlane_dataplane::worker::{Crew, WorkerConfig};
+use podlane_rings::FramePool;
 
 pub use board::{Board, Facts, Fate};
 pub use change::ChangeError;
 pub use crew::{Ends, PATIENCE, Silent, Workers};
 pub use endpoints::{EndpointError, Endpoints};
+pub use error::StartError;
 pub use estate::{End, Estate, Hold, Remains, Withheld};
 pub use heir::{Heir, InheritError};
 pub use plan::Plan;
+pub use policy::PolicyChange;
 pub use publisher::Publisher;
 
 use crate::compile::Numbers;
-use crate::desired::{Desired, FrameBytes, Mtu, Name, Network, Policy, Port};
-use crate::enforce::{Doubt, EnforceError, Enforcer, Live, Places};
+use crate::desired::{Desired, Mtu, Name, Network, Port};
+use crate::enforce::{Enforcer, Live, Places};
 use close::Closer;
 use cores::Cores;
 use fill::Fill;
 use founder::Founder;
 use pass::Reconciler;
-use pins::{PinLockError, Pins};
+use pins::Pins;
 use plan::Plans;
+use policy::{enforce, replay};
 use requests::{Request, Requests};
+use settings::{connections, setups};
 use world::World;
 
 /// MAC addresses and neighbours that can be learned, for all networks together.
 const STATIONS: usize = 65_536;
-
-/// The switch could not start. Nothing is left running.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// No packet memory.
-    #[error("packet memory of worker {worker}: {source}")]
-    Memory {
-        /// Which worker.
-        worker: usize,
-        /// What is wrong.
-        source: UmemError,
-    },
-    /// No memory for the flow table.
-    #[error("the flow table: {0}; lower `capacity` under [flows]")]
-    Flows(#[source] std::io::Error),
-    /// No memory for the table of connections.
-    #[error("the table of connections: {0}; lower `connections` under [policy]")]
-    Connections(#[source] std::io::Error),
-    /// No workers.
-    #[error(transparent)]
-    Worker(#[from] WorkerError),
-    /// Another daemon has the pins of this instance.
-    #[error(transparent)]
-    Pins(#[from] PinLockError),
-    /// The policy cannot be enforced.
-    #[error(transparent)]
-    Policy(#[from] EnforceError),
-    /// No way to wake the reconciler.
-    #[error("cannot make an event file descriptor: {0}; raise the limit on open files (ulimit -n)")]
-    Bell(#[source] std::io::Error),
-    /// No thread for the reconciler.
-    #[error("cannot start the reconciler: {0}; raise the limit on threads (ulimit -u)")]
-    Thread(#[source] std::io::Error),
-}
 
 /// A running switch: workers, and the reconciler that gives them ports.
 pub struct Engine {
@@ -146,28 +116,6 @@ struct Basis {
     generation: u32,
     /// What was done to the policy since a former daemon's start.
     changes: Vec<PolicyChange>,
-}
-
-/// A change of the policy, as it came over the socket.
-#[derive(Debug)]
-pub enum PolicyChange {
-    /// These were applied.
-    Apply(Documents),
-    /// These were deleted.
-    Delete(Documents),
-}
-
-/// Does again what was done before. Returns what of it is probably not meant.
-fn replay(live: &mut Live, changes: Vec<PolicyChange>) -> Result<Vec<Doubt>, EnforceError> {
-    let mut doubts = Vec::new();
-    for change in changes {
-        let changed = match change {
-            PolicyChange::Apply(documents) => live.apply(documents),
-            PolicyChange::Delete(documents) => live.delete(documents),
-        };
-        doubts.extend(changed.map_err(EnforceError::Unfit)?.doubts);
-    }
-    Ok(doubts)
 }
 
 impl Engine {
@@ -426,73 +374,6 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// The longest time that a connection can be silent, milliseconds.
-const MOST: u32 = i32::MAX as u32 - 60_000;
-
-/// The table of connections that the policy asks for; without one there are none to follow.
-fn connections(policy: Option<&Policy>) -> std::io::Result<Connections> {
-    let capacity = policy.map_or(0, |policy| policy.connections.get() as usize);
-    Connections::new(capacity, settings(policy), HashSeed::random())
-}
-
-/// How the policy has connections followed.
-fn settings(policy: Option<&Policy>) -> Settings {
-    let Some(policy) = policy else { return Settings::default() };
-    // Ages are told up to half the clock, 24 days: longer is as long as that.
-    let milliseconds = |time: Duration| u32::try_from(time.as_millis()).map_or(MOST, |time| time.min(MOST));
-    let timeouts = policy.timeouts;
-    Settings {
-        pick_up: policy.pick_up,
-        tcp_opening: milliseconds(timeouts.tcp_opening),
-        tcp_established: milliseconds(timeouts.tcp_established),
-        tcp_closing: milliseconds(timeouts.tcp_closing),
-        closed: milliseconds(timeouts.tcp_closed),
-        udp_opening: milliseconds(timeouts.udp_opening),
-        udp: milliseconds(timeouts.udp),
-        icmp: milliseconds(timeouts.icmp),
-        other: milliseconds(timeouts.other),
-        ..Settings::default()
-    }
-}
-
-/// Puts a policy in force, and tells the log what of it is probably not meant.
-fn enforce(live: Live, doubts: &[Doubt], publisher: &Publisher) -> Result<Enforcer, EnforceError> {
-    doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
-    Enforcer::start(live, publisher)
-}
-
-/// A worker's packet memory.
-fn memory(desired: &Desired) -> UmemConfig {
-    UmemConfig {
-        frames: desired.workers.frames.get(),
-        frame_size: match desired.workers.frame_bytes {
-            FrameBytes::TwoKiB => FrameSize::Bytes2048,
-            FrameBytes::FourKiB => FrameSize::Bytes4096,
-        },
-        huge_pages: HugePages::Prefer,
-    }
-}
-
-/// Each worker's settings.
-fn configs(desired: &Desired, halted: bool) -> impl Iterator<Item = WorkerConfig> {
-    let poll = match desired.workers.poll {
-        podlane_api::Poll::Adaptive => Poll::Adaptive,
-        podlane_api::Poll::Busy => Poll::Busy,
-    };
-    let flow_idle = u32::try_from(desired.flows.idle.as_millis()).unwrap_or(u32::MAX);
-    desired.workers.cores.iter().map(move |core| WorkerConfig { core: Some(*core), poll, flow_idle, halted })
-}
-
-/// Each worker's settings and packet memory.
-fn setups(desired: &Desired) -> Result<Vec<(WorkerConfig, FramePool)>, StartError> {
-    let memory = memory(desired);
-    let setup = |(worker, config)| {
-        let (_, pool) = Umem::create(&memory).map_err(|source| StartError::Memory { worker, source })?;
-        Ok((config, pool))
-    };
-    configs(desired, false).enumerate().map(setup).collect()
 }
 
 /// An error with what caused it: some name their object and remedy only at the root.

@@ -119,6 +119,7 @@ fn an_heir_that_is_silent_when_nothing_turns_is_not_waited_for_long_and_can_not_
     heir.say("\"Go\"");
     heir.hear();
     let began = Instant::now();
+    stream.settles();
     stream.flows();
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     // Too late: the former daemon closed its ear before it turned again.

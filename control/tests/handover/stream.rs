@@ -80,6 +80,16 @@ impl Live {
         within(LONGEST, "the stream goes on", || self.heard.load(Ordering::Relaxed) > before + CHUNK as u64);
     }
 
+    /// Waits until what was on its way when the switch halted has been read: a busy receiver has megabytes of it.
+    pub(crate) fn settles(&self) {
+        let mut before = self.heard.load(Ordering::Relaxed);
+        within(LONGEST, "the stream stands still", || {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = self.heard.load(Ordering::Relaxed);
+            std::mem::replace(&mut before, now) == now
+        });
+    }
+
     /// The longest silence since this was asked before.
     pub(crate) fn silence(&self) -> Duration {
         Duration::from_micros(self.silence.swap(0, Ordering::Relaxed))
