@@ -11,6 +11,7 @@ mod looped;
 mod packets;
 mod receive;
 mod report;
+mod rfc2544;
 mod send;
 mod terms;
 mod told;
@@ -26,10 +27,16 @@ use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 
-use crate::{generator::Verdict, picture::PictureError, run::RunError};
+use crate::{
+    generator::Verdict,
+    picture::PictureError,
+    rfc2544::{device::TrialError, verdict},
+    run::RunError,
+};
 
-/// The exit statuses beside success: something failed; Ctrl-C ended it, as a shell would tell.
+/// The exit statuses beside success: something failed; the device under test is at fault; Ctrl-C ended it, as a shell would tell.
 const FAILED: u8 = 1;
+const REFUTED: u8 = 3;
 const INTERRUPTED: u8 = 130;
 
 /// Measures Podlane, in network namespaces of its own, side by side with others.
@@ -58,6 +65,8 @@ enum Command {
     Idle(idle::Arguments),
     /// Makes the report and its pictures of the stored results.
     Report(report::Arguments),
+    /// Throughput, latency, loss and bursts of any device between two netdevs, after RFC 2544; learning after RFC 2889; a ramp of flows.
+    Rfc2544(Box<rfc2544::Arguments>),
 }
 
 /// What every subcommand is given beside its arguments.
@@ -85,10 +94,27 @@ enum CliError {
     Picture(#[from] PictureError),
     #[error("podlane could not be measured: {0}; what else was found is told above")]
     Unmeasured(String),
+    #[error(transparent)]
+    Trial(#[from] TrialError),
+    #[error(transparent)]
+    Refuted(#[from] verdict::Verdict),
     #[error("cannot write {}: {source}; check that its folder is there and writable", .path.display())]
     Store { path: PathBuf, source: io::Error },
     #[error("cannot write to standard output: {0}; check where it goes")]
     Output(#[source] io::Error),
+}
+
+impl CliError {
+    /// The exit status that tells it.
+    const fn status(&self) -> u8 {
+        match self {
+            Self::Verdict(verdict) => verdict.exit_status(),
+            Self::Run(error) if error.is_interruption() => INTERRUPTED,
+            Self::Trial(TrialError::Interrupted) => INTERRUPTED,
+            Self::Refuted(_) => REFUTED,
+            _ => FAILED,
+        }
+    }
 }
 
 /// Does what the command line says.
@@ -96,12 +122,12 @@ enum CliError {
 pub fn run(cli: &Cli) -> ExitCode {
     match perform(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(CliError::Verdict(verdict)) => ExitCode::from(verdict.exit_status()),
         Err(error) => {
-            // Nobody is left to tell when standard error is closed.
-            let _ = writeln!(io::stderr(), "podlane-perf: {error}");
-            let interrupted = matches!(&error, CliError::Run(error) if error.is_interruption());
-            ExitCode::from(if interrupted { INTERRUPTED } else { FAILED })
+            if !matches!(error, CliError::Verdict(_)) {
+                // Nobody is left to tell when standard error is closed.
+                let _ = writeln!(io::stderr(), "podlane-perf: {error}");
+            }
+            ExitCode::from(error.status())
         }
     }
 }
@@ -124,5 +150,6 @@ fn perform(cli: &Cli) -> Result<(), CliError> {
         Command::IdlePorts(arguments) => arguments.perform(around),
         Command::Idle(arguments) => arguments.perform(around),
         Command::Report(arguments) => arguments.perform(),
+        Command::Rfc2544(arguments) => arguments.perform(around),
     }
 }

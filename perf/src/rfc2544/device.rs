@@ -3,14 +3,13 @@
 //! Everything of RFC 2544 and RFC 2889 here is written against [`Device`]. On a machine that is the generator between two netdevs
 //! ([`wires`](super::wires)); in tests it is a device whose capacity, buffer and table are known ([`modelled`](super::modelled)).
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, str::FromStr, time::Duration};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use thiserror::Error;
 
-/// Bytes of the frame check sequence: RFC 2544's sizes count it, a netdev's do not.
-pub const CHECK_SEQUENCE: u16 = 4;
+use crate::traffic::template::LONGEST;
 
 /// The frame sizes of RFC 2544 section 9.1, bytes with the frame check sequence.
 pub const SIZES: [u16; 7] = [64, 128, 256, 512, 1024, 1280, 1518];
@@ -25,32 +24,30 @@ pub enum Size {
     Imix,
 }
 
-impl Size {
-    /// Bytes of a frame on average, with the frame check sequence.
-    #[must_use]
-    pub fn mean(self) -> f64 {
-        match self {
-            Self::Bytes(bytes) => bytes.into(),
-            Self::Imix => f64::from(7 * 64 + 4 * 594 + 1518) / 12.0,
-        }
-    }
-
-    /// Bytes of the longest frame, with the frame check sequence.
-    #[must_use]
-    pub const fn longest(self) -> u16 {
-        match self {
-            Self::Bytes(bytes) => bytes,
-            Self::Imix => 1518,
-        }
-    }
-}
-
 impl Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
             Self::Imix => write!(f, "IMIX"),
         }
+    }
+}
+
+/// Why a frame size was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("give {} to {LONGEST} bytes, or `imix`", SIZES[0])]
+pub struct SizeError;
+
+impl FromStr for Size {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        if text == "imix" {
+            return Ok(Self::Imix);
+        }
+        let bytes = text.parse::<u16>().map_err(|_| SizeError)?;
+        let fits = bytes >= SIZES[0] && usize::from(bytes) <= LONGEST;
+        if fits { Ok(Self::Bytes(bytes)) } else { Err(SizeError) }
     }
 }
 
@@ -162,6 +159,11 @@ pub enum TrialError {
     /// Anything else; it names its object and remedy.
     #[error(transparent)]
     Failed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A trial that failed for a reason of its own.
+pub(super) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> TrialError {
+    TrialError::Failed(Box::new(error))
 }
 
 /// A device under test with a generator around it.

@@ -7,15 +7,19 @@
 //!    |-- session                      trials one after the other, looked at before they are believed
 //!    |    |-- verdict                 what ends a run early: nothing forwarded, a loop, doubled frames, a netdev that went away
 //!    |    `-- device                  the seam: one trial, asked for and told
+//!    |         |-- between            any device between two netdevs
+//!    |         `-- rig                a subject of ours on a bed of its own; both by `wires`
 //!    `-- search                       for the greatest load that holds: pure
 //! ```
 
+pub mod between;
 pub mod device;
 pub mod flows;
 pub mod learning;
 #[cfg(test)]
 mod modelled;
 pub mod plan;
+pub mod rig;
 pub mod run;
 pub mod search;
 pub mod session;
@@ -23,3 +27,4 @@ pub mod session;
 mod tests;
 pub mod throughput;
 pub mod verdict;
+pub mod wires;

@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 
 use hdrhistogram::Histogram;
 
-use crate::rfc2544::device::{Ask, Device, Outcome, Pace, Row, Stations, TrialError, Until};
+use crate::rfc2544::device::{Ask, Device, Outcome, Pace, Row, Stations, TrialError, Until, failed};
 
 /// What is wrong with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,9 +132,9 @@ impl Device for Modelled {
                 received = asked.filter(|address| !self.known.contains(address)).count() as f64;
             }
         }
-        let mut latency = Histogram::new(3).map_err(|error| TrialError::Failed(Box::new(error)))?;
+        let mut latency = Histogram::new(3).map_err(failed)?;
         let waiting = (excess.min(self.buffer) / capacity * 1e9) as u64;
-        latency.record_n(THROUGH + waiting, received as u64).map_err(|error| TrialError::Failed(Box::new(error)))?;
+        latency.record_n(THROUGH + waiting, received as u64).map_err(failed)?;
         let mut outcome = Outcome {
             sent: sent as u64,
             received: received as u64,

@@ -18,15 +18,15 @@ pub enum Measurement {
     Loss,
     /// The longest burst without loss.
     Burst,
-    /// How many MAC addresses are kept, and how fast they are learned.
-    Learning,
     /// The no-drop rate from one flow to a million.
     Flows,
+    /// How many MAC addresses are kept, and how fast they are learned. The last, since it leaves another device behind.
+    Learning,
 }
 
 impl Measurement {
     /// All of them, in the order in which they are made.
-    pub const ALL: [Self; 6] = [Self::Throughput, Self::Latency, Self::Loss, Self::Burst, Self::Learning, Self::Flows];
+    pub const ALL: [Self; 6] = [Self::Throughput, Self::Latency, Self::Loss, Self::Burst, Self::Flows, Self::Learning];
 
     /// Trials it takes, about: those of full length, and those that are over as soon as their frames are sent.
     fn trials(self, flows: u32) -> [u32; 2] {
@@ -89,7 +89,7 @@ impl Plan {
     pub fn measures(&self, measurement: Measurement, size: Size) -> bool {
         let wanted = self.measurements.contains(&measurement);
         let lengths = || self.sizes.iter().filter(|size| **size != Size::Imix);
-        let chosen = || size == Size::Imix || lengths().next() == Some(&size) || lengths().last() == Some(&size);
+        let chosen = || size == Size::Imix || lengths().next() == Some(&size) || lengths().next_back() == Some(&size);
         match measurement {
             Measurement::Throughput => self.measurements.iter().any(|one| *one <= Measurement::Burst),
             Measurement::Latency | Measurement::Loss => wanted && (self.thorough || chosen()),

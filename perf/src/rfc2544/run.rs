@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The percentiles that are kept of a latency.
-const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
 /// What a run found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,10 +80,6 @@ impl Run<'_> {
             self.keep_throughput(size, &found);
             self.build_on(session, (size, frames), &found, turn)?;
         }
-        if plan.measures(Measurement::Learning, size) {
-            session.say(&format!("{turn}learning"));
-            self.learn(session, frames)?;
-        }
         if plan.measures(Measurement::Flows, size) {
             session.say(&format!("{turn}{size}: from one flow to {}", plan.flows));
             for step in flows::ramp(session, frames, plan.flows, plan.partial)? {
@@ -96,6 +92,10 @@ impl Run<'_> {
                     step.throughput.delivered / 1e6,
                 );
             }
+        }
+        if plan.measures(Measurement::Learning, size) {
+            session.say(&format!("{turn}learning"));
+            self.learn(session, frames)?;
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Run<'_> {
             if let (Size::Bytes(bytes), Some(frames)) = (size, longest.load()) {
                 self.keep("longest burst", "frames", Some((Axis::FrameSize, bytes.into())), frames);
             }
-            self.note_limit(longest, &format!("bursts of {size} frames"));
+            self.note_limit(longest, &format!("bursts of {size}"));
         }
         Ok(())
     }
@@ -155,8 +155,8 @@ impl Run<'_> {
                 Size::Imix => self.keep(&format!("{name}, IMIX"), "Mpps", None, mpps),
             }
         }
-        self.note_limit(found.no_drop, &format!("{size} frames"));
-        self.note_loss(found.no_drop, &format!("{size} frames"));
+        self.note_limit(found.no_drop, &format!("frames of {size}"));
+        self.note_loss(found.no_drop, &format!("frames of {size}"));
     }
 
     fn learn(&mut self, session: &mut Session<'_>, frames: Frames) -> Result<(), Ended> {

@@ -170,6 +170,12 @@ impl Search {
         self.stage = Stage::Over(Found::AtLeast(self.held.map_or(reached, |held| held.max(reached))));
     }
 
+    /// What is searched for.
+    #[must_use]
+    pub const fn terms(&self) -> Terms {
+        self.terms
+    }
+
     /// What was tried so far.
     #[must_use]
     pub fn tried(&self) -> &[Tried] {

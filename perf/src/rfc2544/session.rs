@@ -124,17 +124,22 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Ended`].
     pub fn search_rate(&mut self, mut search: Search, frames: Frames) -> Result<(Found, Search), Ended> {
+        // A generator that was kept from its core once may reach the rate the next time.
+        let mut short = false;
+        let most_lost = search.terms().most_lost;
         loop {
             let rate = match search.step() {
                 Step::Done(found) => return Ok((found, search)),
                 Step::Try(rate) => rate,
             };
             let outcome = self.trial(&self.ask(frames, Pace::Rate(rate)))?;
-            if outcome.lost() == 0.0 && outcome.reached < REACHED * rate {
-                search.cannot_offer(outcome.reached);
-            } else {
-                search.learn(outcome.lost());
+            let falls_short = outcome.lost() <= most_lost && outcome.reached < REACHED * rate;
+            match (falls_short, short) {
+                (true, true) => search.cannot_offer(outcome.reached),
+                (true, false) => {}
+                (false, _) => search.learn(outcome.lost()),
             }
+            short = falls_short;
         }
     }
 

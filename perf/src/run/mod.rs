@@ -81,7 +81,7 @@ impl RunError {
 
     /// Whether it was Ctrl-C.
     #[must_use]
-    pub fn is_interruption(&self) -> bool {
+    pub const fn is_interruption(&self) -> bool {
         matches!(self, Self::Load(LoadError::Interrupted))
     }
 }

@@ -12,6 +12,7 @@ pub mod duty;
 pub mod end;
 mod folder;
 pub mod kernel_vxlan;
+pub mod learner;
 pub mod nftables;
 mod overlay;
 pub mod ovs;

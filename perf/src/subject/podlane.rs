@@ -116,7 +116,7 @@ pub fn tables(duty: &Duty) -> Tables {
 }
 
 /// One switch, or one on each node.
-struct Switching<const N: usize>([Switch; N]);
+pub(super) struct Switching<const N: usize>(pub(super) [Switch; N]);
 
 impl<const N: usize> Running for Switching<N> {
     fn check(&mut self) -> Result<(), SubjectError> {

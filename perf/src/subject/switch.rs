@@ -40,6 +40,9 @@ pub const FRAMES: u32 = 32_768;
 /// The longest IP packet that lies in one frame, with room for headers before it; the daemon's.
 const ONE_FRAME: u16 = 1500;
 
+/// The daemon's: about so many MAC addresses and neighbours are learned.
+const STATIONS: usize = 65_536;
+
 /// How long a flow lives without packets, milliseconds.
 const FLOW_IDLE: u32 = 120_000;
 
@@ -62,7 +65,7 @@ impl Switch {
         let table = table.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?;
         let connections = Connections::new(FLOWS, Settings::default(), HashSeed::random());
         let connections = connections.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?;
-        let shared = Shared::new(table, connections, 1024);
+        let shared = Shared::new(table, connections, STATIONS);
         let shared = Arc::new(shared.map_err(|source| SubjectError::Flows { flows: FLOWS, source })?);
         let worker = |core: &usize| {
             let (_, pool) = Umem::create(&UmemConfig { frames: frames.get(), ..UmemConfig::default() })?;

@@ -47,7 +47,7 @@ pub enum Rival {
 
 impl Contender {
     /// What is started for it, if it is anybody.
-    pub(super) const fn subject(self) -> Option<&'static dyn Subject> {
+    pub(crate) const fn subject(self) -> Option<&'static dyn Subject> {
         Some(match self {
             Self::Limit => &Drain,
             Self::Podlane => &Podlane,

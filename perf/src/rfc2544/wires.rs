@@ -1,0 +1,166 @@
+//! The device as the generator sees it: trials between two wires.
+
+use std::net::Ipv4Addr;
+
+use podlane_wire::MacAddr;
+
+use crate::{
+    generator::{self, Ended, Rate, Trial, wire::WireError},
+    rfc2544::device::{Ask, Device, Frames, Outcome, Pace, Row, Size, Stations, TrialError, Until, failed},
+    traffic::{Range, Sizes, Template, Traffic},
+};
+
+/// The first source port of flows, and how many follow before the destination port changes.
+const FIRST_PORT: u16 = 1024;
+const PORTS: u32 = 1 << 15;
+
+/// What addresses that are taught begin with; the row's number follows.
+const TAUGHT: [u8; 2] = [0x02, 0x90];
+
+/// The two stations that frames are from and for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// MAC addresses: where frames come from, and where they are sent to, which is a gateway's if the device routes.
+    pub macs: [MacAddr; 2],
+    /// IP addresses, likewise.
+    pub addresses: [Ipv4Addr; 2],
+    /// The destination port of the first flow.
+    pub service: u16,
+}
+
+impl Default for Ends {
+    /// Stations of the networks that RFC 2544 (appendix C.2.2) sets aside.
+    fn default() -> Self {
+        Self {
+            macs: [MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2])],
+            addresses: [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 19, 0, 1)],
+            service: 9,
+        }
+    }
+}
+
+impl Ends {
+    /// What the generator is to make of these frames.
+    #[must_use]
+    pub fn template(&self, frames: Frames) -> Template {
+        let [source_mac, destination_mac] = self.macs.map(Range::of);
+        let [source, destination] = self.addresses.map(Range::from);
+        let plain = Template {
+            sizes: match frames.size {
+                Size::Bytes(bytes) => Sizes::One(bytes.into()),
+                Size::Imix => Sizes::Imix,
+            },
+            source_mac,
+            destination_mac,
+            source,
+            destination,
+            source_port: Range::of(FIRST_PORT),
+            destination_port: Range::of(self.service),
+            ..Template::default()
+        };
+        match frames.stations {
+            Stations::Flows(flows) => self.flows(plain, flows.max(1)),
+            Stations::Teach(row) => Template { source_mac: macs(row), ..plain },
+            Stations::Ask(row) => Template { destination_mac: macs(row), ..plain },
+        }
+    }
+
+    fn flows(&self, plain: Template, flows: u32) -> Template {
+        let (sources, services) = (flows.min(PORTS), flows.div_ceil(PORTS));
+        Template {
+            source_port: Range { first: FIRST_PORT, last: FIRST_PORT + (sources - 1) as u16 },
+            destination_port: Range { first: self.service, last: self.service + (services - 1) as u16 },
+            flows: Some(flows.into()),
+            ..plain
+        }
+    }
+}
+
+/// The MAC addresses of a row.
+fn macs(row: Row) -> Range<MacAddr> {
+    let mac = |number: u32| {
+        let ([a, b], [c, d, e, f]) = (TAUGHT, number.to_be_bytes());
+        MacAddr([a, b, c, d, e, f])
+    };
+    Range { first: mac(row.first), last: mac(row.first + (row.count.max(1) - 1)) }
+}
+
+/// A device between the generator's wires.
+pub struct Wires<T> {
+    generator: T,
+    ends: Ends,
+    /// What was sent last: a million flows take a while to lay out.
+    ready: Option<(Frames, Traffic)>,
+    introduced: bool,
+}
+
+impl<T: Trial> Wires<T> {
+    /// A device that frames of these ends go through.
+    pub const fn new(generator: T, ends: Ends) -> Self {
+        Self { generator, ends, ready: None, introduced: false }
+    }
+
+    /// Has the stations introduced once more, to a device that forgot them.
+    pub const fn introduce_again(&mut self) {
+        self.introduced = false;
+    }
+
+    /// Lays the frames out, if they are not those of the trial before.
+    fn lay_out(&mut self, frames: Frames) -> Result<(), TrialError> {
+        if self.ready.as_ref().is_none_or(|(ready, _)| *ready != frames) {
+            self.ready = Some((frames, Traffic::of(&self.ends.template(frames)).map_err(failed)?));
+        }
+        Ok(())
+    }
+}
+
+impl<T: Trial> Device for Wires<T> {
+    fn trial(&mut self, ask: &Ask) -> Result<Outcome, TrialError> {
+        self.lay_out(ask.frames)?;
+        let Some((_, traffic)) = &self.ready else { return Err(TrialError::Interrupted) };
+        if !self.introduced && matches!(ask.frames.stations, Stations::Flows(_)) {
+            self.generator.introduce(traffic).map_err(dead)?;
+            self.introduced = true;
+        }
+        let rate = match ask.pace {
+            Pace::Rate(rate) => Rate::PerSecond(rate),
+            Pace::Full => Rate::Maximum,
+        };
+        let until = match ask.until {
+            Until::Time(length) => generator::Until::Time(length),
+            Until::Count(count) => generator::Until::Packets(count),
+        };
+        told(self.generator.trial(rate, traffic, until))
+    }
+}
+
+/// What a trial tells, in the words of the measurements.
+fn told(outcome: generator::Outcome) -> Result<Outcome, TrialError> {
+    match outcome.ended {
+        Ended::Interrupted => return Err(TrialError::Interrupted),
+        Ended::Broken(error) => return Err(dead(error)),
+        Ended::Whole => {}
+    }
+    let latency = match outcome.latency {
+        Some(latency) => latency,
+        None => generator::analyse::latencies().map_err(failed)?,
+    };
+    Ok(Outcome {
+        sent: outcome.sent,
+        received: outcome.whole,
+        duplicated: outcome.duplicated,
+        reordered: outcome.reordered,
+        corrupted: outcome.corrupted,
+        returned: outcome.returned,
+        endless: outcome.endless,
+        reached: outcome.reached,
+        latency,
+    })
+}
+
+fn dead(error: WireError) -> TrialError {
+    match error {
+        WireError::Gone { device } => TrialError::Vanished { name: device },
+        error => failed(error),
+    }
+}
