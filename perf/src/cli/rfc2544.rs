@@ -30,9 +30,6 @@ use crate::{
 /// The length of a trial that RFC 2544 (section 24) asks for.
 const STANDARD: Duration = Duration::from_secs(60);
 
-/// How long a device that is not ours may take until it forwards.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// The MTU of the pods of a subject.
 const POD_MTU: u32 = 1500;
 
@@ -69,6 +66,9 @@ pub(super) struct Arguments {
     /// How long the device remembers MAC addresses, seconds; without it the rate of learning is not measured.
     #[arg(long, value_name = "SECONDS", requires = "from")]
     ageing: Option<u32>,
+    /// How long the device may take until it forwards, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds, requires = "from")]
+    patience: f64,
     /// What to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Measure::Throughput, Measure::Latency, Measure::Loss, Measure::Burst])]
     measure: Vec<Measure>,
@@ -124,7 +124,8 @@ impl FromStr for Against {
             return Ok(Self { subject: &Podlane, learner: &Learner });
         }
         let rival = Rival::from_str(text, false).map_err(|_| AgainstError)?;
-        let subject = Contender::Rival(rival).subject().filter(|subject| subject.takes(&Duty::BRIDGED));
+        let subject =
+            Contender::Rival(rival).subject().filter(|subject| subject.takes(&Duty::BRIDGED) && !subject.joins_pods());
         subject.map(|subject| Self { subject, learner: subject }).ok_or(AgainstError)
     }
 }
@@ -187,7 +188,10 @@ impl Arguments {
                 let ageing = self.ageing.map(|seconds| Duration::from_secs(seconds.into()));
                 let mut device = Between::new(&sides, ends, ageing, around.stop)?;
                 let [from, to] = sides.each_ref().map(|side| &side.device);
-                (format!("RFC 2544, from {from} to {to}"), self.measure(&mut device, mtu, PATIENCE, around)?)
+                (
+                    format!("RFC 2544, from {from} to {to}"),
+                    self.measure(&mut device, mtu, Duration::from_secs_f64(self.patience), around)?,
+                )
             }
         };
         let Findings { series, notes, verdict } = findings;

@@ -22,6 +22,9 @@ use crate::rfc2544::{
 /// The rate at which the capacity is taught and asked, addresses a second: what any switch learns.
 const GENTLE: f64 = 20_000.0;
 
+/// How often a gentle lesson is given until no frame of it is lost.
+const LESSONS: u32 = 5;
+
 /// The shortest row.
 const SHORTEST: u32 = 16;
 
@@ -59,7 +62,12 @@ fn unknown(session: &mut Session<'_>, row: Row, rate: f64) -> Result<f64, Ended>
         let frames = Frames { size: Size::Bytes(64), stations };
         Ask { frames, pace: Pace::Rate(rate), until: Until::Count(row.count.into()) }
     };
-    session.look(&ask(Stations::Teach(row), rate))?;
+    // What is lost on the way teaches nothing; where the rate is not what is asked, that is for the lesson and not for the device.
+    for _ in 0..if rate > GENTLE { 1 } else { LESSONS } {
+        if session.look(&ask(Stations::Teach(row), rate))?.lost() == 0.0 {
+            break;
+        }
+    }
     let flooded = session.look(&ask(Stations::Ask(row), GENTLE))?.received;
     Ok(flooded as f64 / f64::from(row.count.max(1)))
 }

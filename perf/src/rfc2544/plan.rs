@@ -35,7 +35,8 @@ impl Measurement {
             Self::Latency => [3, 0],
             Self::Loss => [8, 0],
             Self::Burst => [1, 10],
-            Self::Learning => [1, 50],
+            // Each time with a device that has forgotten.
+            Self::Learning => [1, 100],
             Self::Flows => {
                 let steps = FLOWS.into_iter().filter(|step| *step <= flows).count() as u32;
                 [11 * steps, steps]

@@ -12,7 +12,7 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 use podlane_rings::AskMode;
 
 use crate::{
-    bed::{Bed, POD_LINK, Shape, station_mac},
+    bed::{Bed, POD_LINK, station_mac},
     generator::{
         Loop, Threads,
         clock::Monotonic,
@@ -105,8 +105,7 @@ impl Device for Rig<'_> {
 
 impl<'a> Laid<'a> {
     fn of(subject: &'static dyn Subject, stop: &'a AtomicBool) -> Result<Self, TrialError> {
-        let shape = Shape { joined: subject.joins_pods(), ..Duty::BRIDGED.shape() };
-        let bed = Bed::lay(&shape).map_err(failed)?;
+        let bed = Bed::lay(&Duty::BRIDGED.shape()).map_err(failed)?;
         let running = subject.start(&bed, &Duty::BRIDGED).map_err(failed)?;
         let wire = |netns, used| {
             let ask = af_xdp::Ask { device: POD_LINK, netns, used, longest: LONGEST, mode: AskMode::Auto };
