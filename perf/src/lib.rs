@@ -9,6 +9,12 @@
 //!         `-- picture                 perf/REPORT.md and its pictures, made of stored results
 //! ```
 //!
+//! ```text
+//!   send, receive, loop              packets at a rate through any device, and what became of them
+//!    |-- traffic                     what is sent: templates, ranges, stamps, captures
+//!    `-- generator                   when it leaves, by what, what arrives, and what to think of it
+//! ```
+//!
 //! Two rules make the numbers mean something. Things are measured in turns (A B A B) in one run, so that a noisy machine is noisy for
 //! all of them; and what is compared is always the ratio. Load and switch never share a core.
 

@@ -38,8 +38,9 @@ const SILENCE: Duration = Duration::from_millis(100);
 /// How long a run waits for silence. A device that loops is never silent.
 const PATIENCE: Nanos = Nanos(2_000_000_000);
 
-/// The most stations that are introduced, and the turns between two of them.
+/// The most stations that are introduced, and how often it is tried to send a frame of each.
 const STATIONS: u64 = 65_536;
+const PERSEVERANCE: usize = 10_000;
 
 /// How long the generator is measured, and in how many slots of memory: what stays in a core's own cache.
 const CEILING: Duration = Duration::from_millis(200);
@@ -267,14 +268,19 @@ impl<W: Wire, C: Clock + Sync> Trial for Loop<'_, W, C> {
     }
 }
 
-/// Sends one frame.
+/// Sends one frame. A wire that takes nothing on for this many looks does without it: the device then learns of the station by its packets.
 fn say(wire: &mut impl Wire, frame: &[u8]) -> Result<(), WireError> {
-    let mut left = Some(frame);
-    wire.send(|slot| {
-        let frame = left.take()?;
-        slot[..frame.len()].copy_from_slice(frame);
-        Some(frame.len())
-    })?;
+    for _ in 0..PERSEVERANCE {
+        let mut left = Some(frame);
+        wire.send(|slot| {
+            let frame = left.take()?;
+            slot[..frame.len()].copy_from_slice(frame);
+            Some(frame.len())
+        })?;
+        if left.is_none() {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -213,4 +213,4 @@ pub fn hello(source: MacAddr, destination: MacAddr) -> [u8; SHORTEST] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

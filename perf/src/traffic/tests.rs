@@ -187,3 +187,48 @@ fn stations_are_named_once_each() {
         [0, 1].map(|end| stations.iter().map(|pair: &[MacAddr; 2]| pair[end].0[5]).collect());
     assert_eq!((from, to), (vec![1, 2, 3], vec![2, 2, 2]));
 }
+
+/// A capture file: a packet of so many bytes at each of these microseconds.
+pub(crate) fn capture(name: &str, packets: &[(u32, usize)]) -> std::path::PathBuf {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65_535, 1] {
+        file.extend(word.to_le_bytes());
+    }
+    for (number, (microseconds, length)) in packets.iter().enumerate() {
+        for word in [7, *microseconds, *length as u32, *length as u32] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(std::iter::repeat_n(number as u8, *length));
+    }
+    let path = std::env::temp_dir().join(format!("podlane-capture-{name}-{}.pcap", std::process::id()));
+    std::fs::write(&path, file).unwrap();
+    path
+}
+
+#[test]
+fn a_capture_is_played_at_its_own_times_again_and_again() {
+    let path = capture("played", &[(0, 60), (100, 1514), (400, 64)]);
+    let recording = Recording::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let at: Vec<_> = (0..7).map(|number| recording.at(number).as_micros()).collect();
+    assert_eq!(at, [0, 100, 400, 600, 700, 1_000, 1_200], "a play begins one mean gap of 200 us behind the former");
+    assert_eq!((recording.packets(), recording.longest(), recording.packet(4)), (3, 1514, [1; 1514].as_slice()));
+    let traffic = Traffic::Recorded(recording);
+    assert_eq!((traffic.is_stamped(), traffic.flows(), traffic.longest()), (false, 3, 1514));
+    assert_eq!(traffic.to_string(), "a capture of 3 packets, 546 bytes on average");
+}
+
+#[test]
+fn a_capture_that_cannot_be_sent_says_why() {
+    let said = |name: &str, packets: &[(u32, usize)]| {
+        let path = capture(name, packets);
+        let error = Recording::read(&path).err().map(|error| error.to_string());
+        std::fs::remove_file(&path).unwrap();
+        error.unwrap().replace(&path.display().to_string(), "FILE")
+    };
+    assert_eq!(said("empty", &[]), "capture FILE has no packets; capture some");
+    assert_eq!(
+        said("long", &[(0, 60), (1, 9000)]),
+        "capture FILE: its packet 2 is of 9000 bytes, and only 14 to 3840 can be sent; take it out (editcap)"
+    );
+}

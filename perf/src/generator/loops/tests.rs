@@ -7,7 +7,7 @@ use crate::{
     generator::{
         clock::Stepped,
         outcome::Verdict,
-        wire::memory::{Device, MemoryWire, Ring, plain, through},
+        wire::memory::{Device, MemoryWire, Ring, hairpin, plain, through},
     },
     traffic::{Range, Template},
 };
@@ -262,12 +262,48 @@ fn two_threads_count_what_one_counts() {
 
 #[test]
 fn what_comes_back_is_told_from_what_arrives() {
-    // One end is both: what it sends comes back to it.
-    let [near, far] = plain(4096);
-    let mut around = Loop::new(near, Some(far), Stepped::new(LOOK), Threads::Here, &GO_ON).unwrap();
-    around.introduce(&traffic()).unwrap();
+    let [_, far] = plain(4096);
+    let mut around = Loop::new(hairpin(4096), Some(far), Stepped::new(LOOK), Threads::Here, &GO_ON).unwrap();
     let outcome = around.trial(Rate::PerSecond(1e5), &traffic(), Until::Packets(100));
-    assert_eq!((outcome.returned, outcome.foreign, outcome.verdict()), (0, 0, Verdict::Clean));
+    assert_eq!((outcome.returned, outcome.received, outcome.verdict()), (100, 0, Verdict::Silent));
+}
+
+#[test]
+fn one_device_can_be_both_ends() {
+    let mut around = Loop::new(hairpin(4096), None, Stepped::new(LOOK), Threads::Two([0, 1]), &GO_ON).unwrap();
+    assert_eq!(around.describe(), "memory and back");
+    let outcome = around.trial(Rate::PerSecond(1e5), &traffic(), Until::Packets(100));
+    assert_eq!((counts(&outcome), outcome.returned), ([100, 100, 0, 0, 0, 0], 0));
+}
+
+#[test]
+fn stations_are_introduced_from_their_own_sides() {
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let note = Arc::clone(&heard);
+    let device = Does(0, move |_, packet: &[u8], _: &mut Ring| note.lock().unwrap().push(packet[..14].to_vec()));
+    let mut around = between(through(4096, device));
+    around.introduce(&Traffic::of(&Template::default()).unwrap()).unwrap();
+    let hello = [[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1].as_slice(), &[0x88, 0xb5]].concat();
+    assert_eq!(*heard.lock().unwrap(), [hello], "to the destination, from the source");
+    let outcome = around.trial(Rate::PerSecond(1e5), &traffic(), Until::Packets(10));
+    assert_eq!((outcome.foreign, outcome.returned, outcome.verdict()), (0, 0, Verdict::Silent));
+}
+
+#[test]
+fn a_capture_goes_at_its_own_times_and_its_packets_are_counted() {
+    let path = crate::traffic::tests::capture("trial", &[(0, 60), (100, 1514), (400, 64)]);
+    let frames = Traffic::Recorded(crate::traffic::Recording::read(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let outcome = between(plain(4096)).trial(Rate::Recorded, &frames, Until::Time(Duration::from_millis(60)));
+    assert_eq!((counts(&outcome), outcome.verdict()), ([300, 300, 0, 0, 0, 0], Verdict::Clean), "three each 600 us");
+    let every_third = |number: u64, packet: &[u8], out: &mut Ring| {
+        if !number.is_multiple_of(3) {
+            out.put(packet);
+        }
+    };
+    let mut around = between(through(4096, Does(0, every_third)));
+    let outcome = around.trial(Rate::PerSecond(1e5), &frames, Until::Packets(300));
+    assert_eq!((counts(&outcome), outcome.verdict()), ([300, 200, 100, 0, 0, 0], Verdict::Losing));
 }
 
 #[test]

@@ -114,6 +114,13 @@ pub fn plain(slots: usize) -> [MemoryWire; 2] {
     ends(slots, None)
 }
 
+/// Makes one end whose packets come back to it.
+#[must_use]
+pub fn hairpin(slots: usize) -> MemoryWire {
+    let way = Arc::new(Mutex::new(Way { device: None, ring: Ring::new(slots), gone: false }));
+    MemoryWire { toward: Arc::clone(&way), from: way }
+}
+
 fn ends(slots: usize, device: Option<Box<dyn Device>>) -> [MemoryWire; 2] {
     let way = |device, slots| Arc::new(Mutex::new(Way { device, ring: Ring::new(slots), gone: false }));
     // The other way only hellos go.
