@@ -35,6 +35,8 @@ pub struct Figure {
 pub enum Shape {
     /// A sweep: a curve a name.
     Curves(Axis, &'static str),
+    /// The same, but only of names that have this word in them.
+    Worded(Axis, &'static str, &'static str),
     /// What is of no sweep: a bar each.
     Rows(&'static str),
     /// What is held to a target in this unit: a bar each.
@@ -86,11 +88,23 @@ pub const SECTIONS: &[Section] = &[
         result: "latency",
         about: "How long packets are on their way from one pod to another, by how many are sent, as percentiles. Time counts from when a packet should have been sent, so that a \
                 stall shows in every packet it delayed.",
-        figures: &[figure(
-            "latency",
-            "64-byte UDP, one-way latency against offered load",
-            Shape::Curves(Axis::Offered, "us"),
-        )],
+        figures: &[
+            figure(
+                "latency-p50",
+                "64-byte UDP, one-way latency against offered load, p50",
+                Shape::Worded(Axis::Offered, "us", "p50"),
+            ),
+            figure(
+                "latency-p99",
+                "64-byte UDP, one-way latency against offered load, p99",
+                Shape::Worded(Axis::Offered, "us", "p99"),
+            ),
+            figure(
+                "latency-p999",
+                "64-byte UDP, one-way latency against offered load, p99.9",
+                Shape::Worded(Axis::Offered, "us", "p99.9"),
+            ),
+        ],
         bound: "At low loads the waking of a core that has nothing to do, the receiver's as well as the switch's: about 30 us in this guest. At high loads the bursts, \
                 whose first packet waits for the last. Near the rate the switch can do, the queues.",
     },
@@ -171,7 +185,16 @@ pub const SECTIONS: &[Section] = &[
                 learning rate and table; and how many flows it takes to slow it down.",
         figures: &[
             figure("rfc2544-throughput", "Throughput (RFC 2544 section 26.1)", Shape::Curves(Axis::FrameSize, "Mpps")),
-            figure("rfc2544-latency", "Latency at shares of it (26.2)", Shape::Curves(Axis::OfferedShare, "us")),
+            figure(
+                "rfc2544-latency-p50",
+                "Latency at shares of it (26.2), p50",
+                Shape::Worded(Axis::OfferedShare, "us", "p50"),
+            ),
+            figure(
+                "rfc2544-latency-p99",
+                "Latency at shares of it (26.2), p99",
+                Shape::Worded(Axis::OfferedShare, "us", "p99"),
+            ),
             figure("rfc2544-loss", "Frame loss (26.3)", Shape::Curves(Axis::OfferedShare, "%")),
             figure("rfc2544-burst", "Back-to-back frames (26.4)", Shape::Curves(Axis::FrameSize, "frames")),
             figure("rfc2544-flows", "Throughput against flows", Shape::Curves(Axis::Flows, "Mpps")),

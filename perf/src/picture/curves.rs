@@ -41,9 +41,9 @@ struct Measured {
 impl<'a> Curves<'a> {
     /// The curves of this axis and unit; `None` if none has a point.
     #[must_use]
-    pub(super) fn of(series: &'a [Series], axis: Axis, unit: &'a str) -> Option<Self> {
+    pub(super) fn of(series: impl Iterator<Item = &'a Series>, axis: Axis, unit: &'a str) -> Option<Self> {
         let mut curves: Vec<(&str, Vec<Measured>)> = Vec::new();
-        for one in series.iter().filter(|series| series.unit == unit) {
+        for one in series.filter(|series| series.unit == unit) {
             let Some(at) = one.at.filter(|at| at.axis == axis) else { continue };
             let (Some(median), Some(low), Some(high)) = (one.median, one.low, one.high) else { continue };
             let point = Measured { x: at.x, median, low, high };
@@ -173,31 +173,31 @@ mod tests {
     #[test]
     fn curves_are_gathered_by_name_and_nothing_else_gets_in() {
         let series = swept();
-        let curves = Curves::of(&series, Axis::Flows, "Mpps").unwrap();
+        let curves = Curves::of(series.iter(), Axis::Flows, "Mpps").unwrap();
         assert_eq!(curves.places(), [1.0, 1000.0]);
         let rows: Vec<_> = curves.rows().collect();
         assert_eq!(rows, [("podlane", vec![Some(2.3), Some(2.2)]), ("OVS", vec![Some(1.9), None])]);
-        assert!(Curves::of(&series, Axis::Workers, "Mpps").is_none());
+        assert!(Curves::of(series.iter(), Axis::Workers, "Mpps").is_none());
     }
 
     #[test]
     fn a_picture_has_a_mark_and_a_whisker_for_each_point_and_every_name() {
         let series = swept();
-        let text = Curves::of(&series, Axis::Flows, "Mpps").unwrap().draw("Rate against flows");
+        let text = Curves::of(series.iter(), Axis::Flows, "Mpps").unwrap().draw("Rate against flows");
         // Two points of the first curve and one of the second, and each name's own mark.
         assert_eq!((text.matches("<circle").count(), text.matches("<polygon").count()), (3, 2), "{text}");
         assert_eq!(text.matches("class=\"thin c").count(), 3 * 3, "{text}");
         for word in ["Rate against flows", ">podlane<", ">OVS<", ">1k<", ">Mpps<", ">flows<"] {
             assert!(text.contains(word), "{word}: {text}");
         }
-        assert_eq!(text, Curves::of(&series, Axis::Flows, "Mpps").unwrap().draw("Rate against flows"));
+        assert_eq!(text, Curves::of(series.iter(), Axis::Flows, "Mpps").unwrap().draw("Rate against flows"));
     }
 
     #[test]
     fn what_the_generator_can_do_does_not_make_the_switches_flat() {
         let point = |name: &str, y| Series::new(name, "Mpps", vec![y]).at(Axis::Flows, 1.0);
         let series = [point("generator's own limit", 10.0), point("podlane", 2.0)];
-        let text = Curves::of(&series, Axis::Flows, "Mpps").unwrap().draw("Rates");
+        let text = Curves::of(series.iter(), Axis::Flows, "Mpps").unwrap().draw("Rates");
         assert!(text.contains(">2<") && !text.contains(">10<"), "{text}");
         assert!(text.contains(">generator's own limit ↑ 10.0<"), "{text}");
         // Its mark stands beside its name alone, the other's in the plot as well.

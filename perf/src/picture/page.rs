@@ -76,9 +76,11 @@ fn measured(page: &mut String, files: &mut Files, section: &Section, report: &Re
 fn show(page: &mut String, files: &mut Files, figure: &Figure, report: &Report) -> fmt::Result {
     let Figure { picture, title, shape } = figure;
     let (drawn, table) = match shape {
-        Shape::Curves(axis, unit) => {
-            let curves = Curves::of(&report.series, *axis, unit);
-            (curves.as_ref().map(|curves| curves.draw(title)), curves.as_ref().map(table_of_curves))
+        Shape::Curves(axis, unit) => drawn(Curves::of(report.series.iter(), *axis, unit), title),
+        Shape::Worded(axis, unit, word) => {
+            let worded =
+                report.series.iter().filter(|series| series.name.split([' ', ',']).any(|found| found == *word));
+            drawn(Curves::of(worded, *axis, unit), title)
         }
         Shape::Rows(unit) => {
             let rows = rows(report, unit);
@@ -100,6 +102,11 @@ fn show(page: &mut String, files: &mut Files, figure: &Figure, report: &Report) 
     writeln!(page, "\n![{title}]({})", path.display())?;
     files.insert(path, drawn);
     table.map_or(Ok(()), |table| writeln!(page, "\n{table}"))
+}
+
+/// The picture of curves and their table, if there are any.
+fn drawn(curves: Option<Curves<'_>>, title: &str) -> (Option<String>, Option<String>) {
+    curves.map(|curves| (curves.draw(title), table_of_curves(&curves))).unzip()
 }
 
 /// What is of no sweep, in this unit.
