@@ -11,6 +11,15 @@ use super::Origin;
 use crate::config::defaults;
 use crate::desired::{Desired, Mtu, Name, Network, Prefix, Supply};
 
+/// Why no network that is asked for at run time has a VNI.
+pub(crate) const NO_VNI: &str = "a network between nodes is in the configuration of each of them, with its peers and the pods behind them \
+    (write vni under [[network]], and join that network with podlane.network=NAME)";
+
+/// Whether an option asks for a network between nodes, as ours would be called or as Docker's own driver has it.
+pub(crate) fn asks_for_vni(option: &str) -> bool {
+    matches!(option, "vni" | "podlane.vni" | "com.docker.network.driver.overlay.vxlanid_list")
+}
+
 /// A network that was asked for at run time: in the journal, and so there again after a restart.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MadeNetwork {

@@ -49,6 +49,7 @@ pub use delegate::DelegateError;
 pub(crate) use delegate::forward;
 pub use error::{AttachError, OrderError};
 pub use made::{MadeNetwork, MadeNetworkError};
+pub(crate) use made::{NO_VNI, asks_for_vni};
 pub use order::{Address, Addressing, Attachment, Dns, Interface, Key, Kind, Order, Origin, PodRoute, Stage};
 pub use remembered::{RecallError, Remembered};
 pub use told::{Told, ToldInterface};

@@ -24,7 +24,9 @@ use super::words::{
     Joined, PORT_MAP, Subnet,
 };
 use super::{MTU, NETWORK, VRF, subnet};
-use crate::attach::{Address, Addressing, Attaches, Attachment, Key, Kind, MadeNetwork, Order, Origin, Stage};
+use crate::attach::{
+    Address, Addressing, Attaches, Attachment, Key, Kind, MadeNetwork, Order, Origin, Stage, asks_for_vni,
+};
 
 /// What a container's interfaces are called: Docker counts on from it.
 const INTERFACE: &str = "eth";
@@ -256,6 +258,7 @@ fn options(written: &Map<String, Value>) -> Result<Options, CnmError> {
                 options.mtu = Some(mtu.ok_or_else(|| refused(MTU, "a number of bytes from 68 to 65535"))?);
             }
             VRF => options.vrf = Some(text),
+            overlay if asks_for_vni(overlay) => return Err(CnmError::Overlay { option: option.clone() }),
             _ => {
                 let nearest = nearest(option, OPTIONS).map(str::to_owned);
                 return Err(CnmError::Option { option: option.clone(), nearest, known: OPTIONS.join(", ") });

@@ -2,6 +2,7 @@
 
 use podlane_api::Gateway;
 
+use crate::attach::NO_VNI;
 use crate::desired::Prefix;
 
 /// A call could not be carried out. Docker shows the text to who typed the command.
@@ -30,6 +31,12 @@ pub(super) enum CnmError {
         nearest: Option<String>,
         /// All there are.
         known: String,
+    },
+    /// A network between nodes.
+    #[error("podlane makes no network for {option}: {NO_VNI}")]
+    Overlay {
+        /// The option that asks for it.
+        option: String,
     },
     /// An option has a value that it cannot have.
     #[error("{option}={value}: write {expected}")]

@@ -198,6 +198,11 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
         ),
         (
             "NetworkDriver.CreateNetwork",
+            create(json!({"vni": "7"})),
+            "podlane makes no network for vni: a network between nodes is in the configuration of each of them, with its peers and the pods behind them (write vni under [[network]], and join that network with podlane.network=NAME)",
+        ),
+        (
+            "NetworkDriver.CreateNetwork",
             create(json!({"com.docker.network.driver.mtu": "9"})),
             "com.docker.network.driver.mtu=9: write a number of bytes from 68 to 65535",
         ),

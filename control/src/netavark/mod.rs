@@ -24,7 +24,9 @@ use podlane_api::{Gateway, NetavarkCall, nearest};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::attach::{Address, Addressing, Attaches, Attachment, Key, Kind, MadeNetwork, Order, Origin};
+use crate::attach::{
+    Address, Addressing, Attaches, Attachment, Key, Kind, MadeNetwork, NO_VNI, Order, Origin, asks_for_vni,
+};
 use crate::desired::Prefix;
 use words::{Exec, Network, Options, Status, StatusInterface, StatusSubnet};
 
@@ -65,6 +67,12 @@ pub enum NetavarkError {
         option: String,
         /// What was probably meant.
         nearest: Option<String>,
+    },
+    /// A network between nodes.
+    #[error("podlane makes no network for {option}: {NO_VNI}")]
+    Overlay {
+        /// The option that asks for it.
+        option: String,
     },
     /// An option has a value that it cannot have.
     #[error("{option}={value}: write {expected}")]
@@ -347,6 +355,7 @@ fn options(network: &Network) -> Result<Parsed, NetavarkError> {
                 parsed.mtu = Some(mtu.ok_or_else(|| refused(MTU, "a number of bytes from 68 to 65535"))?);
             }
             VRF => parsed.vrf = Some(value.clone()),
+            overlay if asks_for_vni(overlay) => return Err(NetavarkError::Overlay { option: option.clone() }),
             _ => {
                 let nearest = nearest(option, OPTIONS).map(str::to_owned);
                 return Err(NetavarkError::Option { option: option.clone(), nearest });

@@ -94,6 +94,10 @@ fn what_cannot_be_done_says_why_and_what_to_do_and_leaves_nothing() {
     for (written, expected) in [
         (network(&json!({"mtu": "9"}), &subnets), "mtu=9: write a number of bytes from 68 to 65535"),
         (
+            network(&json!({"podlane.vni": "7"}), &subnets),
+            "podlane makes no network for podlane.vni: a network between nodes is in the configuration of each of them, with its peers and the pods behind them (write vni under [[network]], and join that network with podlane.network=NAME)",
+        ),
+        (
             network(&json!({"podlane.netwrk": "blue"}), &subnets),
             "podlane knows no option podlane.netwrk, perhaps podlane.network (it knows podlane.network, podlane.vrf, mtu)",
         ),

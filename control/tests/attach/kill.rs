@@ -1,22 +1,30 @@
-//! A daemon that is killed at any moment of attaching and detaching, three hundred times: the next one leaves no address, link, port, pin
-//! or record too many or missing.
+//! A daemon that is killed at any moment of attaching and detaching, three hundred times: the next one leaves no address, link, port, pin,
+//! socket, entry of a map or record too many or missing.
 //!
 //! The daemon is the real binary, asked over its socket as the CNI plugin asks; the runtime here is one that believes what it was told,
 //! repeats what was not answered, and at last collects.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use podlane_api::{Attachment, AttachmentQuery, AttachmentStage, Client, ClientError, CniCall, LeaseQuery};
-use podlane_host::Netns;
+use podlane_host::{Netns, Veth, VethPeer};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, PodBed, SOON};
 
 const KILLS: u32 = 300;
+
+/// With an uplink that is shared with the host, whose program is another for each daemon to take over.
+const KILLS_ON_THE_WIRE: u32 = 20;
+
+/// That uplink, in the pods' network.
+const WIRE: &str =
+    "[[port]]\nname = \"wire\"\ndevice = \"up0\"\nkind = \"uplink\"\nnetwork = \"blue\"\nsharing = \"mac\"\n";
 
 /// Pods that come and go; each has a namespace that stays.
 const PODS: usize = 6;
@@ -65,6 +73,20 @@ impl Victim {
             let held = leases.iter().filter(|lease| lease.owner == owner && lease.free_in_s.is_none()).count();
             assert_eq!((held, one.addresses.len()), (2, 2), "{one:#?}\n{leases:#?}\n{}", self.log());
         }
+    }
+
+    /// How many descriptors it has, when it is at rest. A socket in the map of all pods' sockets is one of them, and leaves the map with it.
+    fn descriptors(&self) -> usize {
+        let count = || fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count();
+        let mut before = (count(), Instant::now());
+        crate::bed::eventually("the daemon is at rest", || {
+            let now = count();
+            if now != before.0 {
+                before = (now, Instant::now());
+            }
+            before.1.elapsed() > Duration::from_millis(300)
+        });
+        before.0
     }
 
     fn log(&self) -> String {
@@ -158,9 +180,49 @@ impl Dice {
     }
 }
 
+/// What a daemon has when nobody is attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Idle {
+    descriptors: usize,
+    /// MAC addresses that its uplink claims; none without one.
+    macs: Option<usize>,
+}
+
+fn claimed_macs(bed: &Bed) -> Option<usize> {
+    podlane_bpf::claimed(&podlane_bpf::port_pin(&bed.pins(), "wire")).map(|(macs, _)| macs)
+}
+
+/// The netdevs of pods.
+fn links(bed: &Bed) -> BTreeSet<String> {
+    bed.netdevs().into_iter().filter(|name| name != "up0").collect()
+}
+
 #[test]
 fn a_daemon_killed_three_hundred_times_leaks_nothing() {
-    let Some(bed) = Bed::new("a_daemon_killed_three_hundred_times_leaks_nothing") else { return };
+    let name = "a_daemon_killed_three_hundred_times_leaks_nothing";
+    let (Some(one), Some(other)) = (Bed::new(name), Bed::new(name)) else { return };
+    // Two nodes side by side: half of a daemon's start and end is waiting for the kernel.
+    std::thread::scope(|scope| {
+        for (seed, bed) in [&one, &other].into_iter().enumerate() {
+            scope.spawn(move || endure(bed, KILLS / 2, seed as u64));
+        }
+    });
+}
+
+#[test]
+fn a_daemon_killed_on_the_wire_claims_what_its_pods_have() {
+    let Some(mut bed) = Bed::new("a_daemon_killed_on_the_wire_claims_what_its_pods_have") else { return };
+    bed.more = WIRE;
+    let lan = bed.pod();
+    let peer = VethPeer { name: "lan0", netns: Some(lan.netns.as_fd()), mac: None };
+    bed.links().veth(&Veth { name: "up0", mtu: 1500, mac: None, queues: 1, peer }).unwrap();
+    bed.links().set_up("up0").unwrap();
+    lan.links().set_up("lan0").unwrap();
+    endure(&bed, KILLS_ON_THE_WIRE, 7);
+}
+
+/// So many daemons in a row, each killed at another moment, and what the last one has.
+fn endure(bed: &Bed, kills: u32, seed: u64) {
     let directory = bed.path("");
     // Small, so that three hundred starts are soon made.
     let config = bed.config().replace("frames = 16384", "frames = 1024") + "[flows]\ncapacity = 1024\n";
@@ -168,12 +230,24 @@ fn a_daemon_killed_three_hundred_times_leaks_nothing() {
     let pods: Vec<_> = (0..PODS).map(|_| bed.pod()).collect();
     let mut runtime =
         Runtime { pods, beliefs: vec![Belief::Detached; PODS], results: vec![None; PODS], socket: bed.path("socket") };
-    let mut dice = Dice(7);
+    let first = Victim::start(&bed.host, &directory);
+    let idle = Idle { descriptors: first.descriptors(), macs: claimed_macs(bed) };
+    assert_eq!(idle.macs.is_some(), !bed.more.is_empty());
+    first.kill();
+    let (interrupted, answered) = kill(bed, (kills, Dice(seed)), &mut runtime);
+    let told = format!("{kills} kills met {interrupted} calls under way, and {answered} had been answered");
+    println!("{told}");
+    assert!(interrupted > kills / 4 && answered > kills / 4, "{told}");
+    settle(bed, &mut runtime, idle);
+}
+
+/// Starts and kills; how many calls that met, and how many were answered before.
+fn kill(bed: &Bed, (kills, mut dice): (u32, Dice), runtime: &mut Runtime) -> (u32, u32) {
     let (mut answered, mut interrupted) = (0, 0);
     // How long the first call of a daemon's life takes, and a later one: measured, since the machine may be busy.
     let mut takes = [Duration::from_millis(20); 2];
-    for _ in 0..KILLS {
-        let victim = Victim::start(&bed.host, &directory);
+    for _ in 0..kills {
+        let victim = Victim::start(&bed.host, &bed.path(""));
         victim.assert_whole();
         let before = dice.below(3) as usize;
         for number in 0..before {
@@ -194,23 +268,22 @@ fn a_daemon_killed_three_hundred_times_leaks_nothing() {
         *if is_answered { &mut answered } else { &mut interrupted } += 1;
         killer.join().unwrap();
     }
-    let told = format!("{KILLS} kills met {interrupted} calls under way, and {answered} had been answered");
-    println!("{told}");
-    assert!(interrupted > KILLS / 4 && answered > KILLS / 4, "{told}");
-    settle(&bed, &directory, &mut runtime);
+    (interrupted, answered)
 }
 
 /// The runtime's GC, and all there is held against what it believes.
-fn settle(bed: &Bed, directory: &Path, runtime: &mut Runtime) {
-    let victim = Victim::start(&bed.host, directory);
+fn settle(bed: &Bed, runtime: &mut Runtime, idle: Idle) {
+    let victim = Victim::start(&bed.host, &bed.path(""));
     let known: Vec<usize> = (0..PODS).filter(|pod| runtime.beliefs[*pod] == Belief::Attached).collect();
     let valid: Vec<_> = known.iter().map(|pod| json!({ "containerID": format!("c{pod}"), "ifname": "eth0" })).collect();
     runtime.call("GC", PODS, &json!({ "cni.dev/valid-attachments": valid })).unwrap();
     crate::bed::eventually("only what the runtime knows is attached", || {
-        victim.attachments().len() == known.len() && bed.netdevs().len() == known.len()
+        victim.attachments().len() == known.len() && links(bed).len() == known.len()
     });
     let ports: BTreeSet<String> = victim.attachments().into_iter().map(|found| found.port).collect();
-    assert_eq!(ports, bed.netdevs().into_iter().collect(), "a port a link, and no other");
+    assert_eq!(ports, links(bed), "a port a link, and no other");
+    let claims = idle.macs.map(|idle| idle + known.len());
+    crate::bed::eventually("the uplink claims what the pods have", || claimed_macs(bed) == claims);
     let owners: Vec<_> = known.iter().flat_map(|pod| [format!("c{pod}/eth0"), format!("c{pod}/eth0")]).collect();
     assert_eq!(victim.held(), owners, "an address of each family a pod");
     for pod in 0..PODS {
@@ -225,10 +298,16 @@ fn settle(bed: &Bed, directory: &Path, runtime: &mut Runtime) {
         runtime.call("DEL", *pod, &json!({})).unwrap();
     }
     crate::bed::eventually("nothing is left", || {
-        victim.attachments().is_empty() && bed.netdevs().is_empty() && victim.held().is_empty()
+        victim.attachments().is_empty() && links(bed).is_empty() && victim.held().is_empty()
     });
+    crate::bed::eventually("the uplink claims nothing for them", || claimed_macs(bed) == idle.macs);
+    assert_eq!(victim.descriptors(), idle.descriptors, "sockets are left");
     // What all pods share has a name that no port has.
     let pins = fs::read_dir(bed.pins()).unwrap().map(|pin| pin.unwrap().file_name().to_string_lossy().into_owned());
-    assert_eq!(pins.filter(|pin| !pin.starts_with('%')).collect::<Vec<_>>(), Vec::<String>::new(), "pins are left");
+    assert_eq!(
+        pins.filter(|pin| !pin.starts_with('%') && pin != "wire").collect::<Vec<_>>(),
+        Vec::<String>::new(),
+        "pins are left"
+    );
     victim.kill();
 }

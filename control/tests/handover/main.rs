@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
 
 mod attached;
+mod crowd;
 mod failures;
 #[path = "../support/runtime.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]

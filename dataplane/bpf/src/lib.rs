@@ -35,7 +35,7 @@ pub use attachment::Attachment;
 pub use error::{AttachError, Holder, PinError};
 pub use pins::{ensure_bpffs, port_pin, sweep, vacate};
 pub use uplink::{
-    Claim, MAX_MACS, MAX_NEXT_HOPS, MAX_STATIONS, MAX_TUNNEL_PORTS, MAX_VTEPS, Station, UplinkCounters, Vtep,
+    Claim, MAX_MACS, MAX_NEXT_HOPS, MAX_STATIONS, MAX_TUNNEL_PORTS, MAX_VTEPS, Station, UplinkCounters, Vtep, claimed,
 };
 
 use std::path::Path;

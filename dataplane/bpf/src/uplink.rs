@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 
 use aya::Pod;
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
 
 use crate::AttachError;
 use crate::object::{CLAIM, COUNTS, HOPS, MACS, Object, STATIONS, VTEPS};
@@ -199,6 +200,16 @@ impl UplinkMaps {
         let sum = |index: u32| -> Result<u64, MapError> { Ok(self.counts.get(&index, 0)?.iter().sum()) };
         Ok(UplinkCounters { claimed: sum(0)?, passed: sum(1)?, fragments: sum(2)? })
     }
+}
+
+/// How many MAC addresses and how many stations the maps claim that are pinned for an uplink, whether its daemon lives or not; none where nothing
+/// is pinned there.
+#[must_use]
+pub fn claimed(pin: &Path) -> Option<(usize, usize)> {
+    let map = |name: &str| MapData::from_pin(pin.join(name.to_ascii_lowercase())).ok().map(Map::HashMap);
+    let macs: HashMap<_, MacKey, u8> = map(MACS)?.try_into().ok()?;
+    let stations: HashMap<_, StationKey, u8> = map(STATIONS)?.try_into().ok()?;
+    Some((macs.keys().flatten().count(), stations.keys().flatten().count()))
 }
 
 /// A map of the program's, and what is in it. It is read once: with pods that come and go, a walk of two calls an entry for each of
