@@ -5,6 +5,8 @@
 //!    |-- bed                         two pods and the links between them, in namespaces of their own
 //!    |-- subject/*                   what can be measured: one file each, started and stopped for its turn
 //!    |-- load/*                      packets into one pod, and what arrives in the other
+//!    |-- rfc2544                     rates, latency, loss and learning of one device, ours or anybody's
+//!    |    `-- generator, traffic     packets out of one wire, and what became of them out of another
 //!    `-- series, report, machine     medians, ratios within a round, and where they come from: what is stored
 //!         `-- picture                 perf/REPORT.md and its pictures, made of stored results
 //! ```

@@ -18,7 +18,7 @@ use crate::{
         between::{self, Between, Side},
         device::{Device, Size, TrialError},
         plan::{Measurement, Plan},
-        rig::Rig,
+        rig::{self, Rig},
         run::{Findings, run},
         wires::Ends,
     },
@@ -175,7 +175,9 @@ impl Arguments {
             Some(Against { subject, learner }) => {
                 let mut rig = Rig::new(subject, learner, around.stop)?;
                 let (name, patience) = (subject.name(), rig.patience());
-                (format!("RFC 2544, {name} between two veths"), self.measure(&mut rig, POD_MTU, patience, around)?)
+                let mut findings = self.measure(&mut rig, POD_MTU, patience, around)?;
+                findings.notes.push(rig::NOTE.into());
+                (format!("RFC 2544, {name} between two veths"), findings)
             }
             None => {
                 let sides = self.sides()?;
@@ -255,4 +257,29 @@ fn place(netns: &PathBuf) -> PathBuf {
         return netns.clone();
     }
     PathBuf::from("/run/netns").join(netns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_is_called_what_compare_calls_it() {
+        let name = |text: &str| text.parse::<Against>().map(|against| against.subject.name());
+        assert_eq!(name("podlane").ok(), Some("podlane"));
+        assert_eq!(name("bridge").ok(), Some("kernel bridge"));
+        // A link is no switch, and a tunnel's end hands out other packets than it takes.
+        for other in ["veth", "kernel-vxlan", "nothing", "cisco"] {
+            assert!(name(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_that_a_slot_holds() {
+        assert_eq!(("64".parse(), "imix".parse()), (Ok(Size::Bytes(64)), Ok(Size::Imix)));
+        for text in ["63", "3845", "65536", "-64", "jumbo"] {
+            let refused = text.parse::<Size>().map_err(|error| error.to_string());
+            assert_eq!(refused, Err("give 64 to 3844 bytes, or `imix`".to_owned()), "{text}");
+        }
+    }
 }

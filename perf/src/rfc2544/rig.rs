@@ -27,6 +27,10 @@ use crate::{
     traffic::template::LONGEST,
 };
 
+/// What a reader of its numbers must know.
+pub const NOTE: &str = "Generator and analyser share a core; the switch has another, on which the kernel also delivers into the receiving pod's socket: rates are below those \
+                        that the kernel's own counters see of packets thrown away at the pod's door.";
+
 /// A look at whether a subject forwards by now: so many frames, at this rate.
 const LOOK: (u64, f64) = (20, 1_000.0);
 
