@@ -64,7 +64,7 @@ fn unknown(session: &mut Session<'_>, row: Row, rate: f64) -> Result<f64, Ended>
     };
     // What is lost on the way teaches nothing; where the rate is not what is asked, that is for the lesson and not for the device.
     for _ in 0..if rate > GENTLE { 1 } else { LESSONS } {
-        if session.look(&ask(Stations::Teach(row), rate))?.lost() == 0.0 {
+        if session.trial(&ask(Stations::Teach(row), rate))?.lost() == 0.0 {
             break;
         }
     }
