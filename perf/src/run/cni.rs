@@ -1,13 +1,16 @@
 //! `podlane-perf cni`: what a container runtime waits for when pods come and go, ours in turns with the reference plugins.
 //!
-//! A round is so many ADDs and DELs of each, one of them after one of the others, and then many ADDs at once. All of it is measured on
-//! hosts that are empty, and again on hosts with many pods attached.
+//! A round is so many ADDs and DELs of each, one of them after one of the others, and then many ADDs at once; and all of it once more in
+//! [memory](memory) that the machine has. It is measured on hosts that are empty, and again on hosts with many pods attached.
+
+mod memory;
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use self::memory::Memory;
 use crate::{
     cores::Cores,
     load::LoadError,
@@ -40,6 +43,8 @@ const NOTES: &[&str] = &[
     "Each call is timed from before the plugin's process is started until it has ended. p50 and p99 are of one round's calls.",
     "A DEL of the reference ends when its link is gone. Ours is answered when the pod can neither be heard nor reached and the journal says so; \
      the kernel takes its time to delete a link, and \"link gone\" is until then.",
+    "\"Memory resident\": right before, as much memory as is needed was written to and freed. Without it, a guest whose free memory was given back to \
+     its host (free page reporting) pays for getting it again, the most where the kernel allocates the most.",
     "Ours writes durably before each answer, to a journal in /var/tmp; the reference's host-local writes its leases there without waiting for the disk.",
 ];
 
@@ -74,8 +79,11 @@ pub fn run(terms: &Terms<'_>, plan: &Plan) -> Result<Report, RunError> {
             entrant.attach(beside, terms)?;
         }
         for round in 1..=terms.rounds {
-            (terms.progress)(&format!("round {round} of {} beside {beside} pods", terms.rounds));
-            measure(&mut ours, &mut theirs, plan, terms)?;
+            for memory in Memory::BOTH {
+                let suffix = memory.suffix();
+                (terms.progress)(&format!("round {round} of {} beside {beside} pods{suffix}", terms.rounds));
+                measure([&mut ours, &mut theirs], plan, memory, terms)?;
+            }
         }
         for entrant in [&mut ours, &mut theirs] {
             entrant.turn_page();
@@ -122,15 +130,37 @@ impl Figure {
 /// One number a round for each of [`Figure::ALL`].
 type Sheet = [Vec<f64>; Figure::ALL.len()];
 
+/// A sheet for each of [`Memory::BOTH`].
+type Sheets = [Sheet; Memory::BOTH.len()];
+
+/// Under what circumstances something is measured.
+#[derive(Clone, Copy)]
+struct Case {
+    /// Whether many pods are attached.
+    crowded: bool,
+    memory: Memory,
+}
+
+impl Case {
+    fn all() -> impl Iterator<Item = Self> {
+        [false, true].into_iter().flat_map(|crowded| Memory::BOTH.map(|memory| Self { crowded, memory }))
+    }
+
+    fn suffix(self, plan: &Plan) -> String {
+        let beside = if self.crowded { format!(" beside {} pods", plan.attached) } else { String::new() };
+        beside + self.memory.suffix()
+    }
+}
+
 /// Somebody who is measured, as long as nothing goes wrong.
 struct Entrant {
     name: &'static str,
     /// Or why it is out.
     plugin: Result<Plugin, String>,
     attached: Vec<Pod>,
-    now: Sheet,
+    now: Sheets,
     /// Those with fewer pods attached.
-    before: Vec<Sheet>,
+    before: Vec<Sheets>,
 }
 
 impl Entrant {
@@ -139,7 +169,7 @@ impl Entrant {
             Err(error) if error.is_a_reason_to_skip() => Err(error.to_string()),
             started => Ok(started?),
         };
-        Ok(Self { name, plugin, attached: Vec::new(), now: Sheet::default(), before: Vec::new() })
+        Ok(Self { name, plugin, attached: Vec::new(), now: Sheets::default(), before: Vec::new() })
     }
 
     /// Does something with the plugin; one that cannot is out.
@@ -155,8 +185,8 @@ impl Entrant {
         }
     }
 
-    fn note(&mut self, figure: Figure, milliseconds: f64) {
-        self.now[figure as usize].push(milliseconds);
+    fn note(&mut self, memory: Memory, figure: Figure, milliseconds: f64) {
+        self.now[memory as usize][figure as usize].push(milliseconds);
     }
 
     fn turn_page(&mut self) {
@@ -199,27 +229,34 @@ impl Entrant {
         Series::skipped(name, unit, self.plugin.as_ref().err().cloned().unwrap_or_default())
     }
 
-    /// One figure, with no pods attached (0) or many (1).
-    fn figure(&self, figure: Figure, page: usize, plan: &Plan) -> Series {
-        let beside = if page == 0 { String::new() } else { format!(" beside {} pods", plan.attached) };
-        let name = format!("{}, {}{beside}", self.name, figure.name(plan));
+    fn figure(&self, figure: Figure, case: Case, plan: &Plan) -> Series {
+        let name = format!("{}, {}{}", self.name, figure.name(plan), case.suffix(plan));
         match &self.plugin {
             Err(_) => self.skipped(name, "ms"),
-            Ok(_) => Series::new(name, "ms", self.before[page][figure as usize].clone()),
+            Ok(_) => {
+                let sheets = &self.before[usize::from(case.crowded)];
+                Series::new(name, "ms", sheets[case.memory as usize][figure as usize].clone())
+            }
         }
     }
 
     fn series(&self, plan: &Plan) -> Vec<Series> {
-        let pages = [0, 1].into_iter().flat_map(|page| Figure::ALL.map(|figure| (page, figure)));
-        pages.map(|(page, figure)| self.figure(figure, page, plan)).collect()
+        let pages = Case::all().flat_map(|case| Figure::ALL.map(|figure| (case, figure)));
+        pages.map(|(case, figure)| self.figure(figure, case, plan)).collect()
     }
 }
 
-/// One round of both.
-fn measure(ours: &mut Entrant, theirs: &mut Entrant, plan: &Plan, terms: &Terms<'_>) -> Result<(), RunError> {
+/// One round of all.
+fn measure(
+    mut entrants: [&mut Entrant; 2],
+    plan: &Plan,
+    memory: Memory,
+    terms: &Terms<'_>,
+) -> Result<(), RunError> {
     let mut took = [Calls::default(), Calls::default()];
+    memory.prepare();
     for number in 0..plan.calls {
-        for (entrant, calls) in [&mut *ours, &mut *theirs].into_iter().zip(&mut took) {
+        for (entrant, calls) in entrants.iter_mut().zip(&mut took) {
             let pod = Pod::new(&format!("call-{number}"))?;
             if let Some(times) = entrant.with(|plugin| one(plugin, &pod))? {
                 calls.push(times);
@@ -227,12 +264,13 @@ fn measure(ours: &mut Entrant, theirs: &mut Entrant, plan: &Plan, terms: &Terms<
             interrupted(terms)?;
         }
     }
-    for (entrant, calls) in [ours, theirs].into_iter().zip(took) {
-        calls.sum_up(entrant);
+    for (entrant, calls) in entrants.into_iter().zip(took) {
+        calls.sum_up(entrant, memory);
         let pods: Vec<_> =
             (0..plan.together).map(|number| Pod::new(&format!("together-{number}"))).collect::<Result<_, _>>()?;
+        memory.prepare();
         if let Some(took) = entrant.with(|plugin| plugin.call_together("ADD", &pods))? {
-            entrant.note(Figure::Together, ms(took));
+            entrant.note(memory, Figure::Together, ms(took));
         }
         // One after the other: what was added before one that failed goes, too.
         for pod in &pods {
@@ -269,7 +307,7 @@ impl Calls {
         self.gone.push(ms(gone));
     }
 
-    fn sum_up(&self, entrant: &mut Entrant) {
+    fn sum_up(&self, entrant: &mut Entrant, memory: Memory) {
         for (figure, took, share) in [
             (Figure::AddMedian, &self.add, 0.5),
             (Figure::AddTail, &self.add, 0.99),
@@ -278,7 +316,7 @@ impl Calls {
             (Figure::GoneMedian, &self.gone, 0.5),
         ] {
             if let Some(took) = quantile(took, share) {
-                entrant.note(figure, took);
+                entrant.note(memory, figure, took);
             }
         }
     }
@@ -294,7 +332,7 @@ fn quantile(samples: &[f64], share: f64) -> Option<f64> {
 
 fn checks(ours: &Entrant, theirs: &Entrant, plan: &Plan, own: &[Series]) -> Vec<Check> {
     let mut checks = Vec::new();
-    for (page, beside) in [(0, String::new()), (1, format!(" beside {} pods", plan.attached))] {
+    for case in Case::all() {
         for (figure, target) in [
             (Figure::AddMedian, OF_ADD),
             (Figure::AddTail, OF_ADD),
@@ -302,20 +340,22 @@ fn checks(ours: &Entrant, theirs: &Entrant, plan: &Plan, own: &[Series]) -> Vec<
             (Figure::DelTail, OF_DEL),
             (Figure::Together, TOGETHER),
         ] {
-            let [mine, reference] = [ours, theirs].map(|entrant| entrant.figure(figure, page, plan));
-            let name = figure.name(plan);
+            let [mine, reference] = [ours, theirs].map(|entrant| entrant.figure(figure, case, plan));
+            let name = format!("{}{}", figure.name(plan), case.suffix(plan));
             checks.push(match figure {
-                Figure::Together => {
-                    Check::ratio(&format!("bridge / podlane, {name}{beside}"), &reference, &mine, target)
-                }
-                _ => Check::ratio(&format!("podlane / bridge, {name}{beside}"), &mine, &reference, target),
+                Figure::Together => Check::ratio(&format!("bridge / podlane, {name}"), &reference, &mine, target),
+                _ => Check::ratio(&format!("podlane / bridge, {name}"), &mine, &reference, target),
             });
         }
     }
-    for figure in Figure::ALL.into_iter().filter(|figure| *figure != Figure::GoneMedian) {
-        let [alone, beside] = [0, 1].map(|page| ours.figure(figure, page, plan));
-        let name = format!("podlane, {} beside {} pods / alone", figure.name(plan), plan.attached);
-        checks.push(Check::ratio(&name, &beside, &alone, BESIDE));
+    for memory in Memory::BOTH {
+        for figure in Figure::ALL.into_iter().filter(|figure| *figure != Figure::GoneMedian) {
+            let [alone, beside] =
+                [false, true].map(|crowded| ours.figure(figure, Case { crowded, memory }, plan));
+            let (figure, suffix) = (figure.name(plan), memory.suffix());
+            let name = format!("podlane, {figure} beside {} pods / alone{suffix}", plan.attached);
+            checks.push(Check::ratio(&name, &beside, &alone, BESIDE));
+        }
     }
     let held = own.iter().zip([OWN_START, OWN_SIZE]);
     checks.extend(held.map(|(series, target)| Check::new(series.clone(), target)));
