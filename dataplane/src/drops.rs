@@ -88,7 +88,7 @@ drop_reasons! {
     ForUnderlay, "for_underlay", "ARP, neighbour discovery or ICMP of the underlay: read, and answered where an answer is due.";
     UnderlayUnresolved, "underlay_unresolved", "No next hop towards the peer's VTEP answers; it was asked for.";
     ReplicationLimit, "replication_limit", "A copy for a peer was not made: the network's replication limit was reached.";
-    NoListener, "no_listener", "A multicast packet whose group nobody else in the network listens to, or a report that no querier waits for.";
+    NoListener, "no_listener", "A multicast packet whose group nobody else in the network listens to, a report that no querier waits for, or an announcement that nobody needs.";
     VtepAddress, "vtep_address", "A pod sends from the address of a VTEP.";
     PolicyDenied, "policy_denied", "No policy lets the connection be opened, or one forbids it; `podlane policy denied` names the rule.";
     NoConnection, "no_connection", "A TCP segment that belongs to no known connection and opens none, or data after a reset.";

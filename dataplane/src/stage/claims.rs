@@ -77,6 +77,14 @@ impl<'a> Message<'a> {
         (self.class == Class::Arp).then(|| Ipv4Addr::from(*target).into())
     }
 
+    /// The address that the sender tells everyone it has, asking for nothing (RFC 5227, 2.3; RFC 4861, 7.2.6).
+    #[must_use]
+    pub(super) fn announces(&self) -> Option<IpAddr> {
+        let Claim { address, .. } = self.claim()?;
+        let asks_for_another = self.class == Class::Arp && self.arp_target() != Some(address);
+        (!asks_for_another).then_some(address)
+    }
+
     /// Whether it is a router advertisement or a redirect: what RFC 6105 guards a link against.
     #[must_use]
     pub(super) fn speaks_as_router(&self) -> bool {

@@ -340,9 +340,8 @@ impl<'a> Resolver<'a> {
     /// A program that leads to `mac`, as long as that is where it is.
     fn resolution(&self, place: &Place<'_>, program: Program, mac: MacAddr) -> Resolution {
         let shard = shard(&mac_key(place.number, mac));
-        let looked_at_each = matches!(self.miss.key.kind().class, Class::Arp | Class::Nd);
         let epoch = self.shared.flows.epoch(shard);
-        Resolution { program: program.depending_on(shard), epoch, cacheable: !looked_at_each }
+        self.followed(program.depending_on(shard), epoch)
     }
 
     /// Whether a station of this node has the address and shares the MAC address of the uplink that the packet came by. Then the
@@ -356,6 +355,10 @@ impl<'a> Resolver<'a> {
         let key = mac_key(place.number, destination);
         let epoch = self.shared.flows.epoch(shard(&key));
         let Some(egress) = self.shared.station(place.number, place.network, destination) else {
+            if let Some(program) = self.to_successor(place) {
+                // Until somebody is found to have the MAC address.
+                return Ok(self.followed(program.depending_on(shard(&key)), epoch));
+            }
             if !place.network.flood_unknown {
                 return Err(DropReason::UnknownDestination);
             }
@@ -381,8 +384,29 @@ impl<'a> Resolver<'a> {
                 }
             }
         };
+        Ok(self.followed(program.depending_on(shard(&key)), epoch))
+    }
+
+    /// For an IP address that another station has by now, to a MAC address that nobody has: the sender remembers who had the address before.
+    /// It goes to who has it now, who answers by its own MAC address as soon as the sender looks whether its neighbour is still there. So a pod
+    /// that takes over an address need not tell all others.
+    fn to_successor(&self, place: &Place<'_>) -> Option<Program> {
+        let key = self.miss.key;
+        let address = key.addresses().map(|(_, destination)| destination);
+        let address = address.or_else(|| self.message().and_then(|message| message.arp_target()))?;
+        let mac = *place.network.neighbours.get(&address)?;
+        let egress = *place.network.stations.get(&mac)?;
+        if egress == key.port() || !self.tables.port(egress)?.states_all() {
+            return None;
+        }
+        let member = place.network.member(egress)?;
+        Some(Program::readdress(egress, member.tag_edit(key.vlan()), member.mtu, mac, key.source_mac()))
+    }
+
+    /// A program to be remembered, unless each packet of its kind is looked at.
+    fn followed(&self, program: Program, epoch: u32) -> Resolution {
         let looked_at_each = matches!(self.miss.key.kind().class, Class::Arp | Class::Nd);
-        Ok(Resolution { program: program.depending_on(shard(&key)), epoch, cacheable: !looked_at_each })
+        Resolution { program, epoch, cacheable: !looked_at_each }
     }
 
     /// The program of a packet for a station behind `path`; `None` while no next hop towards the peer answers.

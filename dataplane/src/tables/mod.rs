@@ -145,6 +145,12 @@ impl PortTable {
         };
         own || self.addresses.is_empty() || self.addresses.contains(&address)
     }
+
+    /// Whether one station is behind it, and all is stated of it: its MAC address and its IP addresses.
+    #[must_use]
+    pub fn states_all(&self) -> bool {
+        self.mac.is_some() && !self.addresses.is_empty()
+    }
 }
 
 /// One broadcast domain and its gateway.

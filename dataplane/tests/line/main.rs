@@ -18,6 +18,7 @@ mod parsers;
 mod path_mtu;
 mod policy;
 mod route;
+mod successor;
 mod tunnel;
 mod tunnel_malformed;
 mod underlay;

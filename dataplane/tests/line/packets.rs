@@ -44,7 +44,7 @@ impl Host {
     }
 
     /// The same station, at another MAC address.
-    pub(crate) fn at(self, mac: MacAddr) -> Self {
+    pub(crate) const fn at(self, mac: MacAddr) -> Self {
         Self { mac, ..self }
     }
 }
@@ -187,6 +187,12 @@ pub(crate) fn solicitation(from: Host, target: Ipv6Addr) -> Vec<u8> {
     let message = emitted(24, |buffer| Solicitation { target }.emit(buffer));
     let mac = MacAddr::of_ipv6_multicast(group);
     discovery((from, Host { mac, v6: group, ..from }), message, NdOption::SourceMac(from.mac))
+}
+
+/// A neighbour solicitation of `from` that looks whether `to` is still there, straight to it.
+pub(crate) fn probe(from: Host, to: Host) -> Vec<u8> {
+    let message = emitted(24, |buffer| Solicitation { target: to.v6 }.emit(buffer));
+    discovery((from, to), message, NdOption::SourceMac(from.mac))
 }
 
 /// A neighbour advertisement of `from` to `to` about `target`.

@@ -3,6 +3,7 @@
 //! A round is so many ADDs and DELs of each, one of them after one of the others, and then many ADDs at once; and all of it once more in
 //! [memory](memory) that the machine has. It is measured on hosts that are empty, and again on hosts with many pods attached.
 
+mod calls;
 mod memory;
 
 use std::sync::atomic::Ordering;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use self::memory::Memory;
+use self::{calls::Calls, memory::Memory};
 use crate::{
     cores::Cores,
     load::LoadError,
@@ -34,6 +35,8 @@ const OF_DEL: Target = Target::AtMost(0.25);
 const TOGETHER: Target = Target::AtLeast(1.5);
 /// How much longer anything may take with many pods attached.
 const BESIDE: Target = Target::AtMost(1.3);
+/// What the kernel takes at most to take away one of many links or namespaces.
+const TAKEN_AWAY: Duration = Duration::from_millis(5);
 /// What the plugin itself may take, ms and MB.
 const OWN_START: Target = Target::AtMost(2.0);
 const OWN_SIZE: Target = Target::AtMost(1.0);
@@ -45,6 +48,8 @@ const NOTES: &[&str] = &[
      the kernel takes its time to delete a link, and \"link gone\" is until then.",
     "\"Memory resident\": right before, as much memory as is needed was written to and freed. Without it, a guest whose free memory was given back to \
      its host (free page reporting) pays for getting it again, the most where the kernel allocates the most.",
+    "The namespaces of pods that went are kept until their round is over: the kernel would take them away under the lock of all links, in the middle of \
+     whoever's call is next.",
     "Ours writes durably before each answer, to a journal in /var/tmp; the reference's host-local writes its leases there without waiting for the disk.",
 ];
 
@@ -68,7 +73,7 @@ pub struct Plan {
 pub fn run(terms: &Terms<'_>, plan: &Plan) -> Result<Report, RunError> {
     let origin = Origin::here();
     let cores = Cores::of_this_process()?;
-    allow_files(2 * (plan.attached + plan.together))?;
+    allow_files(2 * (plan.attached + plan.together + plan.calls))?;
     let mut ours = Entrant::new("podlane", podlane::start(&plan.binaries, cores))?;
     let mut theirs = Entrant::new("bridge + host-local", bridge::start())?;
     let mut own = vec![ours.start_time(plan.calls)?, ours.size()?];
@@ -247,13 +252,8 @@ impl Entrant {
 }
 
 /// One round of all.
-fn measure(
-    mut entrants: [&mut Entrant; 2],
-    plan: &Plan,
-    memory: Memory,
-    terms: &Terms<'_>,
-) -> Result<(), RunError> {
-    let mut took = [Calls::default(), Calls::default()];
+fn measure(mut entrants: [&mut Entrant; 2], plan: &Plan, memory: Memory, terms: &Terms<'_>) -> Result<(), RunError> {
+    let (mut took, mut gone) = ([Calls::default(), Calls::default()], Vec::new());
     memory.prepare();
     for number in 0..plan.calls {
         for (entrant, calls) in entrants.iter_mut().zip(&mut took) {
@@ -261,11 +261,12 @@ fn measure(
             if let Some(times) = entrant.with(|plugin| one(plugin, &pod))? {
                 calls.push(times);
             }
+            gone.push(pod);
             interrupted(terms)?;
         }
     }
     for (entrant, calls) in entrants.into_iter().zip(took) {
-        calls.sum_up(entrant, memory);
+        calls.sum_up().for_each(|(figure, took)| entrant.note(memory, figure, took));
         let pods: Vec<_> =
             (0..plan.together).map(|number| Pod::new(&format!("together-{number}"))).collect::<Result<_, _>>()?;
         memory.prepare();
@@ -276,9 +277,19 @@ fn measure(
         for pod in &pods {
             entrant.with(|plugin| plugin.call("DEL", pod))?;
         }
+        settle(pods.len());
+        gone.extend(pods);
         interrupted(terms)?;
     }
+    let namespaces = gone.len();
+    drop(gone);
+    settle(namespaces);
     Ok(())
+}
+
+/// Lets the kernel take away so many links or namespaces, which it does under the lock of all links: whoever is measured next would wait for it.
+fn settle(many: usize) {
+    std::thread::sleep(TAKEN_AWAY * u32::try_from(many).unwrap_or(u32::MAX));
 }
 
 /// An ADD and its DEL: how long each took, and how long until the link was gone.
@@ -290,44 +301,6 @@ fn one(plugin: &Plugin, pod: &Pod) -> Result<[Duration; 3], SubjectError> {
         plugin.wait_until_gone(&link)?;
     }
     Ok([added.took, deleted.took, began.elapsed()])
-}
-
-/// What the calls of a round took, ms.
-#[derive(Default)]
-struct Calls {
-    add: Vec<f64>,
-    del: Vec<f64>,
-    gone: Vec<f64>,
-}
-
-impl Calls {
-    fn push(&mut self, [add, del, gone]: [Duration; 3]) {
-        self.add.push(ms(add));
-        self.del.push(ms(del));
-        self.gone.push(ms(gone));
-    }
-
-    fn sum_up(&self, entrant: &mut Entrant, memory: Memory) {
-        for (figure, took, share) in [
-            (Figure::AddMedian, &self.add, 0.5),
-            (Figure::AddTail, &self.add, 0.99),
-            (Figure::DelMedian, &self.del, 0.5),
-            (Figure::DelTail, &self.del, 0.99),
-            (Figure::GoneMedian, &self.gone, 0.5),
-        ] {
-            if let Some(took) = quantile(took, share) {
-                entrant.note(memory, figure, took);
-            }
-        }
-    }
-}
-
-/// By the nearest rank.
-fn quantile(samples: &[f64], share: f64) -> Option<f64> {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.max(1) - 1).copied()
 }
 
 fn checks(ours: &Entrant, theirs: &Entrant, plan: &Plan, own: &[Series]) -> Vec<Check> {
@@ -350,8 +323,7 @@ fn checks(ours: &Entrant, theirs: &Entrant, plan: &Plan, own: &[Series]) -> Vec<
     }
     for memory in Memory::BOTH {
         for figure in Figure::ALL.into_iter().filter(|figure| *figure != Figure::GoneMedian) {
-            let [alone, beside] =
-                [false, true].map(|crowded| ours.figure(figure, Case { crowded, memory }, plan));
+            let [alone, beside] = [false, true].map(|crowded| ours.figure(figure, Case { crowded, memory }, plan));
             let (figure, suffix) = (figure.name(plan), memory.suffix());
             let name = format!("podlane, {figure} beside {} pods / alone{suffix}", plan.attached);
             checks.push(Check::ratio(&name, &beside, &alone, BESIDE));
@@ -379,16 +351,4 @@ fn allow_files(pods: u16) -> Result<(), RunError> {
         return Ok(());
     }
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).map_err(failed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_of_the_nearest_rank() {
-        let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
-        assert_eq!((quantile(&hundred, 0.5), quantile(&hundred, 0.99)), (Some(50.0), Some(99.0)));
-        assert_eq!((quantile(&[3.0], 0.99), quantile(&[], 0.5)), (Some(3.0), None));
-    }
 }
