@@ -77,20 +77,20 @@ pub fn compile(
         vrfs: numbers.vrfs().map(|vrf| vrf_of(desired, numbers, vrf)).collect::<Result<_, _>>()?,
         underlay: overlay::underlay(desired, numbers, seen),
     };
-    for port in desired.ports.values() {
-        if let Some(facts) = seen.attached.get(&port.name) {
-            open(&mut tables, port, *facts, numbers);
-            if let Some(table) = &mut tables.ports[numbers.port(&port.name).index()] {
-                table.policed = desired.polices(port);
-            }
+    // Both are in the order of the names: of hundreds of ports, none is looked for among the others.
+    let mut attached = seen.attached.iter().peekable();
+    for (name, port) in &desired.ports {
+        while attached.next_if(|(other, _)| *other < name).is_some() {}
+        if let Some((_, facts)) = attached.next_if(|(other, _)| *other == name) {
+            open(&mut tables, port, *facts, (numbers, desired));
         }
     }
     for network in desired.networks.values().filter(|network| network.flood) {
         replicate(&mut tables, network, numbers);
     }
     stations::enter(&mut tables, desired, numbers, seen);
-    let is_uplink = |name: &Name| desired.underlay.as_ref().is_some_and(|underlay| underlay.uplinks.contains(name));
-    for name in seen.attached.keys().filter(|name| is_uplink(name)) {
+    let uplinks = desired.underlay.iter().flat_map(|underlay| &underlay.uplinks);
+    for name in uplinks.filter(|name| seen.attached.contains_key(*name)) {
         if let Some(port) = &mut tables.ports[numbers.port(name).index()] {
             port.underlay = true;
         }
@@ -155,7 +155,7 @@ fn gateway(network: &desired::Network, mtu: u16) -> Option<Gateway> {
     Some(Gateway { mac, ipv4, ipv6, link_local: mac.link_local(), mtu })
 }
 
-fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Numbers) {
+fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, (numbers, desired): (&Numbers, &Desired)) {
     let id = numbers.port(&port.name);
     let Attached { mtu, mac, unfinished_checksums } = facts;
     let native = port.membership.untagged.as_ref().map(|name| numbers.network(name));
@@ -174,7 +174,7 @@ fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, numbers: &Nu
         outer_mac: (port.sharing() == Some(desired::Sharing::Ip)).then_some(mac),
         underlay: false,
         unfinished_checksums,
-        policed: false,
+        policed: desired.polices(port),
         dhcp: port.dhcp,
         rates: rates::of(&port.rates, mtu),
     });

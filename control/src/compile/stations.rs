@@ -70,7 +70,7 @@ pub(super) fn enter(tables: &mut Tables, desired: &Desired, numbers: &Numbers, s
 
 /// Of the values of each key the one with the greatest rank.
 fn foremost<K: Eq + Hash, V>(ranked: impl Iterator<Item = (K, V, Rank)>) -> HashMap<K, (V, Rank)> {
-    let mut foremost: HashMap<K, (V, Rank)> = HashMap::new();
+    let mut foremost: HashMap<K, (V, Rank)> = HashMap::with_capacity(ranked.size_hint().0);
     for (key, value, rank) in ranked {
         match foremost.entry(key) {
             Entry::Occupied(mut best) if best.get().1 < rank => drop(best.insert((value, rank))),

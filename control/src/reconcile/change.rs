@@ -4,6 +4,7 @@
 //! nothing is changed then.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::open::OpenError;
 use crate::config::Mistake;
 use crate::config::verify::sharing::unknown_on_uplink;
 use crate::config::verify::station as mistake_in;
-use crate::desired::{Behind, Desired, Device, Name, Network, Port, Prefix};
+use crate::desired::{Behind, Desired, Device, DeviceName, Name, Network, Port, Prefix};
 use crate::enforce::Misfit;
 
 /// Why a port or network was not added or removed. But for [`Self::Late`] and [`Self::Unanswered`], nothing is changed
@@ -176,14 +177,18 @@ pub(super) fn unknown<'n>(what: &'static str, name: &Name, names: impl Iterator<
     ChangeError::Unknown { what, name: name.clone(), near }
 }
 
-/// What of a port is another's.
-fn shared(port: &Port, other: &Port, desired: &Desired) -> Option<String> {
-    let device = |port: &Port| match &port.behind {
-        Behind::Device(Device { name, netns, .. }) => Some((netns.clone(), name.clone())),
+/// The namespace and the name of a port's device.
+fn place(port: &Port) -> Option<(Option<&Path>, &DeviceName)> {
+    match &port.behind {
+        Behind::Device(Device { name, netns, .. }) => Some((netns.as_deref(), name)),
         Behind::Replay(_) => None,
-    };
-    if let Some((_, name)) = device(port).filter(|own| device(other).as_ref() == Some(own)) {
-        return Some(format!("device {name}"));
+    }
+}
+
+/// What of a port is another's. Asked of each other port, so it copies nothing.
+fn shared(port: &Port, other: &Port, desired: &Desired) -> Option<String> {
+    if let Some(own) = place(port).filter(|own| place(other).as_ref() == Some(own)) {
+        return Some(format!("device {}", own.1));
     }
     let meets = |name: &Name| other.membership.networks().any(|network| network == name);
     if let Some(MacAddr(mac)) = port.mac.filter(|mac| other.mac == Some(*mac))

@@ -104,6 +104,7 @@ impl Reconciler {
         if let Some(up) = self.up.get_mut(name) {
             up.attached.mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
             up.fate.mtu = Some(mtu);
+            up.told = false;
         }
     }
 

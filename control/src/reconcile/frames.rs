@@ -6,11 +6,11 @@
 //! it is for packets under way.
 //!
 //! ```text
-//! lent to ports that came, of three quarters:  0 -- 1/8 -- 1/4 ---- 1/2 ---------- 1
-//! frames for each queue of the next one:        512    128     64          32         refused by name
+//! lent to ports that came, of three quarters:  0 -- 1/16 -- 1/8 -- 5/16 ---------- 1
+//! frames for each queue of the next one:        512     128    64          32        refused by name
 //! ```
 //!
-//! With the default of 32,768 frames this makes 510 ports of one queue a worker. Refused: equal shares of the most ports there may be, which
+//! With the default of 16,384 frames this makes 309 ports of one queue a worker, 45 of them with a whole poll of the kernel's (64) or more. Refused: equal shares of the most ports there may be, which
 //! leave each with 6 of 32,768; and taking frames back from rings, which the kernel does not give.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +19,8 @@ use thiserror::Error;
 
 use crate::desired::FrameCount;
 
-/// Up to which eighth of what may be lent each queue gets how many.
-const TIERS: [(u32, u32); 4] = [(1, 512), (2, 128), (4, 64), (8, 32)];
+/// Up to which sixteenth of what may be lent each queue gets how many.
+const TIERS: [(u32, u32); 4] = [(1, 512), (2, 128), (5, 64), (16, 32)];
 
 /// No frames are left to lend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -62,12 +62,12 @@ impl Frames {
     pub(super) fn take(&self, queues: &[u32], ring: u32) -> Result<(u32, Share), NoFrames> {
         let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = self.of_each.share(1);
-        let fits = |fill: u32, eighths: u32| {
+        let fits = |fill: u32, sixteenths: u32| {
             let of_workers = lent.iter().zip(queues).filter(|(_, queues)| **queues > 0);
-            of_workers.into_iter().all(|(lent, queues)| lent + fill * queues <= pool / 8 * eighths)
+            of_workers.into_iter().all(|(lent, queues)| lent + fill * queues <= pool / 16 * sixteenths)
         };
         let found =
-            TIERS.iter().map(|(eighths, fill)| (*eighths, (*fill).min(ring))).find(|(to, fill)| fits(*fill, *to));
+            TIERS.iter().map(|(sixteenths, fill)| (*sixteenths, (*fill).min(ring))).find(|(to, fill)| fits(*fill, *to));
         let Some((_, fill)) = found else {
             let fullest =
                 lent.iter().copied().zip(0..).filter(|(_, worker)| queues.get(*worker).is_some_and(|n| *n > 0));
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_hundred_ports_share_the_default_and_the_first_have_more() {
-        let frames = Frames::new(FrameCount::new(32_768).unwrap(), 1);
+    fn three_hundred_ports_share_the_default_and_the_first_have_more() {
+        let frames = Frames::new(FrameCount::new(16_384).unwrap(), 1);
         let mut shares = Vec::new();
         let refused = loop {
             match frames.take(&[1], 2_048) {
@@ -110,8 +110,8 @@ mod tests {
             }
         };
         let with = |fill| shares.iter().filter(|(each, _)| *each == fill).count();
-        assert_eq!(([512, 128, 64, 32].map(with), shares.len()), ([6, 24, 96, 384], 510));
-        assert_eq!(refused, NoFrames { worker: 0, lent: 24_576, frames: 32_768 });
+        assert_eq!(([512, 128, 64, 32].map(with), shares.len()), ([1, 8, 36, 264], 309));
+        assert_eq!(refused, NoFrames { worker: 0, lent: 12_288, frames: 16_384 });
         // What is given back is there for the next.
         shares.drain(..8);
         let (fill, _share) = frames.take(&[1], 2_048).unwrap();

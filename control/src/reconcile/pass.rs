@@ -58,13 +58,15 @@ pub(super) struct Up {
     pub(super) ends: Ends,
     pub(super) attached: Attached,
     pub(super) fate: Fate,
+    /// Whether the board has its fate.
+    pub(super) told: bool,
 }
 
 impl Up {
     /// What was opened.
     pub(super) fn of(opened: Opened) -> Self {
         let Opened { device, ends, attached, fate, .. } = opened;
-        Self { device, ends, attached, fate }
+        Self { device, ends, attached, fate, told: false }
     }
 
     /// What its device hears for everyone, where no worker has it yet.
@@ -366,7 +368,10 @@ impl Reconciler {
                 facts.tables = Arc::clone(tables);
                 underlay::tell_mtus(&self.desired, &seen, facts);
                 facts.warnings.remove("tables");
-                facts.ports.extend(self.up.iter().map(|(name, up)| (name.clone(), up.fate.clone())));
+                for (name, up) in self.up.iter_mut().filter(|(_, up)| !up.told) {
+                    facts.ports.insert(name.clone(), up.fate.clone());
+                    up.told = true;
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "tables not in force");

@@ -56,6 +56,24 @@ fn a_pod_has_all_that_it_was_promised_and_reaches_another() {
 }
 
 #[test]
+fn a_pod_that_remembers_who_had_an_address_before_reaches_who_has_it_now() {
+    let Some(bed) = Bed::new("a_pod_that_remembers_who_had_an_address_before_reaches_who_has_it_now") else { return };
+    let running = bed.start();
+    let (one, two, three) = (bed.pod(), bed.pod(), bed.pod());
+    running.attach(&bed, order("c1", &one)).unwrap();
+    let former = running.attach(&bed, order("c2", &two)).unwrap();
+    running.detach(&bed, &key("c2"));
+    let now = running.attach(&bed, order("c3", &three)).unwrap();
+    // For ever, as the worst of caches: nothing that anybody announces or answers mends it.
+    let mac = former.pod.unwrap().mac.0;
+    for own in &now.addresses {
+        one.links().add_neighbour("eth0", own.address.address(), mac).unwrap();
+        assert!(one.reaches(&three, own.address.address()), "{}", own.address);
+    }
+    running.stop();
+}
+
+#[test]
 fn the_same_order_twice_is_one_attachment_and_another_netns_is_an_error() {
     let Some(bed) = Bed::new("the_same_order_twice_is_one_attachment_and_another_netns_is_an_error") else { return };
     let running = bed.start();
