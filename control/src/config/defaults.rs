@@ -14,7 +14,7 @@ pub(super) const PIN: bool = true;
 
 /// Spinning takes a whole core, so it is asked for, never assumed.
 pub(super) const POLL: Poll = Poll::Adaptive;
-/// 32 MiB a worker: full rings for half a dozen ports, and a burst for each of 192. More would cost the kernel more for each port (docs/decisions/0034).
+/// 32 MiB a worker: full rings for half a dozen ports, and half a burst for each of 384. More would cost the kernel more for each port (docs/decisions/0034).
 pub(super) const FRAMES: FrameCount = sure(FrameCount::new(16_384));
 pub(super) const FRAME_BYTES: FrameBytes = FrameBytes::TwoKiB;
 

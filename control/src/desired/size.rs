@@ -52,8 +52,8 @@ bounded! {
     ConnectionCapacity: 1_024 to 16_777_216;
 }
 
-/// The frames that each queue of a device has at least, for what may arrive: a burst.
-pub const LEAST_FILL: u32 = 64;
+/// The frames that each queue of a device has at least, for what may arrive: half a burst, so that 200 ports of a worker do with the default.
+pub const LEAST_FILL: u32 = 32;
 
 impl FrameCount {
     /// Frames that each of so many ports may keep lent to the kernel: an equal share of three quarters of a worker's; the

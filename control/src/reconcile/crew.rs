@@ -120,7 +120,7 @@ impl Workers {
         let Some(silent) = silent else { return Ok(pools.into_iter().flatten().collect()) };
         for (line, pool) in self.lines.iter().zip(pools) {
             // A worker that has ended needs no frames.
-            let _ = pool.map(|pool| line.send(Command::Absorb(pool)));
+            let _ = pool.map(|pool| line.leave(Command::Absorb(pool)));
         }
         Err(silent)
     }
@@ -129,7 +129,7 @@ impl Workers {
     pub fn give_back(&self, pools: Vec<FramePool>) {
         for (line, pool) in self.lines.iter().zip(pools) {
             // A worker that has ended needs no frames.
-            let _ = line.send(Command::Absorb(pool));
+            let _ = line.leave(Command::Absorb(pool));
         }
     }
 
@@ -174,7 +174,7 @@ impl Workers {
     /// # Errors
     /// A worker does not answer.
     pub fn retire(&self, id: PortId) -> Result<(), Silent> {
-        self.numbers().try_for_each(|worker| self.tell(worker, Command::Retire(id)))
+        self.numbers().try_for_each(|worker| self.leave(worker, Command::Retire(id)))
     }
 
     /// Closes ends that no worker serves.
@@ -186,7 +186,7 @@ impl Workers {
         for (worker, end) in ends {
             let closed = self.ask(worker, |back| Command::Lend(0, back)).and_then(|mut pool| {
                 end.close(&mut pool);
-                self.tell(worker, Command::Absorb(pool))
+                self.leave(worker, Command::Absorb(pool))
             });
             outcome = outcome.and(closed);
         }
@@ -199,6 +199,11 @@ impl Workers {
 
     fn tell(&self, worker: WorkerId, command: Command) -> Result<(), Silent> {
         self.lines[worker.index()].send(command).map_err(|_| Silent { worker })
+    }
+
+    /// As [`Self::tell`], of what nobody waits for.
+    fn leave(&self, worker: WorkerId, command: Command) -> Result<(), Silent> {
+        self.lines[worker.index()].leave(command).map_err(|_| Silent { worker })
     }
 
     fn ask<T>(&self, worker: WorkerId, command: impl FnOnce(Sender<T>) -> Command) -> Result<T, Silent> {
