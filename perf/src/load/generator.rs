@@ -43,7 +43,6 @@ pub enum GeneratorError {
 pub(crate) struct Generator {
     ebpf: Ebpf,
     packet: Vec<u8>,
-    sent: u64,
 }
 
 impl Generator {
@@ -60,7 +59,7 @@ impl Generator {
             .override_global("OUTER_SOURCE_PORT", &(cycle.outer_port_at.unwrap_or_default() as u32), true)
             .load(OBJECT)?;
         program(&mut ebpf)?.load()?;
-        Ok(Self { ebpf, packet: cycle.packet, sent: 0 })
+        Ok(Self { ebpf, packet: cycle.packet })
     }
 
     /// Sends so many packets, and returns when they are on the link.
@@ -72,13 +71,7 @@ impl Generator {
             ..TestRunOptions::new()
         };
         program(&mut self.ebpf)?.test_run(options)?;
-        self.sent += u64::from(packets);
         Ok(())
-    }
-
-    /// Packets sent so far.
-    pub(crate) const fn sent(&self) -> u64 {
-        self.sent
     }
 }
 

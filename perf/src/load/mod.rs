@@ -1,13 +1,14 @@
 //! The load: packets into one pod's link, and a count of what arrives behind the other.
 //!
-//! Four kinds: a [`Flood`](flood::Flood) sends as fast as it can and counts, for rates; a [`Probe`](probe::Probe) sends one
-//! packet and waits for it, for latency; a [`stream`] is TCP between the pods' kernels, and an [`echo`] a question and its answer between
+//! Five kinds: a [`Flood`](flood::Flood) sends as fast as it can and counts, for rates; a [`Probe`](probe::Probe) sends one
+//! packet and waits for it, for the latency of a switch that was idle; [`Paced`](paced::Paced) packets tell it under load; a [`stream`] is TCP between the pods' kernels, and an [`echo`] a question and its answer between
 //! them, for what an application sees. The kernel runs a veth's receive path on the sender's core, so the load's core also pays for
 //! bringing packets into the switch's memory, as a pod would; the switch's core pays for their way into the receiving pod.
 
 pub mod echo;
 pub mod flood;
 pub mod generator;
+pub mod paced;
 pub mod probe;
 pub mod stream;
 pub mod traffic;
@@ -24,8 +25,10 @@ use thiserror::Error;
 
 use crate::{
     bed::{HostEnd, POD_LINK},
+    generator::wire::WireError,
     load::generator::GeneratorError,
     subject::SubjectError,
+    traffic::TemplateError,
 };
 
 /// Why nothing could be sent or counted.
@@ -92,6 +95,28 @@ pub enum LoadError {
     /// Latencies cannot be collected.
     #[error("cannot collect latencies: {0}; this is a mistake in podlane-perf")]
     Histogram(#[source] hdrhistogram::CreationError),
+    /// The generator's packets cannot be built.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A pod's end cannot be opened by the generator, or died.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The rate that was asked for was not reached.
+    #[error(
+        "the generator was asked for {asked} packets a second and reached {reached:.0}; nothing can be said of more than that"
+    )]
+    Slow {
+        /// Packets a second.
+        asked: u32,
+        /// Packets a second.
+        reached: f64,
+    },
+    /// Too much was lost.
+    #[error("{share:.1} % of the packets were lost; it is past the rate it can do")]
+    Lossy {
+        /// Per cent of those sent.
+        share: f64,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,

@@ -18,7 +18,7 @@ mod overlay;
 pub mod ovs;
 pub mod podlane;
 mod policed;
-mod poller;
+pub(crate) mod poller;
 mod receiver;
 mod rules;
 pub mod sleeper;

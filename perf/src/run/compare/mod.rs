@@ -9,6 +9,8 @@
 
 mod ratios;
 pub mod roster;
+#[cfg(test)]
+mod tests;
 mod turns;
 pub mod workload;
 

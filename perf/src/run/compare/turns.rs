@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     bed::{Bed, Shape},
-    load::{LoadError, echo::Echo, flood::Flood, stream::Streams},
+    load::{LoadError, echo::Echo, flood::Flood, paced::Paced, stream::Streams},
     nodes::Nodes,
     run::{RunError, Terms, allow_files},
     subject::{Running, Subject},
@@ -90,6 +90,10 @@ fn measure(workload: &Workload, subject: &dyn Subject, terms: &Terms<'_>) -> Res
         Load::Echo => {
             let echo = Echo { from, to, core, length, patience, stop };
             echo.run().map(|trips| vec![trips.p50, trips.p99])
+        }
+        Load::Paced(offered) => {
+            let paced = Paced { bed, offered, length, patience, stop };
+            paced.run().map(|latencies| vec![latencies.p50, latencies.p99, latencies.p999])
         }
         Load::Span => Ok(Vec::new()),
     };

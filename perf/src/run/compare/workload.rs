@@ -18,6 +18,8 @@ const FRAME_SIZES: [usize; 7] = [64, 128, 256, 512, 1024, 1280, LONGEST + FCS];
 const FLOWS: [u32; 7] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
 const POLICIES: [u16; 4] = [10, 100, 1_000, 10_000];
 const PORTS: [u16; 5] = [2, 10, 50, 100, 200];
+/// Packets a second: as far as one core sends and receives by AF_XDP.
+const OFFERED: [u32; 5] = [10_000, 50_000, 100_000, 200_000, 400_000];
 const WORKERS: [u16; 2] = [1, 2];
 
 /// Flows where their number is not what is looked at: enough that none is the next packet's, few enough for every switch's cache.
@@ -50,6 +52,8 @@ pub enum Family {
     Policies,
     /// Sweep: rate against attached ports.
     Ports,
+    /// Sweep: one-way latency against offered load.
+    Latency,
     /// Sweep: TCP against workers, of which the second shares the load's core.
     Workers,
 }
@@ -70,6 +74,8 @@ pub(super) enum Load {
     Flood { flows: u32, bytes: usize, answered: bool },
     /// TCP streams between the pods' kernels.
     Streams(u16),
+    /// UDP at so many packets a second.
+    Paced(u32),
     /// UDP questions between the pods' kernels.
     Echo,
     /// One TCP stream from node to node.
@@ -134,6 +140,7 @@ impl Workload {
             Load::Flood { .. } => &[PACKETS],
             Load::Streams(_) => &[BITS],
             Load::Echo => &const { [figure("p50", "us"), figure("p99", "us")] },
+            Load::Paced(_) => &const { [figure("p50", "us"), figure("p99", "us"), figure("p99.9", "us")] },
             Load::Span => &[
                 BITS,
                 Figure { what: "packet on the underlay", unit: "bytes", ..BESIDE },
@@ -173,6 +180,7 @@ impl Family {
             Self::Ports => sweep(self, Axis::Ports, PORTS, |ports| {
                 (Duty { silent: ports - PORTS[0], ..Duty::BRIDGED }, Load::minimal(SOME))
             }),
+            Self::Latency => OFFERED.into_iter().map(|rate| latency(self, rate)).collect(),
             Self::Workers => {
                 sweep(self, Axis::Workers, WORKERS, |workers| (Duty { workers, ..Duty::PEOPLED }, Load::Streams(4)))
             }
@@ -191,6 +199,10 @@ fn sweep<X: TryInto<u32> + Copy, const N: usize>(
         Workload::point(family, (axis, place.try_into().unwrap_or_default().into()), duty, load)
     };
     places.into_iter().map(point).collect()
+}
+
+fn latency(family: Family, rate: u32) -> Workload {
+    Workload::point(family, (Axis::Offered, f64::from(rate) / 1e6), Duty::PEOPLED, Load::Paced(rate))
 }
 
 fn udp(flows: u32) -> String {
