@@ -7,7 +7,7 @@
 //!
 //! Refused: napping with a growing timeout, which is either late or busy; and a standing epoll set, because a socket that
 //! somebody waits on takes a lock and looks for sleepers with every packet it sends: that was 8 % of a busy worker's
-//! core (podlane-perf veth). A `poll` puts the worker on the sockets' lists only while it sleeps.
+//! core (podlane-perf compare --workload udp). A `poll` puts the worker on the sockets' lists only while it sleeps.
 
 use std::{os::fd::AsFd, time::Duration};
 
