@@ -28,6 +28,9 @@ const QUESTION: usize = 18;
 /// A packet that takes longer is lost, and counts as one that took so long.
 const LOST: Duration = Duration::from_millis(100);
 
+/// The longest round trip that is told apart, nanoseconds: more than [`LOST`], by which a late answer may pass it.
+const LONGEST_NS: u64 = 1_000_000_000;
+
 /// Questions before the first that counts: neighbours are asked for, flows opened.
 const WARM_UP: u32 = 100;
 
@@ -103,7 +106,7 @@ impl Echo<'_> {
     }
 
     fn ask(&self, socket: &UdpSocket, mut number: u32) -> Result<RoundTrips, LoadError> {
-        let mut histogram = Histogram::<u64>::new(3).map_err(LoadError::Histogram)?;
+        let mut histogram = Histogram::<u64>::new_with_max(LONGEST_NS, 3).map_err(LoadError::Histogram)?;
         let (begun, mut answered) = (Instant::now(), false);
         while begun.elapsed() < self.length {
             self.check()?;

@@ -57,6 +57,8 @@ fn podlane_the_bridge_and_the_bare_rings_are_compared_and_the_result_stored() {
             assert!(median(&report, &format!("{subject}, {figure}")) > 0.0, "{report}");
         }
     }
+    // No two wake-ups of a process take less than a microsecond.
+    assert!(median(&report, "bare veth, no switch, UDP round trip, p50") > 1.0, "{report}");
     let ratio = check(&report, "podlane / bare cross-connect, 64-byte UDP, 1,000 flows");
     assert_eq!(ratio["target"]["at_least"], 0.97);
     // Who was asked for and cannot do it is told, not left out.

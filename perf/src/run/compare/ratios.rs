@@ -30,7 +30,7 @@ pub(super) fn series(cell: &Cell<'_>, number: usize, figure: Figure) -> Series {
     let name = named(cell.subject.name(), &cell.workload.name, figure);
     let series = match &cell.outcome {
         Ok(rounds) => Series::new(name, figure.unit, rounds.iter().map(|round| round[number]).collect()),
-        Err(why) => Series::skipped(name, figure.unit, why.clone()),
+        Err(missing) => Series::skipped(name, figure.unit, missing.why.clone()),
     };
     match cell.workload.at {
         Some(at) => series.at(at.axis, at.x),

@@ -132,7 +132,7 @@ fn verdict_on(broken: &'static Broken) -> String {
     assert!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
     let [broken, whole] = cells.map(|cell| cell.outcome);
     assert!(whole.unwrap()[0][0] > 0.0);
-    broken.unwrap_err()
+    broken.unwrap_err().why
 }
 
 /// Whether it cannot be tried here; says so.

@@ -23,7 +23,15 @@ pub(super) struct Cell<'a> {
     pub(super) contender: Contender,
     pub(super) subject: &'static dyn Subject,
     /// Each round's figures, or why there are none.
-    pub(super) outcome: Result<Vec<Vec<f64>>, String>,
+    pub(super) outcome: Result<Vec<Vec<f64>>, Missing>,
+}
+
+/// Why somebody has no figures.
+#[derive(Clone, Debug)]
+pub(super) struct Missing {
+    pub(super) why: String,
+    /// Whether it was the load that could not do what was asked, and nobody's behind it.
+    pub(super) excused: bool,
 }
 
 /// Measures each cell once a round.
@@ -50,11 +58,12 @@ pub(super) fn in_turns(cells: &mut [Cell<'_>], terms: &Terms<'_>) -> Result<(), 
 }
 
 /// What stands in place of figures.
-fn verdict(round: u32, error: &RunError) -> String {
-    match round {
+fn verdict(round: u32, error: &RunError) -> Missing {
+    let why = match round {
         1 => error.to_string(),
         _ => format!("in round {round}: {error}"),
-    }
+    };
+    Missing { why, excused: matches!(error, RunError::Load(LoadError::Slow { .. })) }
 }
 
 /// The figures of one turn, on a bed of its own: a program that was killed may have left something on its links, and a queue that was
@@ -78,7 +87,8 @@ fn measure(workload: &Workload, subject: &dyn Subject, terms: &Terms<'_>) -> Res
     let figures = match workload.load {
         Load::Flood { flows, bytes, answered } => {
             let traffic = duty.traffic(flows, bytes);
-            let traffic = if answered { traffic.answered() } else { traffic };
+            // Where nothing arrives nobody answers.
+            let traffic = if answered && running.taken().is_none() { traffic.answered() } else { traffic };
             let (taken, arriving) = (running.taken(), duty.arriving(bytes));
             let flood = Flood { bed, traffic, length, patience, taken, arriving, stop };
             flood.run().map(|sample| vec![sample.rate() / 1e6, sample.rate() * frame_bits(bytes) / 1e9])
