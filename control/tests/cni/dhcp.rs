@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,7 +12,8 @@ use podlane_host::Links;
 use serde_json::{Value, json};
 
 use crate::oracle::has_packages;
-use crate::runtime::{Container, List, REFERENCE, attachments, ours};
+use crate::runtime::{Container, List, REFERENCE, attachments};
+use crate::shop::list;
 use crate::support::{BLUE, Daemon, Node, SOON, eventually, ping};
 
 /// Nobody may open anything to or from a pod of `shop`, but that `shop/prober` may reach it.
@@ -97,13 +99,10 @@ fn dhcp(node: &Node, test: &str) -> Option<(Running, PathBuf)> {
     Some((running, socket))
 }
 
-/// A list of a pod of `shop`, whose label `app` is its name.
-fn list<'n>(node: &'n Node, name: &str, ipam: Value) -> List<'n> {
-    let mut plugin = ours(node);
-    plugin["ipam"] = ipam;
-    plugin["args"] = json!({"cni": {"labels": [{"key": "app", "value": name}]}});
-    let mut list = List::new(node, "1.0.0", vec![plugin]);
-    list.args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}");
+/// The list of a pod of `shop` whose addresses come so.
+fn by<'n>(node: &'n Node, name: &str, ipam: Value) -> List<'n> {
+    let mut list = list(node, name);
+    list.plugins[0]["ipam"] = ipam;
     list
 }
 
@@ -122,21 +121,20 @@ fn a_pod_by_dhcp_is_closed_until_it_has_its_address_and_keeps_it_under_any_polic
     std::fs::write(&policy, CLOSED).unwrap();
     node.cli(&["policy", "apply", policy.to_str().unwrap()]);
 
-    let own = json!({"type": "podlane"});
     let by_dhcp = json!({"type": "dhcp", "daemonSocketPath": socket});
     let pods = ["server", "prober", "stranger", "web"].map(Container::new);
-    let lists = ["server", "prober", "stranger"].map(|name| list(&node, name, own.clone()));
+    let lists = ["server", "prober", "stranger"].map(|name| list(&node, name));
     let others: Vec<Value> = lists.iter().zip(&pods).map(|(list, pod)| list.add(pod, "eth0")).collect();
     let server = Server::start(&node, &pods[0]);
 
-    let lists_web = list(&node, "web", by_dhcp);
-    let web = lists_web.add(&pods[3], "eth0");
+    let by_dhcp = by(&node, "web", by_dhcp);
+    let web = by_dhcp.add(&pods[3], "eth0");
     assert_eq!(web["ips"][0]["address"], "10.1.0.50/24", "{web}");
     assert_eq!(web["ips"][0]["gateway"], "10.1.0.1", "{web}");
     let at: IpAddr = "10.1.0.50".parse().unwrap();
     // Known to policy by the address that it got, and by what its labels say.
     assert!(ping(&pods[1].netns, at, SOON), "the policy lets the prober");
-    assert!(!ping(&pods[2].netns, at, std::time::Duration::from_millis(300)), "it lets nobody else");
+    assert!(!ping(&pods[2].netns, at, Duration::from_millis(300)), "it lets nobody else");
 
     // It speaks as nobody else: the guard has the address, too.
     let before = spoofed(&daemon);
@@ -147,12 +145,12 @@ fn a_pod_by_dhcp_is_closed_until_it_has_its_address_and_keeps_it_under_any_polic
     };
     pods[3].netns.run(forge).unwrap();
     eventually("the forged packet is dropped by name", || spoofed(&daemon) > before);
-    assert!(lists_web.check(&pods[3], "eth0", &web).is_ok);
+    assert!(by_dhcp.check(&pods[3], "eth0", &web).is_ok);
 
     // Renewed while its policy lets it open nothing.
     let first = server.ends("10.1.0.50").unwrap();
     eventually("the lease is renewed", || server.ends("10.1.0.50").is_some_and(|ends| ends > first));
-    lists_web.del(&pods[3], "eth0", &web);
+    by_dhcp.del(&pods[3], "eth0", &web);
     assert_eq!(server.ends("10.1.0.50"), None, "the server has heard that it is given back");
     for (number, result) in others.iter().enumerate() {
         lists[number].del(&pods[number], "eth0", result);
@@ -169,7 +167,7 @@ fn without_a_server_nothing_of_a_pod_by_dhcp_is_left() {
     node.configure(&format!("{BLUE}{}", attachments(&node)));
     let daemon = node.start();
     let pod = Container::new("alone");
-    let refused = list(&node, "alone", json!({"type": "dhcp", "daemonSocketPath": socket})).try_add(&pod, "eth0");
+    let refused = by(&node, "alone", json!({"type": "dhcp", "daemonSocketPath": socket})).try_add(&pod, "eth0");
     assert!(refused.details().contains("the IPAM plugin dhcp refused its ADD"), "{refused:?}");
     eventually("no port is left", || daemon.ports().ports.is_empty());
     assert_eq!(crate::kernel::interface(&pod.netns, "eth0"), None);

@@ -13,6 +13,7 @@ mod oracle;
 mod policed;
 #[path = "../support/runtime.rs"]
 mod runtime;
+mod shop;
 mod silence;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest")]

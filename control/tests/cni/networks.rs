@@ -1,12 +1,10 @@
 //! A pod in two networks, as Multus has them attached: one configuration after the other, each with an interface of its own.
 
-use std::net::IpAddr;
 use std::time::Duration;
-
-use serde_json::{Value, json};
 
 use crate::kernel::interface;
 use crate::runtime::{Container, List, attachments, ours};
+use crate::shop::{address, list};
 use crate::support::{BLUE, Node, SOON, eventually, ping, podlane};
 
 const GREEN: &str = "[[network]]\nname = \"green\"\ngateways = [\"10.2.0.1/24\"]\n";
@@ -34,7 +32,7 @@ fn a_pod_in_two_networks_has_one_default_route_and_reaches_both() {
     assert!(eth0.routes.contains("default via 10.1.0.1"), "{eth0:?}");
     assert!(net1.routes.iter().all(|route| !route.starts_with("default")), "{net1:?}");
     for result in [&blue[1], &green[1]] {
-        let other: IpAddr = result["ips"][0]["address"].as_str().unwrap().split_once('/').unwrap().0.parse().unwrap();
+        let other = address(result);
         assert!(ping(&pods[0].netns, other, SOON), "{other}");
     }
     for (pod, (blue, green)) in pods.iter().zip(blue.iter().zip(&green)) {
@@ -62,18 +60,11 @@ spec:
 /// Long enough for what passes, and not waited for by what does.
 const SHUT: Duration = Duration::from_millis(300);
 
-fn address(result: &Value) -> IpAddr {
-    result["ips"][0]["address"].as_str().unwrap().split_once('/').unwrap().0.parse().unwrap()
-}
-
 /// The lists of a pod of `shop` in both networks. Its labels come with the first, as a runtime has them that knows of one network.
 fn lists<'n>(node: &'n Node, name: &str) -> [List<'n>; 2] {
-    let mut first = List::new(node, "1.0.0", vec![ours(node)]);
-    first.plugins[0]["args"] = json!({"cni": {"labels": [{"key": "app", "value": name}]}});
-    first.args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}");
-    let mut second = List::new(node, "1.0.0", vec![ours(node)]);
+    let (first, mut second) = (list(node, name), list(node, name));
     second.name = "storage";
-    second.args.clone_from(&first.args);
+    second.plugins[0].as_object_mut().unwrap().remove("args");
     second.plugins[0]["network"] = "green".into();
     second.plugins[0]["defaultRoute"] = false.into();
     [first, second]

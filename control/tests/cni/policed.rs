@@ -5,9 +5,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
-use crate::runtime::{Container, List, attachments, ours};
+use crate::runtime::{Container, attachments};
+use crate::shop::{address, list};
 use crate::support::{BLUE, Node, SOON, eventually, ping};
 
 const POLICY: &str = "
@@ -22,19 +21,6 @@ spec:
     ports:
     - port: 8080
 ";
-
-/// A pod of the namespace `shop`, whose name is its label `app`.
-fn list<'n>(node: &'n Node, name: &str) -> List<'n> {
-    let mut plugin = ours(node);
-    plugin["args"] = json!({"cni": {"labels": [{"key": "app", "value": name}]}});
-    let mut list = List::new(node, "1.0.0", vec![plugin]);
-    list.args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}");
-    list
-}
-
-fn address(result: &Value) -> IpAddr {
-    result["ips"][0]["address"].as_str().unwrap().split_once('/').unwrap().0.parse().unwrap()
-}
 
 /// Connects once, and says by which address.
 fn connect(to: SocketAddr, patience: Duration) -> Option<IpAddr> {
