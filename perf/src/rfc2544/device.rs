@@ -1,7 +1,7 @@
 //! The seam between what is measured and how packets get there: one trial, asked for and told.
 //!
 //! Everything of RFC 2544 and RFC 2889 here is written against [`Device`]. On a machine that is the generator between two netdevs
-//! ([`wires`](super::wires)); in tests it is a device whose capacity, buffer and table are known ([`modelled`](super::modelled)).
+//! ([`wires`](super::wires)); in tests it is a device whose capacity, buffer and table are known (`modelled`).
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 

@@ -1,7 +1,7 @@
 //! `podlane-perf cni`: what a container runtime waits for when pods come and go, ours in turns with the reference plugins.
 //!
 //! A round is so many ADDs and DELs of each, one of them after one of the others, and then many ADDs at once; and all of it once more in
-//! [memory] that the machine has. It is measured on hosts that are empty, and again on hosts with many pods attached.
+//! memory that the machine has. It is measured on hosts that are empty, and again on hosts with many pods attached.
 
 mod calls;
 mod memory;

@@ -1,6 +1,6 @@
 //! The kernel's bridge with nftables.
 //!
-//! Two ways to have [`rules`] there. Linear: the bridge's own hook, where each packet goes through all of them until one decides, since there
+//! Two ways to have `rules` there. Linear: the bridge's own hook, where each packet goes through all of them until one decides, since there
 //! no connections are known. Tracked: the hook of IP packets (`br_netfilter`), as on a Kubernetes node, where the tracker comes first and only what opens
 //! a connection meets the rules.
 
