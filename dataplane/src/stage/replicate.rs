@@ -76,9 +76,8 @@ pub(super) fn flood(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
         true => audience(&packet, (number, network), pass),
         false => Audience::Everyone,
     };
-    let hears = |port| {
-        dhcp::lets_in(pass.tables, port, packet.key) && audience.includes(Place { network: number, port }, pass)
-    };
+    let hears =
+        |port| dhcp::lets_in(pass.tables, port, packet.key) && audience.includes(Place { network: number, port }, pass);
     let others = network.members.iter().filter(|member| member.port != here);
     let members = others.filter(|member| hears(member.port)).map(Way::Port);
     let peers: &[PathId] = if here.path().is_none() { &network.replicate_to } else { &[] };

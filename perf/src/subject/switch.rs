@@ -34,8 +34,8 @@ use crate::{
 /// The daemon's default, so that the table is as far from the cache as there.
 const FLOWS: usize = 1 << 20;
 
-/// The daemon's default: 64 MiB.
-pub const FRAMES: u32 = 32_768;
+/// The daemon's default: 32 MiB.
+pub const FRAMES: u32 = 16_384;
 
 /// The longest IP packet that lies in one frame, with room for headers before it; the daemon's.
 const ONE_FRAME: u16 = 1500;
