@@ -254,7 +254,7 @@ impl Entrant {
 /// One round of all.
 fn measure(mut entrants: [&mut Entrant; 2], plan: &Plan, memory: Memory, terms: &Terms<'_>) -> Result<(), RunError> {
     let (mut took, mut gone) = ([Calls::default(), Calls::default()], Vec::new());
-    memory.prepare();
+    memory.prepare(plan.together);
     for number in 0..plan.calls {
         for (entrant, calls) in entrants.iter_mut().zip(&mut took) {
             let pod = Pod::new(&format!("call-{number}"))?;
@@ -269,7 +269,7 @@ fn measure(mut entrants: [&mut Entrant; 2], plan: &Plan, memory: Memory, terms: 
         calls.sum_up().for_each(|(figure, took)| entrant.note(memory, figure, took));
         let pods: Vec<_> =
             (0..plan.together).map(|number| Pod::new(&format!("together-{number}"))).collect::<Result<_, _>>()?;
-        memory.prepare();
+        memory.prepare(plan.together);
         if let Some(took) = entrant.with(|plugin| plugin.call_together("ADD", &pods))? {
             entrant.note(memory, Figure::Together, ms(took));
         }

@@ -13,8 +13,8 @@ use std::{fs, hint::black_box};
 
 use memmap2::{Advice, MmapMut};
 
-/// What is touched, bytes: more than the kernel allocates for a hundred pods of either plugin.
-const TOUCHED: u64 = 768 << 20;
+/// What is touched for each pod that comes at once, bytes: more than the kernel allocates for it with either plugin.
+const A_POD: u64 = 8 << 20;
 
 /// Of free memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,11 +36,11 @@ impl Memory {
         }
     }
 
-    /// Makes it so.
-    pub(super) fn prepare(self) {
+    /// Makes it so, for so many pods.
+    pub(super) fn prepare(self, pods: u16) {
         if self == Self::Resident {
             // Never so much that something else would have to go.
-            touch(TOUCHED.min(available().unwrap_or(0) / 2));
+            touch((u64::from(pods) * A_POD).min(available().unwrap_or(0) / 2));
         }
     }
 }
