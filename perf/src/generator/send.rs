@@ -39,7 +39,7 @@ pub enum Sending {
 const PATIENCE: Nanos = Nanos(2_000_000_000);
 
 /// How long after its end a run may still send what belongs to it, at least: another process may hold it up.
-const GRACE: Nanos = Nanos(5_000_000);
+const GRACE: Nanos = Nanos(50_000_000);
 
 /// Sends one run.
 pub struct Sender<'a> {
