@@ -82,7 +82,8 @@ impl<'a> Curves<'a> {
         let (across, up) = self.scales();
         let [left, top, right, bottom] = PLOT;
         let x = |value: f64| left + across.place(value) * (right - left);
-        let y = |value: f64| bottom - up.place(value) * (bottom - top);
+        // A difference of two figures may come out below nothing; the page ends there.
+        let y = |value: f64| bottom - up.place(value).max(0.0) * (bottom - top);
         for value in up.ticks() {
             page.line("grid", (left, y(value)), (right, y(value)));
             page.text("small", (left - 8.0, y(value) + 4.0), Anchor::End, &tick(value));
