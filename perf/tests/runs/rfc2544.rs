@@ -60,7 +60,7 @@ fn a_switch_is_set_up_measured_and_taken_away() {
         "--seconds",
         "0.1",
         "--measure",
-        "throughput,latency,burst",
+        "throughput,latency",
         "--json",
     ]);
     let report: Value = serde_json::from_str(&text).unwrap();
