@@ -1,17 +1,19 @@
-//! compile(): what is desired becomes tables, as often as anything changes; from three pods to as many as a switch has ports.
+//! compile(): what is desired becomes tables, as often as anything changes; from three pods to as many as a switch has ports. And the same of
+//! policies: all of a cluster's, and what one pod that comes costs.
 //!
 //! `cargo bench -p podlane-benches --bench compile`.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
-use criterion::BenchmarkId;
+use criterion::{BenchmarkId, Criterion};
 use podlane::{
     compile::{Attached, Numbers, Seen, compile},
     config::{Machine, parse},
     desired::{Desired, Name},
 };
-use podlane_benches::measure::configured;
+use podlane_benches::{cluster, measure::configured};
 use podlane_dataplane::Generation;
+use podlane_policy::{Change, Compiler};
 use podlane_wire::MacAddr;
 
 /// Networks, and ports in each: the demo, a busy node, the most ports there are in the most networks.
@@ -35,7 +37,33 @@ fn main() {
         });
     }
     group.finish();
+    policies(&mut criterion);
     criterion.final_summary();
+}
+
+/// Applications with a policy each, and pods in each: some, a cluster, the largest Kubernetes vouches for within a factor of ten.
+const CLUSTERS: [(usize, usize); 3] = [(10, 10), (100, 10), (1_000, 15)];
+
+fn policies(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("policy compile");
+    for (applications, pods) in CLUSTERS {
+        let cluster = cluster::applications(applications, pods);
+        let size = format!("{applications} policies, {} pods", applications * pods);
+        group.bench_with_input(BenchmarkId::new("all", &size), &cluster, |bencher, cluster| {
+            bencher.iter_with_large_drop(|| Compiler::of(cluster.clone()).compile());
+        });
+        let mut compiler = Compiler::of(cluster);
+        let mut moved = false;
+        group.bench_function(BenchmarkId::new("one pod", &size), |bencher| {
+            bencher.iter(|| {
+                // Of another application each time, since a pod that is as it was costs nothing.
+                moved = !moved;
+                compiler.apply(Change::Pod(cluster::member(usize::from(moved), 0)));
+                compiler.compile()
+            });
+        });
+    }
+    group.finish();
 }
 
 /// Networks of one VRF, each of them a /20 with a gateway, and pods that state one address each.

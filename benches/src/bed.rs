@@ -21,7 +21,7 @@ use podlane_dataplane::{
     port::Port,
     stage::shared::Shared,
     tables::{
-        Network, PortTable,
+        Network, PortTable, Tables,
         underlay::{self, Hop, Peer, Uplink, Vtep},
     },
     testbed::Plan,
@@ -53,7 +53,7 @@ const IDLE: u32 = 60_000;
 /// Turns in a millisecond at about 20 ns a packet: so often the clock ticks, and upkeep has its share.
 const TURNS_A_MILLISECOND: u64 = 800;
 
-/// Fresh flows of the miss case before they are swept away.
+/// Fresh flows of the miss case before they are swept away, where time is taken.
 pub const FRESH: usize = 1 << 16;
 
 /// Which packets of a flow miss.
@@ -66,12 +66,13 @@ pub enum Lap {
 }
 
 impl Lap {
-    /// How many flows go around, so that none comes back too soon, or each of them in the next lap.
+    /// How many flows go around if so many are fresh between two sweeps: so many that none comes back too soon, or each of them in the
+    /// next lap.
     #[must_use]
-    pub const fn flows(self) -> usize {
+    pub const fn flows(self, fresh: usize) -> usize {
         match self {
-            Self::First => 1_000_000,
-            Self::Second => FRESH,
+            Self::First => 16 * fresh,
+            Self::Second => fresh,
         }
     }
 }
@@ -232,11 +233,15 @@ fn overlay(plan: Plan, uplink: PortId) -> Plan {
 /// One worker, one port packets come in by, one they leave by.
 pub struct Bed {
     worker: Worker,
-    shared: Arc<Shared>,
+    /// What it learned and resolved.
+    pub shared: Arc<Shared>,
+    /// What it switches by.
+    pub tables: Arc<Tables>,
     line: Line,
     open: Arc<AtomicBool>,
     clock: u32,
     turns: u64,
+    fresh: usize,
 }
 
 impl Bed {
@@ -263,9 +268,19 @@ impl Bed {
         let there = packets::node(2);
         shared.learn_hop(EXIT, there.v4.into(), there.mac, 1);
         let open = Arc::new(AtomicBool::new(true));
-        let mut bed = Self { worker, line, shared, open: Arc::clone(&open), clock: 1, turns: 0 };
+        let tables = Arc::new(case.plan().build());
+        let mut bed = Self {
+            worker,
+            line,
+            shared,
+            tables: Arc::clone(&tables),
+            open: Arc::clone(&open),
+            clock: 1,
+            turns: 0,
+            fresh: FRESH,
+        };
         let (back, _former) = unbounded();
-        bed.command(Command::Tables(Arc::new(case.plan().build()), back));
+        bed.command(Command::Tables(tables, back));
         if let Some(policies) = case.policies() {
             let (back, _former) = unbounded();
             bed.command(Command::Policy(Arc::new(cluster::enforcement(policies)), back));
@@ -297,19 +312,20 @@ impl Bed {
     }
 
     /// A bed that has seen its flows and forgotten them: memory is touched, and every packet to come is a miss as long as
-    /// [`Self::renew`] is called after each [`FRESH`] of them.
+    /// [`Self::renew`] is called after each `fresh` of them.
     ///
     /// # Panics
     /// If the packets do not all go the way of the case.
     #[must_use]
-    pub fn fresh(case: Case, lap: Lap) -> Self {
-        let mut bed = Self::new(case, case.opening(lap.flows()));
+    pub fn fresh(case: Case, lap: Lap, fresh: usize) -> Self {
+        let mut bed = Self::new(case, case.opening(lap.flows(fresh)));
+        bed.fresh = fresh;
         bed.renew(lap);
         let before = bed.report();
-        bed.turns(FRESH / BURST);
+        bed.turns(fresh / BURST);
         let after = bed.report();
         let missed = after.counters.misses - before.counters.misses;
-        assert_eq!(missed, FRESH as u64, "{case:?}: every packet opens a flow, or a connection, or is its second");
+        assert_eq!(missed, fresh as u64, "{case:?}: every packet opens a flow, or a connection, or is its second");
         assert_eq!(after.counters.uncached, 0, "{case:?}: and every flow finds room");
         bed.assert_moved(case, &before);
         bed.renew(lap);
@@ -320,7 +336,7 @@ impl Bed {
     pub fn renew(&mut self, lap: Lap) {
         self.sweep();
         if lap == Lap::Second {
-            self.turns(FRESH / BURST);
+            self.turns(self.fresh / BURST);
         }
     }
 
@@ -402,6 +418,9 @@ mod tests {
 
     use super::*;
 
+    /// Fresh flows between two sweeps.
+    const FEW: usize = 4096;
+
     #[test]
     fn the_packets_of_every_case_cross_as_hits() {
         let cases = [
@@ -440,23 +459,23 @@ mod tests {
     #[test]
     fn under_policy_the_first_two_packets_of_a_flow_miss() {
         let case = Case::Tcp(Some(3));
-        let mut bed = Bed::fresh(case, Lap::First);
+        let mut bed = Bed::fresh(case, Lap::First, FEW);
         bed.turns(4);
         assert_eq!((bed.report().flows, bed.shared.connections.fill().used), (0, 4 * BURST));
-        let mut bed = Bed::fresh(case, Lap::Second);
+        let mut bed = Bed::fresh(case, Lap::Second, FEW);
         bed.turns(4);
-        assert_eq!((bed.report().flows, bed.shared.connections.fill().used), (4 * BURST, FRESH));
+        assert_eq!((bed.report().flows, bed.shared.connections.fill().used), (4 * BURST, FEW));
     }
 
     #[test]
     fn a_fresh_bed_misses_again_after_each_sweep() {
-        let mut bed = Bed::fresh(Case::Bridge, Lap::First);
+        let mut bed = Bed::fresh(Case::Bridge, Lap::First, FEW);
         for round in 2..4 {
             bed.turns(4);
             assert_eq!(bed.report().flows, 4 * BURST);
             bed.sweep();
             let counters = bed.report().counters;
-            assert_eq!(counters.misses, (FRESH + (round - 1) * 4 * BURST) as u64);
+            assert_eq!(counters.misses, (FEW + (round - 1) * 4 * BURST) as u64);
             assert_eq!((counters.hits, bed.report().flows), (0, 0));
         }
     }

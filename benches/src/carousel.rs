@@ -61,7 +61,16 @@ impl Load {
     /// If the machine has no memory for 256 frames.
     #[must_use]
     pub fn ready(&self) -> FramePool {
-        let config = UmemConfig { frames: FRAMES, frame_size: FrameSize::Bytes2048, huge_pages: HugePages::Never };
+        self.ready_with(FRAMES)
+    }
+
+    /// The same with so many slots.
+    ///
+    /// # Panics
+    /// If the machine has no memory for them.
+    #[must_use]
+    pub fn ready_with(&self, frames: u32) -> FramePool {
+        let config = UmemConfig { frames, frame_size: FrameSize::Bytes2048, huge_pages: HugePages::Never };
         let (_, mut pool) = Umem::create(&config).expect("memory for a bench");
         self.fill(&mut pool);
         pool

@@ -1,7 +1,8 @@
-//! A cluster of two pods, and as many policies as are wanted, all of them about both.
+//! Clusters: one of two pods and as many policies as are wanted, all of them about both, for misses; and one of many pods, for the compiler.
 //!
-//! The dearest there are for a miss: each policy isolates each pod in both directions and allows somebody else, but for the last, which
-//! allows what the packets of the benches open. The judge is the daemon's own.
+//! The first is the dearest there is for a miss: each policy isolates each pod in both directions and allows somebody else, but for the last, which
+//! allows what the packets of the benches open. The judge is the daemon's own. The second is as clusters are: applications of some pods each,
+//! each with a policy that lets one other application in.
 
 use core::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -36,11 +37,56 @@ pub fn enforcement(policies: usize) -> Enforcement {
     Enforcement { generation: Generation(2), policy: Box::new(judge) }
 }
 
+/// So many applications of so many pods, in a row: each lets in the one before it, on one port.
+#[must_use]
+pub fn applications(count: usize, pods: usize) -> Cluster {
+    Cluster {
+        namespaces: vec![Namespace::new(NAMESPACE, Labels::default())],
+        pods: (0..count * pods).map(|number| member(number / pods, number)).collect(),
+        policies: (0..count).map(|number| lets_in(number, (number + count - 1) % count)).collect(),
+    }
+}
+
+/// A pod of an application; the number is its own.
+#[must_use]
+pub fn member(application: usize, number: usize) -> Pod {
+    let address = Ipv4Addr::from_bits((10 << 24) | (number as u32 + 1));
+    Pod { labels: label(application), ..pod_at(&format!("pod-{number}"), vec![address.into()]) }
+}
+
+fn label(application: usize) -> Labels {
+    [("app".to_owned(), format!("app-{application}"))].into()
+}
+
+fn lets_in(application: usize, other: usize) -> Policy {
+    let of = |application| Selector { labels: label(application), ..Selector::default() };
+    let pods = |application| PodsOf { namespaces: Scope::Named(NAMESPACE.to_owned()), pods: of(application) };
+    let ports = vec![PortMatch::Range { protocol: Protocol::Tcp, first: 80, last: 80 }];
+    let rule =
+        Rule { name: None, action: Action::Accept, peers: Some(vec![Peer::Pods(pods(other))]), ports: Some(ports) };
+    Policy {
+        name: PolicyName {
+            kind: PolicyKind::NetworkPolicy,
+            namespace: Some(NAMESPACE.to_owned()),
+            name: format!("app-{application}"),
+        },
+        tier: Tier::NetworkPolicy,
+        priority: 0,
+        subject: pods(application),
+        ingress: Some(Arc::from([rule])),
+        egress: None,
+    }
+}
+
 fn pod(name: &str, host: Host) -> Pod {
+    pod_at(name, vec![host.v4.into(), host.v6.into()])
+}
+
+fn pod_at(name: &str, addresses: Vec<IpAddr>) -> Pod {
     Pod {
         name: PodName::new(NAMESPACE, name),
         labels: Labels::default(),
-        addresses: vec![host.v4.into(), host.v6.into()],
+        addresses,
         ports: Vec::new(),
         host_network: false,
         node: None,
@@ -75,7 +121,10 @@ fn stranger(number: usize) -> Peer {
 
 #[cfg(test)]
 mod tests {
-    use podlane_dataplane::policy::{End, Opening};
+    use podlane_dataplane::{
+        PortId,
+        policy::{End, Opening, Policy as _},
+    };
 
     use super::*;
 
@@ -94,5 +143,17 @@ mod tests {
             assert!(!enforcement.policy.verdict(&opening(6, host(0, 2))).allow, "{policies}");
         }
         assert!(enforcement(0).policy.verdict(&opening(17, host(0, 1))).allow, "without a policy pods are open");
+    }
+
+    #[test]
+    fn an_application_lets_in_the_one_before_it_and_no_other() {
+        let cluster = applications(4, 3);
+        let places = |number: usize| (PortId(1 + number as u16), Place::Pod(cluster.pods[number].name.clone()));
+        let places: Places = (0..12).map(places).collect();
+        let end = |number: usize| End { address: cluster.pods[number].addresses[0], port: PortId(1 + number as u16) };
+        let judge = Judge::new(Compiler::of(cluster.clone()).compile(), Arc::new(places));
+        let opens = |from, to, port| judge.verdict(&Opening { from: end(from), to: end(to), protocol: 6, port }).allow;
+        assert_eq!([opens(0, 3, 80), opens(11, 2, 80)], [true; 2], "by the policy of the application");
+        assert_eq!([opens(0, 6, 80), opens(3, 0, 80), opens(0, 3, 81), opens(0, 1, 80)], [false; 4]);
     }
 }

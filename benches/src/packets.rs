@@ -152,6 +152,20 @@ pub fn tunnelled((inner, ports_at): Template, vni: u32) -> (Vec<u8>, usize) {
     (packet, ports_at + TUNNELLED - PACKET)
 }
 
+/// A packet of every kind that is measured, and what it is called.
+#[must_use]
+pub fn all_kinds() -> [(&'static str, Vec<u8>); 6] {
+    let (a, b) = (host(0, 1), host(0, 2));
+    [
+        ("udp over ipv4", udp4(a, b, None).0.to_vec()),
+        ("udp over ipv4 behind a tag", udp4(a, b, Some(VLAN)).0.to_vec()),
+        ("udp over ipv6", udp6(a, b).0.to_vec()),
+        ("tcp over ipv4", tcp4(a, b, Segment::Data).0),
+        ("tcp over ipv6", tcp6(a, b, Segment::Data).0),
+        ("vxlan over ipv4", tunnelled(udp4(a, b, None), 7).0),
+    ]
+}
+
 /// A node of the underlay.
 #[must_use]
 pub const fn node(number: u8) -> Host {

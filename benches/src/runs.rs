@@ -61,7 +61,8 @@ pub fn miss(
     let (whole, device) = (Samples::default(), Samples::default());
     let mut made = None;
     group.bench_function(name, |bencher| {
-        let (bed, ports) = made.get_or_insert_with(|| (Bed::fresh(case, lap), Device::new(case.opening(lap.flows()))));
+        let (bed, ports) =
+            made.get_or_insert_with(|| (Bed::fresh(case, lap, FRESH), Device::new(case.opening(lap.flows(FRESH)))));
         bencher.iter_custom(|bursts| {
             device.take(bursts, |few| (0..few).for_each(|_| ports.turn()));
             let (mut left, mut took) = (bursts, Duration::ZERO);
