@@ -127,7 +127,8 @@ impl<'a, W: Wire, C: Clock + Sync> Loop<'a, W, C> {
     }
 
     /// Sender and receiver in turns.
-    fn alternate(&mut self, mut sender: Sender<'_>, analyser: Analyser) -> Both {
+    fn alternate(&mut self, frames: &Traffic, pace: Pace<'_>, analyser: Analyser) -> Both {
+        let mut sender = Sender::new(self.run, frames, pace, self.clock.now());
         let mut receiver = Receiver::new(analyser, self.clock.now());
         let mut returned = Returned::new(self.run);
         let mut rest = Rest::new(self.silence);
@@ -176,14 +177,15 @@ impl<'a, W: Wire, C: Clock + Sync> Loop<'a, W, C> {
     }
 
     /// Sender and receiver at once, each on its core.
-    fn side_by_side(&mut self, mut sender: Sender<'_>, analyser: Analyser, at: [usize; 2]) -> Both {
+    fn side_by_side(&mut self, frames: &Traffic, pace: Pace<'_>, analyser: Analyser, at: [usize; 2]) -> Both {
         let Self { near, far: Some(far), clock, stop, gauge, run, silence, .. } = self else {
-            return self.alternate(sender, analyser);
+            return self.alternate(frames, pace, analyser);
         };
         let (sent, broken) = (AtomicBool::new(false), AtomicBool::new(false));
-        let mut receiver = Receiver::new(analyser, clock.now());
         let send = || {
             cores::pin(at[0]);
+            // Only now: what it takes to get here would be a burst of late packets.
+            let mut sender = Sender::new(*run, frames, pace, clock.now());
             let mut returned = Returned::new(*run);
             let ended = loop {
                 if stop.load(Relaxed) || broken.load(Relaxed) {
@@ -202,6 +204,7 @@ impl<'a, W: Wire, C: Clock + Sync> Loop<'a, W, C> {
         };
         let receive = || {
             cores::pin(at[1]);
+            let mut receiver = Receiver::new(analyser, clock.now());
             let mut rest = Rest::new(*silence);
             let ended = loop {
                 if stop.load(Relaxed) {
@@ -240,18 +243,17 @@ impl<W: Wire, C: Clock + Sync> Trial for Loop<'_, W, C> {
         self.run = RunId(self.run.0.wrapping_add(1));
         let analyser = self.analyser(frames);
         let pace = Pace::new(offered, frames, until);
-        let length = pace.length();
-        let sender = Sender::new(self.run, frames, pace, self.clock.now());
+        let (length, asked) = (pace.length(), pace.asked());
         let both = match self.threads {
-            Threads::Here => self.alternate(sender, analyser),
-            Threads::One(core) => on_core(core, || self.alternate(sender, analyser)),
-            Threads::Two(at) => self.side_by_side(sender, analyser, at),
+            Threads::Here => self.alternate(frames, pace, analyser),
+            Threads::One(core) => on_core(core, || self.alternate(frames, pace, analyser)),
+            Threads::Two(at) => self.side_by_side(frames, pace, analyser, at),
         };
         let Both { departures, returned, endless, analyser, ended } = both;
         let (arrivals, latency) = analyser.finish();
         // A run that was broken off was as long as it was.
         let length = length.filter(|_| matches!(ended, Ended::Whole));
-        Outcome { returned, endless, latency, ended, ..Outcome::new(offered, length, departures, arrivals) }
+        Outcome { asked, returned, endless, latency, ended, ..Outcome::new(offered, length, departures, arrivals) }
     }
 
     fn introduce(&mut self, frames: &Traffic) -> Result<(), WireError> {

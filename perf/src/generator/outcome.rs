@@ -35,6 +35,8 @@ pub enum Ended {
 pub struct Outcome {
     /// The rate that was asked for.
     pub offered: Rate,
+    /// How many packets were asked for, where the run is judged by their number.
+    pub asked: Option<u64>,
     /// The rate that was sent at, packets a second.
     pub reached: f64,
     /// How long packets were sent.
@@ -81,6 +83,7 @@ impl Outcome {
         let Arrivals { received, whole, reordered, duplicated, corrupted, stale, foreign, .. } = arrivals;
         Self {
             offered,
+            asked: None,
             reached: sent as f64 / took_for_rate.as_secs_f64(),
             took: took.into(),
             sent,
@@ -107,9 +110,18 @@ impl Outcome {
         self.lost as f64 / self.sent.max(1) as f64
     }
 
-    /// Whether the sender kept to the rate that was asked for.
+    /// Whether fewer packets left than were asked for, or none at all.
+    #[must_use]
+    pub fn fell_short(&self) -> bool {
+        self.sent < self.asked.unwrap_or(1)
+    }
+
+    /// Whether the sender kept to the rate and the number that were asked for.
     #[must_use]
     pub fn kept_up(&self) -> bool {
+        if self.fell_short() {
+            return false;
+        }
         match self.offered {
             Rate::PerSecond(rate) => self.reached >= rate * REACHED,
             Rate::Maximum | Rate::Recorded => true,
@@ -123,6 +135,10 @@ impl Outcome {
             Ended::Broken(_) => return Verdict::Broken,
             Ended::Interrupted => return Verdict::Interrupted,
             Ended::Whole => {}
+        }
+        // What comes back to its sender goes around, whether it also arrives or not.
+        if self.returned > 0 {
+            return Verdict::Looping;
         }
         if self.sent > 0 && self.received == 0 {
             return Verdict::Silent;
@@ -154,6 +170,8 @@ pub struct Summary {
     pub says: String,
     /// The rate that was asked for: packets a second, `max` or `recorded`.
     pub offered: Rate,
+    /// How many packets were asked for, where the run is judged by their number.
+    pub asked: Option<u64>,
     /// The rate that was sent at, packets a second.
     pub reached_pps: f64,
     /// How long packets were sent.
@@ -231,6 +249,7 @@ impl Outcome {
             verdict: self.verdict(),
             says: self.to_string(),
             offered: self.offered,
+            asked: self.asked,
             reached_pps: self.reached,
             seconds: self.took.as_secs_f64(),
             sent: self.sent,
@@ -255,7 +274,7 @@ impl Outcome {
 pub enum Verdict {
     /// Every packet arrived, once, in order, as it left; and the rate was reached.
     Clean,
-    /// As clean, of fewer packets than were asked for.
+    /// As clean, of fewer packets than were asked for, or slower.
     Unreached,
     /// Packets are missing.
     Losing,
@@ -263,7 +282,7 @@ pub enum Verdict {
     Reordering,
     /// Packets arrived again.
     Duplicating,
-    /// Packets arrived again and again.
+    /// Packets arrived again and again, or came back to where they were sent from.
     Looping,
     /// Packets arrived that had not left so.
     Corrupting,
@@ -293,14 +312,22 @@ impl Verdict {
 impl Display for Outcome {
     /// The verdict in a sentence.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { sent, lost, reordered, duplicated, corrupted, whole, .. } = self;
+        let Self { sent, lost, reordered, duplicated, corrupted, whole, returned, .. } = self;
         let share = |packets: &u64| *packets as f64 * 100.0 / (*sent).max(1) as f64;
         match self.verdict() {
             Verdict::Clean => write!(f, "clean: every packet arrived, once, in order, as it left")?,
+            Verdict::Unreached if *sent == 0 => {
+                write!(f, "tells nothing: no packet left; look at the device that sends")?;
+            }
+            Verdict::Unreached if self.fell_short() => write!(f, "clean, but short")?,
             Verdict::Unreached => write!(f, "clean, but slower than asked")?,
             Verdict::Losing => write!(f, "loses packets: {lost} of {sent} did not arrive ({:.4} %)", share(lost))?,
             Verdict::Reordering => write!(f, "reorders packets: {reordered} of {sent} were overtaken")?,
             Verdict::Duplicating => write!(f, "duplicates packets: {duplicated} arrived again")?,
+            Verdict::Looping if *returned > 0 => write!(
+                f,
+                "loops: {returned} packets came back to where they were sent from, and {whole} arrived; look for a loop"
+            )?,
             Verdict::Looping => {
                 write!(f, "loops: {whole} packets arrived, and {duplicated} times one of them again; look for a loop")?;
             }
@@ -317,9 +344,11 @@ impl Display for Outcome {
         if let Ended::Broken(error) = &self.ended {
             write!(f, ": {error}")?;
         }
-        if !self.kept_up() && matches!(self.ended, Ended::Whole) {
-            write!(f, "; {} were asked for and {} reached", self.offered, Packets(self.reached))?;
+        match self.asked {
+            _ if self.kept_up() || !matches!(self.ended, Ended::Whole) => Ok(()),
+            Some(asked) if self.fell_short() => write!(f, "; {asked} packets were asked for and {sent} left"),
+            None if self.fell_short() => Ok(()),
+            _ => write!(f, "; {} were asked for and {} reached", self.offered, Packets(self.reached)),
         }
-        Ok(())
     }
 }

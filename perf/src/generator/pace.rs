@@ -151,6 +151,13 @@ impl<'a> Pace<'a> {
         self.total
     }
 
+    /// Packets without which the run fell short. A run for a time at a rate is judged by the rate instead.
+    #[must_use]
+    pub fn asked(&self) -> Option<u64> {
+        let by_rate = self.timed && matches!(self.times, Times::Every(_));
+        (!by_rate && self.total != u64::MAX).then_some(self.total)
+    }
+
     /// How long the run is; unknown for a number of packets at the maximum rate.
     #[must_use]
     pub fn length(&self) -> Option<Nanos> {

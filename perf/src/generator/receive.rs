@@ -12,7 +12,7 @@ const HEALTH: Nanos = Nanos(200_000_000);
 /// Receives one run.
 pub struct Receiver {
     analyser: Analyser,
-    /// When something last arrived, or the run began.
+    /// When a frame of the run last arrived, or the run began. What others send keeps nobody listening.
     heard: Nanos,
     looked: Nanos,
 }
@@ -24,7 +24,7 @@ impl Receiver {
         Self { analyser, heard: now, looked: now }
     }
 
-    /// Looks at what has arrived, at most a burst. Returns how many packets that were.
+    /// Looks at what has arrived, at most a burst. Returns how many packets that were, of whatever run.
     ///
     /// # Errors
     /// [`WireError`]: the wire is dead.
@@ -33,13 +33,16 @@ impl Receiver {
         let Self { analyser, heard, looked } = self;
         // One look at the clock a burst, after its first packet was there: a packet is never older than it seems by more than a burst takes.
         let mut now = None;
+        let before = analyser.counts().received;
         let received = wire.receive(|frame| {
             let now = *now.get_or_insert_with(|| clock.now());
             analyser.see(frame, now);
         })?;
         let now = match now {
             Some(now) => {
-                *heard = now;
+                if analyser.counts().received > before {
+                    *heard = now;
+                }
                 now
             }
             None => clock.now(),
@@ -51,7 +54,7 @@ impl Receiver {
         Ok(received)
     }
 
-    /// When something last arrived.
+    /// When a frame of the run last arrived.
     #[must_use]
     pub fn heard(&self) -> Nanos {
         self.heard

@@ -35,7 +35,7 @@ pub enum Sending {
     Over,
 }
 
-/// How long a wire may take nothing on before the run is given up.
+/// How long a wire may take nothing on of what is due before the run is given up.
 const PATIENCE: Nanos = Nanos(2_000_000_000);
 
 /// How long after its end a run may still send what belongs to it, at least: another process may hold it up.
@@ -48,13 +48,15 @@ pub struct Sender<'a> {
     pace: Pace<'a>,
     started: Nanos,
     departures: Departures,
+    /// Since when the wire has taken nothing of what is due.
+    refused: Option<Nanos>,
 }
 
 impl<'a> Sender<'a> {
     /// A run that starts now.
     #[must_use]
     pub fn new(run: RunId, traffic: &'a Traffic, pace: Pace<'a>, started: Nanos) -> Self {
-        Self { run, writer: traffic.writer(), pace, started, departures: Departures::default() }
+        Self { run, writer: traffic.writer(), pace, started, departures: Departures::default(), refused: None }
     }
 
     /// Sends what is due, at most a burst.
@@ -72,7 +74,7 @@ impl<'a> Sender<'a> {
             wire.send(|_| None)?;
             return Ok(Sending::More);
         }
-        let Self { run, writer, pace, started, departures } = self;
+        let Self { run, writer, pace, started, departures, refused } = self;
         let before = departures.sent;
         wire.send(|slot| {
             let at = pace.due(departures.sent, elapsed)?;
@@ -85,6 +87,9 @@ impl<'a> Sender<'a> {
         })?;
         if departures.sent > before {
             departures.took = elapsed;
+            *refused = None;
+        } else if refused.is_none() && pace.due(departures.sent, elapsed).is_some() {
+            *refused = Some(elapsed);
         }
         Ok(Sending::More)
     }
@@ -101,7 +106,8 @@ impl<'a> Sender<'a> {
             Some(length) if total == u64::MAX => elapsed >= length,
             // A hundredth, so that a rate is accurate to that.
             Some(length) => elapsed > length.plus(Nanos((length.0 / 100).max(GRACE.0))),
-            None => elapsed.since(self.departures.took) > PATIENCE,
+            // A gap of a capture, or of a low rate, is no refusal.
+            None => self.refused.is_some_and(|since| elapsed.since(since) > PATIENCE),
         }
     }
 

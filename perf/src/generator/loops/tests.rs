@@ -265,7 +265,84 @@ fn what_comes_back_is_told_from_what_arrives() {
     let [_, far] = plain(4096);
     let mut around = Loop::new(hairpin(4096), Some(far), Stepped::new(LOOK), Threads::Here, &GO_ON).unwrap();
     let outcome = around.trial(Rate::PerSecond(1e5), &traffic(), Until::Packets(100));
-    assert_eq!((outcome.returned, outcome.received, outcome.verdict()), (100, 0, Verdict::Silent));
+    assert_eq!((outcome.returned, outcome.received, outcome.verdict()), (100, 0, Verdict::Looping));
+    let text = "loops: 100 packets came back to where they were sent from, and 0 arrived; look for a loop";
+    assert_eq!(outcome.to_string(), text);
+}
+
+/// A device on whose far side others never stop talking.
+struct Chatter;
+
+impl Device for Chatter {
+    fn take(&mut self, packet: &[u8], out: &mut Ring) {
+        out.put(packet);
+    }
+
+    fn turn(&mut self, out: &mut Ring) {
+        out.put(&[0; 60]);
+    }
+}
+
+#[test]
+fn what_others_send_is_no_part_of_the_run_and_does_not_prolong_it() {
+    let [near, far] = through(4096, Chatter);
+    let mut around = Loop::new(near, Some(far), Stepped::new(Nanos(10_000)), Threads::Here, &GO_ON).unwrap();
+    let outcome = around.trial(Rate::PerSecond(1e3), &traffic(), Until::Packets(10));
+    assert_eq!((counts(&outcome), outcome.endless), ([10, 10, 0, 0, 0, 0], false));
+    assert_eq!(outcome.verdict(), Verdict::Clean);
+    assert!(outcome.foreign > 1_000, "{} of others", outcome.foreign);
+}
+
+#[test]
+fn a_gap_in_a_capture_is_no_end_of_it() {
+    let path = crate::traffic::tests::capture("gap", &[(0, 60), (3_000_000, 60)]);
+    let frames = Traffic::Recorded(crate::traffic::Recording::read(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let [near, far] = plain(64);
+    let mut around = Loop::new(near, Some(far), Stepped::new(Nanos(10_000)), Threads::Here, &GO_ON).unwrap();
+    let outcome = around.trial(Rate::Recorded, &frames, Until::Packets(3));
+    assert_eq!((counts(&outcome), outcome.verdict()), ([3, 3, 0, 0, 0, 0], Verdict::Clean), "three seconds apart");
+}
+
+#[test]
+fn a_wire_that_takes_nothing_on_ends_the_run_as_one_that_tells_nothing() {
+    let [mut near, _kept] = plain(64);
+    let [_lost, far] = plain(64);
+    assert_eq!(near.send(|_| Some(60)).unwrap(), 64, "it is full");
+    let mut around = Loop::new(near, Some(far), Stepped::new(Nanos(10_000)), Threads::Here, &GO_ON).unwrap();
+    for until in [Until::Packets(100), Until::Time(Duration::from_millis(20))] {
+        let outcome = around.trial(Rate::Maximum, &traffic(), until);
+        assert_eq!((counts(&outcome), outcome.verdict()), ([0; 6], Verdict::Unreached));
+        let text = outcome.to_string();
+        assert!(text.starts_with("tells nothing: no packet left; look at the device that sends"), "{text}");
+    }
+}
+
+/// A clock that counts the looks of the thread that made it.
+#[derive(Clone)]
+struct Watched {
+    maker: std::thread::ThreadId,
+    looks: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Clock for Watched {
+    fn now(&self) -> Nanos {
+        self.looks.fetch_add(u64::from(std::thread::current().id() == self.maker), Relaxed);
+        Monotonic.now()
+    }
+}
+
+#[test]
+fn a_run_begins_when_its_threads_are_where_they_belong() {
+    for threads in [Threads::One(0), Threads::Two([0, 0])] {
+        let looks = Arc::default();
+        let clock = Watched { maker: std::thread::current().id(), looks: Arc::clone(&looks) };
+        let [near, far] = plain(4096);
+        let mut around = Loop::new(near, Some(far), clock, threads, &GO_ON).unwrap();
+        let before = looks.load(Relaxed);
+        let outcome = around.trial(Rate::PerSecond(1e5), &traffic(), Until::Packets(10));
+        assert_eq!((outcome.sent, looks.load(Relaxed) - before), (10, 0), "{threads:?}");
+    }
 }
 
 #[test]
