@@ -123,7 +123,7 @@ fn stranger(number: usize) -> Peer {
 mod tests {
     use podlane_dataplane::{
         PortId,
-        policy::{End, Opening, Policy as _},
+        policy::{End, Leasing, Opening, Policy as _},
     };
 
     use super::*;
@@ -135,6 +135,7 @@ mod tests {
             to: End { address: host(0, 2).v4.into(), port: EXIT },
             protocol,
             port: 80,
+            leasing: Leasing::Unrelated,
         };
         for policies in [1, 2, 100] {
             let enforcement = enforcement(policies);
@@ -152,7 +153,11 @@ mod tests {
         let places: Places = (0..12).map(places).collect();
         let end = |number: usize| End { address: cluster.pods[number].addresses[0], port: PortId(1 + number as u16) };
         let judge = Judge::new(Compiler::of(cluster.clone()).compile(), Arc::new(places));
-        let opens = |from, to, port| judge.verdict(&Opening { from: end(from), to: end(to), protocol: 6, port }).allow;
+        let opens = |from, to, port| {
+            judge
+                .verdict(&Opening { from: end(from), to: end(to), protocol: 6, port, leasing: Leasing::Unrelated })
+                .allow
+        };
         assert_eq!([opens(0, 3, 80), opens(11, 2, 80)], [true; 2], "by the policy of the application");
         assert_eq!([opens(0, 6, 80), opens(3, 0, 80), opens(0, 3, 81), opens(0, 1, 80)], [false; 4]);
     }

@@ -84,11 +84,11 @@ mod tests {
     use core::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::policy::End;
+    use crate::policy::{End, Leasing};
 
     fn opening(port: u16) -> Opening {
         let end = |last, port| End { address: IpAddr::from(Ipv4Addr::new(10, 0, 0, last)), port: PortId(port) };
-        Opening { from: end(1, 1), to: end(2, 2), protocol: 6, port }
+        Opening { from: end(1, 1), to: end(2, 2), protocol: 6, port, leasing: Leasing::Unrelated }
     }
 
     #[test]

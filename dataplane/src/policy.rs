@@ -6,7 +6,10 @@
 
 use core::{fmt, net::IpAddr};
 
-use crate::ids::{Generation, PortId};
+use crate::{
+    headers::UDP,
+    ids::{Generation, PortId},
+};
 
 /// The rule that decided, by the policy's own number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -32,6 +35,47 @@ pub struct Opening {
     pub protocol: u8,
     /// The destination's port, for TCP, UDP and SCTP; 0 for all others and for fragments, which only rules without ports match.
     pub port: u16,
+    /// What it has to do with DHCP.
+    pub leasing: Leasing,
+}
+
+/// What UDP from one port to another has to do with DHCP (RFC 2131, 4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Leasing {
+    /// Nothing.
+    #[default]
+    Unrelated,
+    /// A client asks a server.
+    Asking,
+    /// A server answers a client.
+    Answering,
+}
+
+impl Leasing {
+    /// Where servers listen.
+    pub const SERVER: u16 = 67;
+    /// Where clients do.
+    pub const CLIENT: u16 = 68;
+
+    /// Of packets of a protocol between two ports, the sender's first.
+    #[must_use]
+    pub const fn of(protocol: u8, ports: (u16, u16)) -> Self {
+        match (protocol, ports) {
+            (UDP, (Self::CLIENT, Self::SERVER)) => Self::Asking,
+            (UDP, (Self::SERVER, Self::CLIENT)) => Self::Answering,
+            _ => Self::Unrelated,
+        }
+    }
+
+    /// Of packets to a port, whose sender has the port that DHCP gives it.
+    #[must_use]
+    pub const fn toward(protocol: u8, port: u16) -> Self {
+        match port {
+            Self::SERVER => Self::of(protocol, (Self::CLIENT, Self::SERVER)),
+            Self::CLIENT => Self::of(protocol, (Self::SERVER, Self::CLIENT)),
+            _ => Self::Unrelated,
+        }
+    }
 }
 
 /// What was decided.

@@ -62,7 +62,7 @@ fn inhabitant(record: &Record, desired: &Desired) -> Result<Option<Inhabitant>, 
     }
     let name = PodName::new(namespace, name);
     let labels: Labels = order.labels.clone();
-    Ok(Some(Inhabitant { name, description: Some(Description { labels, ports: Vec::new() }) }))
+    Ok(Some(Inhabitant { name, description: Some(Description { labels, ports: Vec::new() }), attached: true }))
 }
 
 /// How far the pod's addresses are, where they come over the link itself.

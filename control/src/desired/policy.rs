@@ -48,6 +48,8 @@ pub struct Inhabitant {
     pub name: PodName,
     /// What it is to policies, where this is not left to a Pod of the policy's files.
     pub description: Option<Description>,
+    /// Whether it was attached while the switch ran: then documents may say otherwise, and count, but for its addresses.
+    pub attached: bool,
 }
 
 /// What a pod is to policies, beside its name and addresses.

@@ -14,16 +14,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use podlane_dataplane::PortId;
-use podlane_dataplane::policy::{End, Opening, Policy, Rule, Verdict};
+use podlane_dataplane::policy::{End, Leasing, Opening, Policy, Rule, Verdict};
 use podlane_policy::Compiled;
 use podlane_policy::compile::{Identity, PodNumber, RuleId, Subject};
 use podlane_policy::model::{Direction, PodName, Protocol};
 
 use super::places::{Place, Places};
-
-/// Where DHCP's servers listen, and its clients (RFC 2131, 4.1).
-const DHCP_SERVER: u16 = 67;
-const DHCP_CLIENT: u16 = 68;
 
 /// What is behind a port, in the terms of one compilation.
 #[derive(Debug)]
@@ -31,7 +27,7 @@ enum Stand {
     Elsewhere,
     OwnNode,
     Pod(Resident),
-    /// A pod that the tables do not know, or that is beyond policy where it cannot be: nothing passes.
+    /// A pod that the tables do not know, or that is beyond policy where it cannot be, or a port that goes: nothing passes.
     Unknown,
 }
 
@@ -168,7 +164,7 @@ impl Judge {
 
 impl Policy for Judge {
     fn verdict(&self, opening: &Opening) -> Verdict {
-        let Opening { from, to, protocol, port } = opening;
+        let Opening { from, to, protocol, port, leasing } = opening;
         let (Some(source), Some(destination)) = (self.party(from, true), self.party(to, false)) else {
             return deny(RuleId::UNKNOWN);
         };
@@ -176,10 +172,9 @@ impl Policy for Judge {
             return allow(RuleId::ITSELF);
         }
         let protocol = Protocol::of_number(*protocol);
-        let over_udp = |port: u16| protocol == Protocol::Udp && port == opening.port;
         let mut rule = RuleId::OPEN;
         // How it comes by its addresses, and keeps them, is no more a pod's to be refused than ARP: its policies speak of what it does with them.
-        let asks = self.leases(from.port) && over_udp(DHCP_SERVER);
+        let asks = *leasing == Leasing::Asking && self.leases(from.port);
         if let Some(subject) = source.subject.filter(|_| !asks) {
             let at = self.compiled.verdict(subject, Direction::Egress, destination.identity, protocol, *port);
             if !at.allow {
@@ -187,7 +182,7 @@ impl Policy for Judge {
             }
             rule = at.rule;
         }
-        let is_answered = self.leases(to.port) && over_udp(DHCP_CLIENT);
+        let is_answered = *leasing == Leasing::Answering && self.leases(to.port);
         if let Some(subject) = destination.subject.filter(|_| !is_answered) {
             let at = self.compiled.verdict(subject, Direction::Ingress, source.identity, protocol, *port);
             if !at.allow {
@@ -204,6 +199,7 @@ fn stand(compiled: &Compiled, place: &Place, leases: bool) -> Stand {
     let name = match place {
         Place::Elsewhere => return Stand::Elsewhere,
         Place::OwnNode => return Stand::OwnNode,
+        Place::Gone => return Stand::Unknown,
         Place::Pod(name) => name,
     };
     let known = compiled.pod_number(name).zip(compiled.subject_of_pod(name));

@@ -147,7 +147,7 @@ impl Live {
     /// # Errors
     /// The pod cannot be behind a port, or its address is another's; nothing is changed then.
     pub fn house_port(&mut self, id: PortId, port: &Port) -> Result<bool, Misfit> {
-        if Place::behind(port) == Place::Elsewhere {
+        if Place::behind(port) == Place::Elsewhere && *self.places.at(id) == Place::Elsewhere {
             return Ok(false);
         }
         if let Some((name, statement)) = Statement::by(port) {
@@ -167,7 +167,7 @@ impl Live {
     /// Takes a pod from behind a port that is gone; what documents say of the pod stays. Returns whether anything was behind it that
     /// policies are about.
     pub fn unhouse_port(&mut self, id: PortId, port: &Port) -> bool {
-        if *self.places.at(id) == Place::Elsewhere {
+        if matches!(self.places.at(id), Place::Elsewhere | Place::Gone) {
             return false;
         }
         Arc::make_mut(&mut self.places).clear(id);

@@ -157,7 +157,7 @@ impl Enforcer {
         lock(&self.state).live.house_port(id, port)
     }
 
-    /// Takes a pod from behind a port that is in no table any more. It is published with the next change, or after a [nudge](Self::nudge).
+    /// Takes a pod from behind a port that goes: nothing passes it from the next change that is published on, or after a [nudge](Self::nudge).
     pub fn unhouse(&self, id: PortId, port: &Port) {
         let mut state = lock(&self.state);
         state.behind |= state.live.unhouse_port(id, port);

@@ -18,6 +18,8 @@ pub enum Place {
     OwnNode,
     /// This pod.
     Pod(PodName),
+    /// Whatever was behind a port that is being removed: until no table has the port, nothing passes it.
+    Gone,
 }
 
 impl Place {
@@ -53,9 +55,9 @@ impl Places {
         }
     }
 
-    /// Says that a port is gone.
+    /// Says that a port goes.
     pub(super) fn clear(&mut self, id: PortId) {
-        self.set(id, Place::Elsewhere);
+        self.set(id, Place::Gone);
         self.leasing.remove(&id);
     }
 

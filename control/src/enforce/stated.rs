@@ -15,6 +15,8 @@ pub(super) struct Statement {
     port: Name,
     addresses: Vec<IpAddr>,
     description: Option<Description>,
+    /// By a port that came while the switch ran.
+    attached: bool,
 }
 
 /// What the ports of one pod state of it, the first that came first. Never empty.
@@ -26,7 +28,7 @@ impl Statement {
     pub(super) fn by(port: &Port) -> Option<(PodName, Self)> {
         let pod = port.pod.as_ref()?;
         let (addresses, description) = (port.addresses.clone(), pod.description.clone());
-        Some((pod.name.clone(), Self { port: port.name.clone(), addresses, description }))
+        Some((pod.name.clone(), Self { port: port.name.clone(), addresses, description, attached: pod.attached }))
     }
 
     fn says_more(&self) -> bool {
@@ -61,9 +63,14 @@ impl Stated {
         self
     }
 
-    /// Without a port; none when that was the last.
+    /// Without a port; none when that was the last. What the port said of the pod stays true while the pod has another.
     pub(super) fn without(mut self, port: &Name) -> Option<Self> {
+        let said =
+            self.describing().filter(|statement| statement.says_more()).and_then(|said| said.description.clone());
         self.0.retain(|statement| statement.port != *port);
+        if let (Some(said), None) = (said, self.0.iter().find(|statement| statement.says_more())) {
+            self.0.first_mut()?.description = Some(said);
+        }
         (!self.0.is_empty()).then_some(self)
     }
 
@@ -99,7 +106,8 @@ impl Stated {
     /// A described pod with the ports' addresses.
     ///
     /// # Errors
-    /// It is on its node's network, or has addresses that its ports do not state.
+    /// It is on its node's network, or has addresses that its ports do not state, where these were not attached: a pod that comes
+    /// again has others than who described it knew.
     pub(super) fn house(&self, pod: &Pod) -> Result<Pod, Misfit> {
         let port = self.port().clone();
         if pod.host_network {
@@ -109,16 +117,22 @@ impl Stated {
         let set = |addresses: &[IpAddr]| addresses.iter().copied().collect::<BTreeSet<_>>();
         // Who describes a pod with several interfaces may know of the first alone, as Kubernetes does.
         let fits = if self.0.len() > 1 { set(given).is_subset(&set(&stated)) } else { set(given) == set(&stated) };
-        if !given.is_empty() && !stated.is_empty() && !fits {
+        if !given.is_empty() && !stated.is_empty() && !fits && !self.is_attached() {
             return Err(Misfit::OtherAddresses { port, given: given.clone(), stated });
         }
         let addresses = if stated.is_empty() { given.clone() } else { stated };
         Ok(Pod { addresses, ..pod.clone() })
     }
 
-    /// What the ports and a description disagree in, where neither came later.
+    /// Whether a port that came while the switch ran states it.
+    fn is_attached(&self) -> bool {
+        self.0.iter().any(|statement| statement.attached)
+    }
+
+    /// What the ports and a description disagree in, where neither came later. Of an attached pod what is described counts, as it does
+    /// when the pod comes later.
     pub(super) fn contradiction(&self, pod: &Pod) -> Option<Misfit> {
-        let statement = self.describing()?;
+        let statement = self.describing().filter(|statement| !statement.attached)?;
         differs(statement, &Description { labels: pod.labels.clone(), ports: pod.ports.clone() })
     }
 

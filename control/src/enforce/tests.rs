@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use podlane_dataplane::PortId;
 use podlane_dataplane::ids::PathId;
-use podlane_dataplane::policy::End;
+use podlane_dataplane::policy::{End, Leasing};
 use podlane_policy::compile::{Origin, RuleId};
 use podlane_policy::yaml;
 
@@ -93,7 +93,8 @@ fn end(address: &str, port: PortId) -> End {
 }
 
 fn ask(judge: &Judge, from: End, to: End, protocol: u8, port: u16) -> (bool, RuleId) {
-    let Verdict { allow, rule } = judge.verdict(&Opening { from, to, protocol, port });
+    let Verdict { allow, rule } =
+        judge.verdict(&Opening { from, to, protocol, port, leasing: Leasing::toward(protocol, port) });
     (allow, RuleId(rule.0))
 }
 

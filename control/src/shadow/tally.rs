@@ -193,11 +193,13 @@ mod tests {
     use podlane_dataplane::PortId;
     use podlane_dataplane::policy::End;
 
+    use podlane_dataplane::policy::Leasing;
+
     use super::*;
 
     fn opening(from: &str, to: &str, port: u16) -> Opening {
         let end = |address: &str| End { address: address.parse().unwrap(), port: PortId(1) };
-        Opening { from: end(from), to: end(to), protocol: 6, port }
+        Opening { from: end(from), to: end(to), protocol: 6, port, leasing: Leasing::Unrelated }
     }
 
     const fn allow(rule: u32) -> Verdict {

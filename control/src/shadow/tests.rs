@@ -1,7 +1,7 @@
 //! What a shadow sees over rounds, of judges whose pods and policies come and go.
 
 use podlane_dataplane::PortId;
-use podlane_dataplane::policy::End;
+use podlane_dataplane::policy::{End, Leasing};
 use podlane_policy::yaml;
 
 use super::*;
@@ -58,7 +58,13 @@ fn policies(text: &str) -> Vec<Written> {
 /// The live verdict of a connection from shop to web, with the onlooker told.
 fn ask(judge: &Judge, onlooker: &Arc<dyn Onlooker>, [shop, web]: [PortId; 2]) -> Verdict {
     let end = |address: &str, port| End { address: address.parse().unwrap(), port };
-    let opening = Opening { from: end("10.1.0.3", shop), to: end("10.1.0.2", web), protocol: 6, port: 443 };
+    let opening = Opening {
+        from: end("10.1.0.3", shop),
+        to: end("10.1.0.2", web),
+        protocol: 6,
+        port: 443,
+        leasing: Leasing::Unrelated,
+    };
     let verdict = judge.verdict(&opening);
     onlooker.saw(&opening, verdict);
     verdict

@@ -102,6 +102,7 @@ fn what_cannot_stand_beside_what_is_there_is_refused_by_name() {
         Some(Inhabitant {
             name: podlane_policy::model::PodName { namespace: namespace.into(), name: name.into() },
             description: None,
+            attached: false,
         })
     };
     bed.add(Port { pod: inside("shop/web"), ..port_of(&red) }).unwrap();

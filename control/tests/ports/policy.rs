@@ -16,7 +16,7 @@ fn inhabited(pod: &Pod, called: &str, app: &str) -> Port {
     let name = PodName { namespace: "red".into(), name: called.into() };
     let labels = [("app".to_owned(), app.to_owned())].into();
     let description = Some(Description { labels, ports: Vec::new() });
-    Port { pod: Some(Inhabitant { name, description }), ..port_of(pod) }
+    Port { pod: Some(Inhabitant { name, description, attached: false }), ..port_of(pod) }
 }
 
 fn bed(test: &str) -> Option<(Bed, Pod, Pod)> {

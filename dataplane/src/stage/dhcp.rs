@@ -3,27 +3,22 @@
 
 use crate::{
     flow::{Class, FlowKey},
-    headers::UDP,
     ids::PortId,
+    policy::Leasing,
     tables::{Dhcp, PortTable, Tables},
 };
 
-/// Where servers listen (RFC 2131, 4.1).
-const SERVER: u16 = 67;
-/// Where clients do.
-const CLIENT: u16 = 68;
-
 /// Whether a packet may come from a port.
 pub(super) fn lets_out(port: &PortTable, key: &FlowKey) -> bool {
-    port.dhcp != Dhcp::Asking || is_between(key, (CLIENT, SERVER))
+    port.dhcp != Dhcp::Asking || leasing(key) == Leasing::Asking
 }
 
 /// Whether a packet may go to a port.
 pub(super) fn lets_in(tables: &Tables, to: PortId, key: &FlowKey) -> bool {
-    !tables.is_asking(to) || is_between(key, (SERVER, CLIENT))
+    !tables.is_asking(to) || leasing(key) == Leasing::Answering
 }
 
-fn is_between(key: &FlowKey, ports: (u16, u16)) -> bool {
+fn leasing(key: &FlowKey) -> Leasing {
     let kind = key.kind();
-    (kind.class, kind.protocol, key.ports()) == (Class::Ipv4, UDP, ports)
+    if kind.class == Class::Ipv4 { Leasing::of(kind.protocol, key.ports()) } else { Leasing::Unrelated }
 }

@@ -53,10 +53,10 @@ enum Audience {
     /// may (RFC 4541, 2.1.1), among them the switches of other nodes.
     Queriers(Family),
     Listeners(IpAddr),
-    /// An announcement of a station that is stated: who else is stated needs none, since what it sends to the address reaches the station
-    /// whatever MAC address it remembers. Copies for all of five hundred pods were a system call each, in both workers, and a pod that came
-    /// right afterwards waited for them (4 ms of 8, `podlane-perf cni`).
-    Unstated,
+    /// An announcement among stated stations: none needs it, since what they send to the address reaches the station whatever MAC address
+    /// they remember. Copies for all of five hundred pods were a system call each, in both workers, and a pod that came right afterwards
+    /// waited for them (4 ms of 8, `podlane-perf cni`).
+    Nobody,
 }
 
 /// Copies to every other port of the packet's network and to its peers, under the network's caps; the last copy is the packet
@@ -72,7 +72,7 @@ pub(super) fn flood(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
     }
     let here = packet.key.port();
     let audience = match network.snooping {
-        _ if is_stated(&packet, network, pass) => Audience::Unstated,
+        _ if is_known_to_all(&packet, network, pass) => Audience::Nobody,
         true => audience(&packet, (number, network), pass),
         false => Audience::Everyone,
     };
@@ -112,7 +112,7 @@ pub(super) fn flood(packet: Packet<'_>, pass: &Pass<'_>, exits: &mut Exits) {
         _ if refused > 0 => DropReason::ReplicationLimit,
         _ if denied > 0 => DropReason::PolicyDenied,
         Audience::Everyone => DropReason::NoDestination,
-        Audience::Queriers(_) | Audience::Listeners(_) | Audience::Unstated => DropReason::NoListener,
+        Audience::Queriers(_) | Audience::Listeners(_) | Audience::Nobody => DropReason::NoListener,
     };
     exits.drop(pass.ingress, packet.frame, reason);
 }
@@ -122,7 +122,7 @@ impl Audience {
         let (groups, now) = (&pass.shared.groups, pass.now);
         match self {
             Self::Everyone => true,
-            Self::Unstated => pass.tables.port(place.port).is_none_or(|port| !port.states_all()),
+            Self::Nobody => false,
             Self::Queriers(family) => place.port.path().is_some() || groups.is_router(place, family, now),
             Self::Listeners(group) => {
                 groups.is_member(place, group, now)
@@ -133,13 +133,19 @@ impl Audience {
     }
 }
 
-/// Whether a packet announces an address that its port states, or one that nobody else can have had.
-fn is_stated(packet: &Packet<'_>, network: &Network, pass: &Pass<'_>) -> bool {
+/// Whether a packet announces what nobody needs to be told: an address that its port states, or one that nobody else can have had, in a network all of
+/// whose stations are stated and here. Elsewhere the address may have been another's, whom the switch would still find.
+fn is_known_to_all(packet: &Packet<'_>, network: &Network, pass: &Pass<'_>) -> bool {
     let (key, bytes) = (packet.key, packet.frame.bytes());
     let message = Message::of(key.kind().class, bytes, packet.layout);
     let Some(address) = message.and_then(|message| message.announces()) else { return false };
     let mac = key.source_mac();
+    let is_here = |port: &PortId| port.path().is_none();
+    let states_all = |member: &Member| pass.tables.port(member.port).is_some_and(PortTable::states_all);
     pass.port.is_some_and(PortTable::states_all)
+        && network.replicate_to.is_empty()
+        && network.members.iter().all(states_all)
+        && network.stations.values().all(is_here)
         && (network.neighbours.get(&address) == Some(&mac) || address == IpAddr::V6(mac.link_local()))
 }
 

@@ -87,7 +87,7 @@ fn an_address_that_nobody_states_is_flooded_as_before() {
 }
 
 #[test]
-fn what_a_stated_station_announces_goes_to_those_that_are_not_stated_alone() {
+fn what_a_stated_station_announces_goes_to_all_where_not_all_are_stated_and_to_nobody_where_they_are() {
     let everyone = Host { mac: BROADCAST, ..B };
     let all_nodes = {
         let group = "ff02::1".parse().unwrap();
@@ -102,7 +102,8 @@ fn what_a_stated_station_announces_goes_to_those_that_are_not_stated_alone() {
         let mut bed = TestBed::new(two_pods_and_a_wire());
         bed.receive(BLUE, announcement.clone());
         bed.turn();
-        assert_eq!(bed.moved(), [received(BLUE, 1), sent(GREEN, 1)], "{announcement:x?}");
+        // The address may have been behind the wire, where the switch would still look for its former owner.
+        assert_eq!(bed.moved(), [made(1), received(BLUE, 1), sent(RED, 1), sent(GREEN, 1)], "{announcement:x?}");
     }
 }
 

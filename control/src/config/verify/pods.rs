@@ -57,5 +57,6 @@ pub(super) fn inhabitant(keys: PodKeys) -> Option<Inhabitant> {
     ports.sort_unstable();
     let description =
         Description { labels: labels.into_iter().map(|(key, value)| (key.value.0, value.value.0)).collect(), ports };
-    Some(Inhabitant { name: keys.pod.into_value()?, description: is_described.then_some(description) })
+    let description = is_described.then_some(description);
+    Some(Inhabitant { name: keys.pod.into_value()?, description, attached: false })
 }

@@ -3,7 +3,7 @@
 
 use podlane_api::WhyEnd;
 use podlane_dataplane::PortId;
-use podlane_dataplane::policy::{End, Opening, Policy, Verdict};
+use podlane_dataplane::policy::{End, Leasing, Opening, Policy, Verdict};
 use podlane_policy::compile::{Origin, RuleId};
 use podlane_policy::explain;
 use podlane_policy::model::{Direction, PodName};
@@ -43,6 +43,7 @@ impl Judged {
             to: End { address: first.to, port: to },
             protocol: first.number(),
             port: first.port,
+            leasing: Leasing::toward(first.number(), first.port),
         };
         let stand = |port| judge.places().at(port);
         if ![from, to].into_iter().any(|port| matches!(stand(port), Stand::Pod(_))) {

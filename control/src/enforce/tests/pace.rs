@@ -115,7 +115,13 @@ fn a_worker_that_does_not_answer_is_told_of_and_the_change_is_kept() {
     let turning = std::thread::spawn(move || {
         for command in commands {
             if let Command::Policy(policy, back) = command {
-                let shop = Opening { from: end("10.1.0.3", SHOP), to: end("10.1.0.2", WEB), protocol: 6, port: 8443 };
+                let shop = Opening {
+                    from: end("10.1.0.3", SHOP),
+                    to: end("10.1.0.2", WEB),
+                    protocol: 6,
+                    port: 8443,
+                    leasing: Leasing::Unrelated,
+                };
                 count.fetch_add(u32::from(!policy.policy.verdict(&shop).allow), Ordering::Relaxed);
                 let _ = back.send(None);
             }
@@ -158,7 +164,13 @@ fn an_onlooker_sees_every_verdict_and_changes_none() {
     let count = Arc::new(Count::default());
     let bench = Bench { judge: Arc::new(live("onlooker").judge()), onlooker: Some(Arc::clone(&count) as _) };
     for port in [8443, 80] {
-        let opening = Opening { from: end("10.1.0.3", SHOP), to: end("10.1.0.2", WEB), protocol: 6, port };
+        let opening = Opening {
+            from: end("10.1.0.3", SHOP),
+            to: end("10.1.0.2", WEB),
+            protocol: 6,
+            port,
+            leasing: Leasing::Unrelated,
+        };
         assert_eq!(bench.verdict(&opening), bench.judge.verdict(&opening));
     }
     assert_eq!(count.0.load(Ordering::Relaxed), 1_001);

@@ -1,7 +1,7 @@
 //! Pods with several ports, and ports whose addresses come later.
 
 use super::*;
-use crate::desired::{Dhcp, Port};
+use crate::desired::{Description, Dhcp, Port};
 
 /// A second port of `web`, with an address of its own.
 const SECOND: &str = "[[port]]\nname = \"f-web\"\ndevice = \"web2\"\nnetwork = \"blue\"\naddresses = [\"10.1.0.22\"]\n\
@@ -42,11 +42,54 @@ fn a_pod_with_two_ports_is_one_pod_at_both() {
 }
 
 #[test]
-fn a_pod_whose_describing_port_goes_is_closed_at_the_other() {
-    let mut live = live("undescribed");
+fn a_pod_whose_describing_port_goes_stays_what_it_is_at_the_other() {
+    let mut live = live("described_by_the_other");
     live.house_port(WEB2, &port("f-web")).unwrap();
     assert!(live.unhouse_port(WEB, &port("a-web")));
-    assert_eq!(tcp(&live.judge(), SHOP_AT, WEB2_AT, 8443), (false, "not in the tables".to_owned()));
+    let judge = live.judge();
+    assert!(allows(&judge, SHOP_AT, WEB2_AT, 8443));
+    assert_eq!(tcp(&judge, SHOP_AT, WEB2_AT, 80), denied_by("web", "ingress"));
+}
+
+#[test]
+fn a_port_that_goes_is_closed_until_its_number_is_anothers() {
+    let mut live = live("going");
+    assert!(allows(&live.judge(), SHOP_AT, WEB_AT, 8443));
+    assert!(live.unhouse_port(WEB, &port("a-web")));
+    let judge = live.judge();
+    for (from, to) in [(SHOP_AT, WEB_AT), (WEB_AT, SHOP_AT), (WEB_AT, ("192.0.2.9", PLAIN))] {
+        assert_eq!(tcp(&judge, from, to, 8443), (false, "not in the tables".to_owned()), "{from:?} {to:?}");
+    }
+    // A wire's, of which policy knows nothing else.
+    let wire = Port { pod: None, ..port("a-web") };
+    assert_eq!(live.house_port(WEB, &wire), Ok(true));
+    assert_eq!(live.house_port(WEB, &wire), Ok(false), "nothing has changed");
+    assert!(allows(&live.judge(), ("192.0.2.9", WEB), ("192.0.2.10", PLAIN), 8443));
+}
+
+/// The port as an attachment states it: without labels, since the caller gave none.
+fn attached(name: &str) -> Port {
+    let mut port = port(name);
+    let pod = port.pod.as_mut().unwrap();
+    (pod.description, pod.attached) = (Some(Description::default()), true);
+    port
+}
+
+#[test]
+fn what_files_say_of_an_attached_pod_counts_before_what_the_attachment_says() {
+    let file = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: blue, labels: {app: web}}\nstatus: {podIP: 10.1.0.77}\n";
+    let directory = Directory::of("attached_and_filed", &[("policies.yaml", POLICIES), ("web.yaml", file)]);
+    let mut desired = desired(&[&directory.0]);
+    let port = attached("a-web");
+    let own = port.addresses.clone();
+    desired.ports.insert(port.name.clone(), port.into());
+    let (live, _) = Live::open(&desired, places(&desired)).unwrap();
+    let web = live.compiler().pod_at(own[0]).unwrap();
+    assert_eq!((web.labels.len(), &web.addresses), (1, &own), "its addresses are the port's");
+    // A former daemon's changes are done again with the pod at another address than they knew.
+    let mut live = live;
+    live.apply(documents(file)).unwrap();
+    assert_eq!(live.compiler().pod_at(own[0]).unwrap().addresses, own);
 }
 
 #[test]
@@ -96,6 +139,12 @@ fn a_policy_does_not_refuse_a_pod_its_lease() {
     let judge = live.judge();
     assert_eq!([67, 53].map(|port| asks(&judge, "10.1.0.3", port)), [true, false]);
     assert!(!ask(&judge, end("10.1.0.3", SHOP), end("10.1.0.9", PLAIN), 6, 67).0, "nor is TCP DHCP");
+    let (from, to) = (end("10.1.0.3", SHOP), end("10.1.0.9", PLAIN));
+    let leasing = Leasing::of(UDP, (5_000, 67));
+    assert!(
+        !judge.verdict(&Opening { from, to, protocol: UDP, port: 67, leasing }).allow,
+        "nor is it, from another port"
+    );
     // The server's own policy is asked all the same.
     live.unhouse_port(WEB, &port("a-web"));
     live.house_port(WEB, &port("a-web")).unwrap();

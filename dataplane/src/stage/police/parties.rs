@@ -10,7 +10,7 @@ use crate::{
     },
     headers::{ICMP, ICMPV6, SCTP, TCP, UDP},
     ids::{PortId, VrfId},
-    policy::{End, Opening},
+    policy::{End, Leasing, Opening},
 };
 
 /// Marks a side of which only the type of its messages is known: nobody answers them.
@@ -59,12 +59,14 @@ impl Parties {
 
     /// What policy is asked, if the sender opens.
     pub(super) fn forward(&self) -> Opening {
-        Opening { from: self.from, to: self.to, protocol: self.protocol, port: self.port(self.ports.1) }
+        let leasing = Leasing::of(self.protocol, self.ports);
+        Opening { from: self.from, to: self.to, protocol: self.protocol, port: self.port(self.ports.1), leasing }
     }
 
     /// What policy is asked, if the receiver opened.
     pub(super) fn backward(&self) -> Opening {
-        Opening { from: self.to, to: self.from, protocol: self.protocol, port: self.port(self.ports.0) }
+        let leasing = Leasing::of(self.protocol, (self.ports.1, self.ports.0));
+        Opening { from: self.to, to: self.from, protocol: self.protocol, port: self.port(self.ports.0), leasing }
     }
 
     /// The connection's key, and which of its ends the sender is.

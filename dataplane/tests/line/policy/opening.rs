@@ -40,7 +40,7 @@ fn what_is_not_allowed_does_not_pass_and_is_told_by_its_rule() {
     let denials = bed.denials();
     assert_eq!(denials.len(), 2);
     assert!(denials.iter().all(|denial| (denial.rule, denial.count) == (AGAINST, 2)));
-    let Opening { from, to, protocol, port } = denials[0].opening;
+    let Opening { from, to, protocol, port, .. } = denials[0].opening;
     assert_eq!((from.port, to.port, protocol, port), (BLUE, RED, IpProtocol::UDP.0, 53));
 }
 
