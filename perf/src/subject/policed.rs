@@ -97,7 +97,7 @@ fn rule(Allowed { from, port }: Allowed) -> Rule {
 
 #[cfg(test)]
 mod tests {
-    use podlane_dataplane::policy::{End, Opening, Policy as _};
+    use podlane_dataplane::policy::{End, Leasing, Opening, Policy as _};
 
     use super::*;
     use crate::load::traffic::SERVICE;
@@ -110,6 +110,7 @@ mod tests {
             to: End { address: address(0, to).into(), port: PORTS[usize::from(to - 1)] },
             protocol: 17,
             port,
+            leasing: Leasing::Unrelated,
         };
         assert!(judge.verdict(&opening(1, 2, SERVICE)).allow);
         assert!(!judge.verdict(&opening(1, 2, SERVICE + 1)).allow);
