@@ -166,6 +166,8 @@ impl Inner {
         record.attachment.stage = Stage::Up;
         self.write_up(record)?.wait()?;
         held.write(record);
+        let write = |taught: &[Arc<Record>]| self.journal.submit(taught.iter().map(|record| put(record)).collect());
+        held.share_labels(write).map_or(Ok(()), Pending::wait)?;
         Ok(())
     }
 

@@ -161,6 +161,30 @@ impl Held {
         }
     }
 
+    /// Has all interfaces of the pod know the labels that any of them came with, this one too, in whichever order they come: those that are up
+    /// and had none are put into `write`, while nobody can change what is known of them.
+    ///
+    /// Who makes one calls this when it is up, and then finds all that came before; one that is still being made will call it in turn.
+    pub(super) fn share_labels<T>(&self, write: impl FnOnce(&[Arc<Record>]) -> T) -> Option<T> {
+        let mut pages = self.book.pages();
+        let own = pages.get(&self.key)?.record.clone()?;
+        let beside: Vec<_> =
+            pages.values().filter_map(|page| page.record.clone()).filter(|other| own.is_beside(other)).collect();
+        let mut taught = Vec::new();
+        for page in pages.values_mut() {
+            let is_its = |record: &&Arc<Record>| own.is_beside(record) && record.attachment.stage == Stage::Up;
+            let Some(mut record) = page.record.as_ref().filter(is_its).map(|record| Record::clone(record)) else {
+                continue;
+            };
+            if record.learn_labels(beside.iter().map(|other| &**other)) {
+                let record = Arc::new(record);
+                page.record = Some(Arc::clone(&record));
+                taught.push(record);
+            }
+        }
+        (!taught.is_empty()).then(|| write(&taught))
+    }
+
     /// Forgets it.
     pub(super) fn forget(&self) {
         if let Some(page) = self.book.pages().get_mut(&self.key) {

@@ -38,8 +38,9 @@ impl Inner {
         let Some(record) = held.record() else { return Ok(None) };
         let mut ending = Record::clone(&record);
         ending.attachment.stage = Stage::Ending;
-        let written = self.journal.submit(vec![put(&ending)]);
+        // Known first: who has labels for one that is up writes it anew, and that must not be the last word of it.
         held.write(&ending);
+        let written = self.journal.submit(vec![put(&ending)]);
         self.close(&ending)?;
         if let Err(error) = written.wait() {
             // It is the next daemon that would miss it, and that finds neither link nor namespace.

@@ -72,12 +72,16 @@ impl Record {
     }
 
     /// Takes the pod's labels from an interface beside it, where the caller gives them with one alone: so each of them can go first.
-    pub(super) fn learn_labels<'a>(&mut self, others: impl Iterator<Item = &'a Self>) {
+    /// Returns whether it had none and has them now.
+    pub(super) fn learn_labels<'a>(&mut self, others: impl IntoIterator<Item = &'a Self>) -> bool {
         let labels = |other: &'a Self| &other.attachment.order.labels;
-        let told = others.filter(|other| self.is_beside(other)).map(labels).find(|labels| !labels.is_empty());
-        if let Some(told) = told.filter(|_| self.attachment.order.labels.is_empty()) {
-            self.attachment.order.labels = told.clone();
-        }
+        let mut told = others.into_iter().filter(|other| self.is_beside(other)).map(labels);
+        let Some(told) = told.find(|labels| !labels.is_empty()).filter(|_| self.attachment.order.labels.is_empty())
+        else {
+            return false;
+        };
+        self.attachment.order.labels = told.clone();
+        true
     }
 }
 

@@ -53,6 +53,33 @@ fn every_interface_of_a_pod_is_its_own_also_after_a_restart_and_its_labels_are_a
 }
 
 #[test]
+fn labels_that_come_with_a_later_interface_stay_when_that_one_goes_first() {
+    let Some(mut bed) = Bed::new("labels_that_come_with_a_later_interface_stay_when_that_one_goes_first") else {
+        return;
+    };
+    bed.more = "[policy]\n";
+    let pod = bed.pod();
+    let running = bed.start();
+    let labels = Labels::from([("app".to_owned(), "web".to_owned())]);
+    let (first, third) = (of_pod("c1", "eth0", &pod), of_pod("c1", "net2", &pod));
+    let second = Order { labels: labels.clone(), ..of_pod("c1", "net1", &pod) };
+    for order in [&first, &second, &third] {
+        running.attach(&bed, order.clone()).unwrap();
+    }
+    let told =
+        |running: &Running| [&first, &third].map(|order| running.attachments.find(&order.key).unwrap().order.labels);
+    assert_eq!(told(&running), [labels.clone(), labels.clone()]);
+    running.stop();
+    let running = bed.start();
+    assert_eq!(told(&running), [labels.clone(), labels.clone()], "they are in the journal");
+    for order in [&second, &third] {
+        running.detach(&bed, &order.key);
+        assert_eq!(behind(&running, &first.key), Some(("red/web".to_owned(), labels.clone())));
+    }
+    running.stop();
+}
+
+#[test]
 fn an_interface_that_says_otherwise_of_its_pod_is_refused() {
     let Some(mut bed) = Bed::new("an_interface_that_says_otherwise_of_its_pod_is_refused") else { return };
     bed.more = "[policy]\n";
