@@ -153,9 +153,11 @@ impl Inner {
             }
             Kind::HostDevice { .. } => {
                 written.wait()?;
-                self.delegate(record)?;
                 let pod = pod.ok_or(OrderError::NoNetns)?;
-                host_device::give(record, pod)?;
+                // First, because a plugin may ask for addresses over it.
+                host_device::lend(record, pod)?;
+                self.delegate(record)?;
+                host_device::furnish_lent(record, pod)?;
             }
             Kind::VhostUser => {
                 written.wait()?;
@@ -223,11 +225,9 @@ impl Inner {
             if early {
                 self.state_addresses(record)?;
             }
-            let Some(inside) = inside else {
-                return self.open_port(record);
-            };
-            let furnished = inside.furnish(record);
+            let furnished = inside.map(|inside| inside.furnish(record));
             let opened = if early { Ok(()) } else { self.open_port(record) };
+            let Some(furnished) = furnished else { return opened };
             let mut links = furnished.wait()?;
             opened?;
             announce(&mut links, record);

@@ -51,8 +51,8 @@ pub(super) fn spare(host: &mut Links, device: &str, desired: &Desired) -> Result
     Ok(Former::of(&link, None))
 }
 
-/// Moves the device into the pod and furnishes it.
-pub(super) fn give(record: &Record, pod: &PodNetns) -> Result<(), AttachError> {
+/// Moves the device into the pod, and has it speak there where its addresses are asked for over it.
+pub(super) fn lend(record: &Record, pod: &PodNetns) -> Result<(), AttachError> {
     let (Some(former), Some(end)) = (&record.former, record.pod_end()) else { return Ok(()) };
     let mut host = Links::open().map_err(AttachError::host("the links of the host"))?;
     let moved = host.move_as(&former.name, pod.netns.as_fd(), &end.interface.name);
@@ -67,6 +67,19 @@ pub(super) fn give(record: &Record, pod: &PodNetns) -> Result<(), AttachError> {
         if link.mtu != end.mtu {
             links.set_mtu(name, end.mtu).map_err(AttachError::host("the device's MTU"))?;
         }
+        match record.speaks_dhcp() {
+            true => links.set_up(&link).map_err(AttachError::host("the device in the pod")),
+            false => Ok(()),
+        }
+    };
+    pod.netns.run(inside).map_err(AttachError::Netns)?
+}
+
+/// Furnishes the device, which is in the pod.
+pub(super) fn furnish_lent(record: &Record, pod: &PodNetns) -> Result<(), AttachError> {
+    let Some(end) = record.pod_end() else { return Ok(()) };
+    let inside = || {
+        let links = Links::open().map_err(AttachError::host("the links of the pod"))?;
         furnish(links, &end).map(drop)
     };
     pod.netns.run(inside).map_err(AttachError::Netns)?

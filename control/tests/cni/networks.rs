@@ -101,7 +101,10 @@ fn a_policy_about_a_pod_holds_on_every_interface_of_it() {
     assert!(why.contains("NetworkPolicy shop/friends"), "{why}");
     // Without its first interface it is the same pod.
     lists[0][0].del(&pods[0], "eth0", &results[0][0]);
+    let refused = || daemon.counters().total.dropped.get("policy_denied").copied().unwrap_or_default();
+    let before = refused();
     assert!(!ping(&pods[2].netns, address(&results[0][1]), SHUT));
+    eventually("it is the policy that refuses", || refused() > before);
     assert!(ping(&pods[1].netns, address(&results[0][1]), SOON));
     lists[0][1].del(&pods[0], "net1", &results[0][1]);
     for number in [1, 2] {
