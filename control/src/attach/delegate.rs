@@ -24,6 +24,9 @@ use super::{Address, Addressing, Dns, Order, PodRoute};
 /// How long a plugin may take. The dhcp plugin waits 10 s for a server, by default, and asks again within that.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long plugins may take in one call to attach: to take back what a former attempt left, to give, and to take that back when it fails.
+pub(crate) const LONGEST: Duration = Duration::from_secs(3 * PATIENCE.as_secs());
+
 /// What a plugin may say. A result of a thousand addresses is 80 KiB.
 const MOST_SAID: u64 = 1 << 20;
 

@@ -46,7 +46,7 @@ use podlane_ipam::{Family, Ipam, Wish};
 
 pub use asked::Attaches;
 pub use delegate::DelegateError;
-pub(crate) use delegate::forward;
+pub(crate) use delegate::{LONGEST, forward};
 pub use error::{AttachError, OrderError};
 pub use made::{MadeNetwork, MadeNetworkError};
 pub(crate) use made::{NO_VNI, asks_for_vni};

@@ -18,6 +18,7 @@ use thiserror::Error;
 use super::courier::{Courier, CourierError};
 use super::words::{FromFormer, FromHeir, of_estate, of_remains};
 use super::{FORMAT, beside};
+use crate::attach::LONGEST;
 use crate::reconcile::{Engine, Hold, Silent, Withheld};
 
 /// How long the heir is waited for after it has taken over.
@@ -32,8 +33,8 @@ const PREPARATION: Duration = Duration::from_secs(60);
 /// How long it may take to believe what is left, while no packet moves.
 const BELIEF: Duration = Duration::from_secs(2);
 
-/// How long calls that are under way may go on: longer than an IPAM plugin may take, which is what takes longest.
-const REST: Duration = Duration::from_secs(40);
+/// How long calls that are under way may go on: longer than IPAM plugins may take in one of them, which is what takes longest.
+const REST: Duration = Duration::from_secs(LONGEST.as_secs() + 10);
 
 /// How often the heir hears meanwhile that this daemon is there.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
