@@ -182,7 +182,7 @@ fn verdicts(title: &str, judge: &Judge, both_here: bool) {
     for round in 0..rounds {
         let from = ends[round * 7919 % PORTS];
         let to = if both_here { ends[round * 104_729 % PORTS] } else { away(100 + round * 104_729 % 900) };
-        let verdict = judge.verdict(&Opening { from, to, protocol: 6, port: black_box(80) });
+        let verdict = judge.verdict(&Opening { from, to, protocol: 6, port: black_box(80), leasing: false });
         allowed += usize::from(verdict.allow);
     }
     let each = began.elapsed().as_secs_f64() * 1e9 / f64::from(u32::try_from(rounds).unwrap_or(1));
