@@ -18,7 +18,7 @@ use podlane::desired::Desired;
 use podlane::enforce::{Enforcer, Judge, Live, Places};
 use podlane::reconcile::{Publisher, Workers};
 use podlane_dataplane::PortId;
-use podlane_dataplane::policy::{End, Opening, Policy as _};
+use podlane_dataplane::policy::{End, Leasing, Opening, Policy as _};
 use podlane_dataplane::worker::command::{Command, Line};
 use podlane_dataplane::worker::handoff::Bell;
 use podlane_policy::yaml::{self, Documents};
@@ -182,7 +182,8 @@ fn verdicts(title: &str, judge: &Judge, both_here: bool) {
     for round in 0..rounds {
         let from = ends[round * 7919 % PORTS];
         let to = if both_here { ends[round * 104_729 % PORTS] } else { away(100 + round * 104_729 % 900) };
-        let verdict = judge.verdict(&Opening { from, to, protocol: 6, port: black_box(80), leasing: false });
+        let verdict =
+            judge.verdict(&Opening { from, to, protocol: 6, port: black_box(80), leasing: Leasing::Unrelated });
         allowed += usize::from(verdict.allow);
     }
     let each = began.elapsed().as_secs_f64() * 1e9 / f64::from(u32::try_from(rounds).unwrap_or(1));
