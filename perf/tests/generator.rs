@@ -164,7 +164,7 @@ fn what_cannot_be_done_is_said_with_its_remedy() {
     let (status, stderr) = said("loop veth0 --rate fast");
     assert_eq!(status, 2);
     assert!(
-        stderr.contains("`fast` is no rate; give packets a second, as 1000, 100k or 1.5M up to 1000M, or `max`"),
+        stderr.contains("`fast` is no rate; give packets a second, as 1000, 100k or 1.5M, from 1 to 1000M, or `max`"),
         "{stderr}"
     );
     if skip("what_cannot_be_done_is_said_with_its_remedy") {

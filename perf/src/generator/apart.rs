@@ -19,7 +19,7 @@ use super::{
     pace::{Pace, Rate, Until},
     receive::Receiver,
     send::{Sender, Sending},
-    wire::Wire,
+    wire::{self, Wire},
 };
 use crate::traffic::{Traffic, stamp::RunId};
 
@@ -79,7 +79,11 @@ pub fn send(wire: &mut impl Wire, clock: &impl Clock, errand: &Errand<'_>, gauge
     let pace = Pace::new(errand.offered, errand.frames, errand.until);
     let (length, asked) = (pace.length(), pace.asked());
     let mut sender = Sender::new(errand.run, errand.frames, pace, clock.now());
+    let carried = wire::check(wire, errand.frames);
     let ended = loop {
+        if let Err(error) = carried {
+            break Ended::Broken(error);
+        }
         if stop.load(Relaxed) {
             break Ended::Interrupted;
         }

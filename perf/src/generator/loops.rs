@@ -15,14 +15,14 @@ use hdrhistogram::{CreationError, Histogram};
 
 use super::{
     Trial,
-    analyse::{Analyser, latencies},
+    analyse::{Analyser, Arrivals, latencies},
     clock::{Clock, Monotonic, Nanos},
     gauge::Gauge,
     outcome::{Ended, Outcome},
     pace::{Pace, Rate, Until},
     receive::Receiver,
     send::{Departures, Sender, Sending},
-    wire::{Wire, WireError, memory},
+    wire::{self, Wire, WireError, memory},
 };
 use crate::{
     cores,
@@ -243,6 +243,10 @@ impl<W: Wire, C: Clock + Sync> Trial for Loop<'_, W, C> {
         self.run = RunId(self.run.0.wrapping_add(1));
         let analyser = self.analyser(frames);
         let pace = Pace::new(offered, frames, until);
+        if let Err(error) = wire::check(&self.near, frames) {
+            let nothing = Outcome::new(offered, None, Departures::default(), Arrivals::default());
+            return Outcome { ended: Ended::Broken(error), ..nothing };
+        }
         let (length, asked) = (pace.length(), pace.asked());
         let both = match self.threads {
             Threads::Here => self.alternate(frames, pace, analyser),
@@ -253,7 +257,16 @@ impl<W: Wire, C: Clock + Sync> Trial for Loop<'_, W, C> {
         let (arrivals, latency) = analyser.finish();
         // A run that was broken off was as long as it was.
         let length = length.filter(|_| matches!(ended, Ended::Whole));
-        Outcome { asked, returned, endless, latency, ended, ..Outcome::new(offered, length, departures, arrivals) }
+        let stamped = frames.is_stamped();
+        Outcome {
+            stamped,
+            asked,
+            returned,
+            endless,
+            latency,
+            ended,
+            ..Outcome::new(offered, length, departures, arrivals)
+        }
     }
 
     fn introduce(&mut self, frames: &Traffic) -> Result<(), WireError> {

@@ -69,6 +69,8 @@ pub struct Outcome {
     pub endless: bool,
     /// From when each packet should have left to when it arrived, in nanoseconds, where that can be told.
     pub latency: Option<Histogram<u64>>,
+    /// Whether packets carried a stamp. Without one only their number is known: order, changes and duplicates are not.
+    pub stamped: bool,
     /// How it came to its end.
     pub ended: Ended,
 }
@@ -100,6 +102,7 @@ impl Outcome {
             returned: 0,
             endless: false,
             latency: None,
+            stamped: true,
             ended: Ended::Whole,
         }
     }
@@ -143,8 +146,11 @@ impl Outcome {
         if self.sent > 0 && self.received == 0 {
             return Verdict::Silent;
         }
-        // Every packet three times and more is no accident of a retry.
-        if self.endless || self.duplicated > 2 * self.whole.max(1) {
+        if !self.stamped && self.received > self.sent {
+            return Verdict::Duplicating;
+        }
+        // Every packet three times and more is no accident of a retry. What others send looks endless where there are no stamps.
+        if (self.endless && self.stamped) || self.duplicated > 2 * self.whole.max(1) {
             return Verdict::Looping;
         }
         let found = [
@@ -198,6 +204,8 @@ pub struct Summary {
     pub foreign: u64,
     /// Frames of the run that came back to where they were sent from.
     pub returned: u64,
+    /// Whether packets carried a stamp; without one only their number is known.
+    pub stamped: bool,
     /// Latencies, where they can be told.
     pub latency: Option<Latency>,
 }
@@ -263,6 +271,7 @@ impl Outcome {
             stale: self.stale,
             foreign: self.foreign,
             returned: self.returned,
+            stamped: self.stamped,
             latency: self.latency.as_ref().and_then(Latency::of),
         }
     }
@@ -272,7 +281,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Every packet arrived, once, in order, as it left; and the rate was reached.
+    /// Every packet arrived, once, in order, as it left (without stamps: as many as left); and the rate was reached.
     Clean,
     /// As clean, of fewer packets than were asked for, or slower.
     Unreached,
@@ -312,9 +321,12 @@ impl Verdict {
 impl Display for Outcome {
     /// The verdict in a sentence.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { sent, lost, reordered, duplicated, corrupted, whole, returned, .. } = self;
+        let Self { sent, lost, reordered, duplicated, corrupted, whole, received, returned, .. } = self;
         let share = |packets: &u64| *packets as f64 * 100.0 / (*sent).max(1) as f64;
         match self.verdict() {
+            Verdict::Clean if !self.stamped => {
+                write!(f, "clean: as many packets arrived as left; they carry no stamp, so no more can be told")?;
+            }
             Verdict::Clean => write!(f, "clean: every packet arrived, once, in order, as it left")?,
             Verdict::Unreached if *sent == 0 => {
                 write!(f, "tells nothing: no packet left; look at the device that sends")?;
@@ -323,6 +335,10 @@ impl Display for Outcome {
             Verdict::Unreached => write!(f, "clean, but slower than asked")?,
             Verdict::Losing => write!(f, "loses packets: {lost} of {sent} did not arrive ({:.4} %)", share(lost))?,
             Verdict::Reordering => write!(f, "reorders packets: {reordered} of {sent} were overtaken")?,
+            Verdict::Duplicating if !self.stamped => write!(
+                f,
+                "duplicates packets, or others sent some: {received} arrived where {sent} left, and without a stamp they look alike"
+            )?,
             Verdict::Duplicating => write!(f, "duplicates packets: {duplicated} arrived again")?,
             Verdict::Looping if *returned > 0 => write!(
                 f,

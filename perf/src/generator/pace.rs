@@ -16,6 +16,9 @@ use thiserror::Error;
 use super::clock::Nanos;
 use crate::traffic::Traffic;
 
+/// The lowest rate that can be asked for, packets a second.
+pub const LOWEST: f64 = 1.0;
+
 /// The highest rate that can be asked for, packets a second; for more, ask for the maximum.
 pub const HIGHEST: f64 = 1e9;
 
@@ -32,7 +35,7 @@ pub enum Rate {
 
 /// Why a rate was refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("`{text}` is no rate; give packets a second, as 1000, 100k or 1.5M up to 1000M, or `max`")]
+#[error("`{text}` is no rate; give packets a second, as 1000, 100k or 1.5M, from 1 to 1000M, or `max`")]
 pub struct RateError {
     text: String,
 }
@@ -50,7 +53,7 @@ impl FromStr for Rate {
             _ => (text, 1.0),
         };
         let rate = digits.parse::<f64>().ok().map(|number| number * unit);
-        match rate.filter(|rate| (1e-3..=HIGHEST).contains(rate)) {
+        match rate.filter(|rate| (LOWEST..=HIGHEST).contains(rate)) {
             Some(rate) => Ok(Self::PerSecond(rate)),
             None => Err(RateError { text: text.to_owned() }),
         }
@@ -129,7 +132,14 @@ impl<'a> Pace<'a> {
                 (Times::Every(every), Box::new(within))
             }
             Rate::Recorded if traffic.recorded_at(0).is_some() => {
-                let within = |length| first_without(|number| traffic.recorded_at(number).is_some_and(|at| at < length));
+                let within = |length| {
+                    let plays = traffic.recorded_at(traffic.flows()).is_some_and(|second| second > Duration::ZERO);
+                    // A capture of no length, of one packet for example, tells no time for a second play.
+                    let packets = if plays { u64::MAX } else { traffic.flows() };
+                    first_without(|number| {
+                        number < packets && traffic.recorded_at(number).is_some_and(|at| at < length)
+                    })
+                };
                 (Times::Recorded(traffic), Box::new(within))
             }
             // What was never recorded has no times of its own.
@@ -276,10 +286,10 @@ mod tests {
         assert_eq!(rate("100k"), Ok(Rate::PerSecond(1e5)));
         assert_eq!(rate("1.5M"), Ok(Rate::PerSecond(1.5e6)));
         assert_eq!(rate("max"), Ok(Rate::Maximum));
-        for text in ["", "0", "-1", "fast", "k", "2000M", "inf", "nan"] {
+        for text in ["", "0", "0.2", "-1", "fast", "k", "2000M", "inf", "nan"] {
             assert_eq!(
                 rate(text).unwrap_err().to_string(),
-                format!("`{text}` is no rate; give packets a second, as 1000, 100k or 1.5M up to 1000M, or `max`")
+                format!("`{text}` is no rate; give packets a second, as 1000, 100k or 1.5M, from 1 to 1000M, or `max`")
             );
         }
         assert_eq!(

@@ -89,6 +89,9 @@ fn a_rate_that_cannot_be_reached_is_said_so_and_ends_in_time() {
         fn health(&mut self) -> Result<(), WireError> {
             self.0.health()
         }
+        fn longest(&self) -> usize {
+            self.0.longest()
+        }
         fn describe(&self) -> String {
             self.0.describe()
         }
@@ -221,6 +224,9 @@ fn a_device_that_vanishes_ends_the_run_with_what_was_counted() {
         }
         fn health(&mut self) -> Result<(), WireError> {
             self.0.health()
+        }
+        fn longest(&self) -> usize {
+            self.0.longest()
         }
         fn describe(&self) -> String {
             self.0.describe()
@@ -396,4 +402,72 @@ fn a_gauge_shows_the_run() {
 fn the_generator_says_what_it_can_do() {
     let rate = ceiling(&traffic(), &GO_ON).unwrap();
     assert!(rate > 1e4, "{rate} packets a second in memory");
+}
+
+#[test]
+fn frames_that_the_wire_does_not_carry_are_refused_and_none_is_sent() {
+    struct Narrow(MemoryWire);
+    impl Wire for Narrow {
+        fn send(&mut self, write: impl FnMut(&mut [u8]) -> Option<usize>) -> Result<usize, WireError> {
+            self.0.send(write)
+        }
+        fn receive(&mut self, read: impl FnMut(&[u8])) -> Result<usize, WireError> {
+            self.0.receive(read)
+        }
+        fn waiting(&self) -> usize {
+            self.0.waiting()
+        }
+        fn health(&mut self) -> Result<(), WireError> {
+            self.0.health()
+        }
+        fn longest(&self) -> usize {
+            1_518
+        }
+        fn describe(&self) -> String {
+            "narrow0".to_owned()
+        }
+    }
+    let [near, far] = plain(64).map(Narrow);
+    let mut around = Loop::new(near, Some(far), Stepped::new(LOOK), Threads::Here, &GO_ON).unwrap();
+    let mut of_size = |size| {
+        let frames = Traffic::of(&Template::default().of_size(size)).unwrap();
+        around.trial(Rate::Maximum, &frames, Until::Packets(10))
+    };
+    assert_eq!(of_size(1_522).verdict(), Verdict::Clean);
+    let outcome = of_size(1_523);
+    assert_eq!((outcome.sent, outcome.verdict()), (0, Verdict::Broken));
+    assert_eq!(
+        outcome.to_string(),
+        "broken off after 0 packets: narrow0 carries frames of 1522 bytes at the most (its MTU, a tagged header and the check \
+         sequence), and these have 1523; ask for shorter ones (--size) or raise the MTU"
+    );
+}
+
+#[test]
+fn a_capture_of_no_length_is_played_once() {
+    let path = crate::traffic::tests::capture("single", &[(0, 60)]);
+    let frames = Traffic::Recorded(crate::traffic::Recording::read(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let outcome = between(plain(64)).trial(Rate::Recorded, &frames, Until::Time(Duration::from_millis(50)));
+    assert_eq!((counts(&outcome), outcome.verdict()), ([1, 1, 0, 0, 0, 0], Verdict::Clean));
+    assert_eq!(
+        outcome.to_string(),
+        "clean: as many packets arrived as left; they carry no stamp, so no more can be told"
+    );
+}
+
+#[test]
+fn of_packets_without_stamps_only_the_number_is_judged() {
+    let path = crate::traffic::tests::capture("number", &[(0, 60), (100, 64)]);
+    let frames = Traffic::Recorded(crate::traffic::Recording::read(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let swapped_and_changed = |number: u64, _: &[u8], out: &mut Ring| out.put(&[number as u8; 60]);
+    let mut around = between(through(64, Does(0, swapped_and_changed)));
+    let outcome = around.trial(Rate::PerSecond(1e5), &frames, Until::Packets(10));
+    assert_eq!((outcome.verdict(), outcome.stamped, outcome.summary().stamped), (Verdict::Clean, false, false));
+    let twice = |_: u64, packet: &[u8], out: &mut Ring| (0..2).for_each(|_| out.put(packet));
+    let outcome = between(through(64, Does(0, twice))).trial(Rate::PerSecond(1e5), &frames, Until::Packets(10));
+    assert_eq!((outcome.received, outcome.verdict()), (20, Verdict::Duplicating));
+    let text = "duplicates packets, or others sent some: 20 arrived where 10 left, and without a stamp they look alike";
+    assert_eq!(outcome.to_string(), text);
 }

@@ -22,6 +22,9 @@ const UNUSED: u32 = 64;
 /// Bytes of a slot that are kept before a packet.
 const HEADROOM: usize = 256;
 
+/// Bytes of an Ethernet header with a tag, which the MTU does not count.
+const HEADER: usize = 18;
+
 /// What a wire is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -54,6 +57,8 @@ pub struct AfXdpWire {
     sockets: Vec<Socket>,
     attachment: Option<Attachment>,
     pool: FramePool,
+    /// The longest packet that the MTU allows.
+    longest: usize,
     /// Packets that are ready and found no room on the ring.
     ready: VecDeque<Frame>,
     arrived: Vec<Frame>,
@@ -73,14 +78,14 @@ impl AfXdpWire {
             Use::Receive | Use::Both => link.rx_queues.min(link.tx_queues).clamp(1, podlane_bpf::MAX_QUEUES),
         };
         // What arrives may be as long as the MTU allows, and a tag longer.
-        let longest = ask.longest.max(link.mtu as usize + 18);
-        let large = longest > FrameSize::Bytes2048.bytes() - HEADROOM;
+        let longest = link.mtu as usize + HEADER;
+        let large = longest.max(ask.longest) > FrameSize::Bytes2048.bytes() - HEADROOM;
         let frame_size = if large { FrameSize::Bytes4096 } else { FrameSize::Bytes2048 };
         let frames = queues * 2 * RING + 2 * BURST as u32;
         let (_, pool) = Umem::create(&UmemConfig { frames, frame_size, huge_pages: HugePages::Prefer })?;
         let (ready, arrived) = (VecDeque::with_capacity(BURST), Vec::with_capacity(BURST));
         let device = ask.device.to_owned();
-        let mut wire = Self { device, sockets: Vec::new(), attachment: None, pool, ready, arrived, turn: 0 };
+        let mut wire = Self { device, sockets: Vec::new(), attachment: None, pool, longest, ready, arrived, turn: 0 };
         ask.netns.run(|| wire.fill(ask, &link, queues))??;
         Ok(wire)
     }
@@ -211,6 +216,10 @@ impl Wire for AfXdpWire {
             socket.settle(pool).map_err(|source| socket_error(device, source))?;
         }
         Ok(())
+    }
+
+    fn longest(&self) -> usize {
+        self.longest
     }
 
     fn describe(&self) -> String {

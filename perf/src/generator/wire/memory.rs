@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{BURST, Wire, WireError};
-use crate::traffic::template::LONGEST;
+use crate::traffic::template::{CHECK_SEQUENCE, LONGEST};
 
 /// Bytes of one slot: the longest frame.
 const SLOT: usize = LONGEST;
@@ -189,6 +189,10 @@ impl Wire for MemoryWire {
 
     fn health(&mut self) -> Result<(), WireError> {
         if lock(&self.from).gone { Err(gone()) } else { Ok(()) }
+    }
+
+    fn longest(&self) -> usize {
+        SLOT - CHECK_SEQUENCE
     }
 
     fn describe(&self) -> String {

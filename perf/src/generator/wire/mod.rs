@@ -8,6 +8,8 @@ use podlane_host::{HostError, NetnsError};
 use podlane_rings::{SocketError, UmemError};
 use thiserror::Error;
 
+use crate::traffic::{Traffic, template::CHECK_SEQUENCE};
+
 /// Packets of one burst, at most.
 pub const BURST: usize = 64;
 
@@ -35,8 +37,20 @@ pub trait Wire: Send {
     /// [`WireError`]: it is not.
     fn health(&mut self) -> Result<(), WireError>;
 
+    /// The longest packet that it carries, in bytes without check sequence.
+    fn longest(&self) -> usize;
+
     /// What it is, for people: the device, and how packets reach it.
     fn describe(&self) -> String;
+}
+
+/// Looks whether a wire carries the longest of these packets: what is longer is thrown away where nobody counts it.
+///
+/// # Errors
+/// [`WireError::TooLong`], naming both.
+pub(crate) fn check(wire: &impl Wire, frames: &Traffic) -> Result<(), WireError> {
+    let [frame, most] = [frames.longest(), wire.longest()].map(|bytes| bytes + CHECK_SEQUENCE);
+    if frame > most { Err(WireError::TooLong { wire: wire.describe(), frame, most }) } else { Ok(()) }
 }
 
 /// Why a wire cannot be opened, or ended by itself.
@@ -47,6 +61,19 @@ pub enum WireError {
     Gone {
         /// Its name.
         device: String,
+    },
+    /// It does not carry such packets.
+    #[error(
+        "{wire} carries frames of {most} bytes at the most (its MTU, a tagged header and the check sequence), and these have {frame}; \
+         ask for shorter ones (--size) or raise the MTU"
+    )]
+    TooLong {
+        /// The wire.
+        wire: String,
+        /// The longest frame, in bytes with its check sequence.
+        frame: usize,
+        /// What is carried, likewise.
+        most: usize,
     },
     /// There is no such device, or the kernel does not tell.
     #[error(transparent)]
