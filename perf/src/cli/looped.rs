@@ -74,7 +74,7 @@ impl Arguments {
             }
             None => None,
         };
-        let threads = self.netdevs.threads(far.is_some());
+        let threads = self.netdevs.threads(far.is_some())?;
         Ok(Loop::new(near, far, Monotonic, threads, stop)?)
     }
 }

@@ -106,6 +106,9 @@ pub(super) struct LengthError;
 impl Packets {
     /// What is to be sent.
     pub(super) fn traffic(&self) -> Result<Traffic, GenerateError> {
+        if self.template == Kind::Imix && self.size.is_some() {
+            return Err(GenerateError::ImixSize);
+        }
         match &self.pcap {
             Some(path) => Ok(Traffic::Recorded(Recording::read(path)?)),
             None => Ok(Traffic::of(&self.template())?),
@@ -211,6 +214,10 @@ mod tests {
         assert_eq!(
             said("--src 10.0.0.1 --dst fd00::1"),
             "10.0.0.1 and fd00::1 are of two families; give two addresses of one"
+        );
+        assert_eq!(
+            said("--template imix --size 512"),
+            "--template imix has sizes of its own; leave --size out, or take another template"
         );
         assert!(said("--pcap /nowhere.pcap").starts_with("capture /nowhere.pcap: No such file or directory"));
     }

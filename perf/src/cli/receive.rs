@@ -51,7 +51,7 @@ impl Arguments {
         let latency = if self.same_machine { Some(latencies().map_err(GenerateError::from)?) } else { None };
         let analyser = Analyser::new(self.run.map(RunId), latency);
         let [most, silence] = [self.seconds, self.silence].map(Duration::from_secs_f64);
-        let (gauge, threads) = (Gauge::default(), self.netdevs.threads(false));
+        let (gauge, threads) = (Gauge::default(), self.netdevs.threads(false)?);
         (around.progress)(&format!("{}: listening", wire.describe()));
         let heard = std::thread::scope(|scope| {
             let receiving = scope.spawn(|| {

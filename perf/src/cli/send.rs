@@ -10,8 +10,8 @@ use super::{
 use crate::{
     cores,
     generator::{
-        Gauge, Threads, Verdict,
-        apart::{Errand, send},
+        Gauge, Threads,
+        apart::{Errand, Sent, send},
         ceiling,
         clock::{Clock, Monotonic},
         pktgen::Pktgen,
@@ -62,7 +62,7 @@ impl Arguments {
         let netns = self.netdevs.namespace()?;
         let mut wire = self.netdevs.open(&netns, &self.device, Use::Send, traffic.longest())?;
         let run = RunId(self.run.unwrap_or_else(|| (Monotonic.now().0 >> 10) as u16));
-        let (gauge, threads) = (Gauge::default(), self.netdevs.threads(false));
+        let (gauge, threads) = (Gauge::default(), self.netdevs.threads(false)?);
         let errand = Errand { run, frames: traffic, offered: self.packets.rate(), until: self.packets.until() };
         let sent = std::thread::scope(|scope| {
             let sending = scope.spawn(|| {
@@ -90,7 +90,7 @@ impl Arguments {
     fn by_pktgen(&self, traffic: &Traffic, around: &Surroundings<'_>) -> Result<(), CliError> {
         let origin = Origin::here();
         let netns = self.netdevs.namespace()?;
-        let thread = match self.netdevs.threads(false) {
+        let thread = match self.netdevs.threads(false)? {
             Threads::One(core) => core,
             Threads::Here | Threads::Two(_) => 0,
         };
@@ -100,16 +100,15 @@ impl Arguments {
             .run(|| pktgen.send(&self.device, traffic, errand, around.stop))
             .map_err(GenerateError::from)?
             .map_err(GenerateError::from)?;
-        let kept_up = outcome.kept_up();
-        let verdict = if kept_up { Verdict::Clean } else { Verdict::Unreached };
-        let says = if kept_up { "sent" } else { "slower than asked" }.to_owned();
+        let sent = Sent { outcome };
+        let (verdict, says) = (sent.verdict(), sent.to_string());
         let told = Told {
             origin: &origin,
             wires: format!("{} (pktgen)", self.device),
             packets: Some(traffic.to_string()),
             run: None,
             ceiling_pps: None,
-            outcome: summary(&outcome, verdict, &says),
+            outcome: summary(&sent.outcome, verdict, &says),
             says,
         };
         told.tell(Halves::Sent, self.netdevs.json, verdict)

@@ -43,6 +43,16 @@ pub(super) enum GenerateError {
     Netns(#[from] NetnsError),
     #[error("cannot collect latencies: {0}; free some memory")]
     Histogram(#[from] CreationError),
+    #[error(
+        "--cores: this process may not run on core {core}, only on {usable:?}; name one of those, or widen its cpuset (taskset -p)"
+    )]
+    NoCore { core: usize, usable: Vec<usize> },
+    #[error(
+        "--cores: {asked:?} are too many, or one twice; name one core, or two different ones for a loop between two devices"
+    )]
+    Cores { asked: Vec<usize> },
+    #[error("--template imix has sizes of its own; leave --size out, or take another template")]
+    ImixSize,
     #[error(transparent)]
     Pktgen(#[from] crate::generator::pktgen::PktgenError),
 }
@@ -83,18 +93,26 @@ impl Netdevs {
     }
 
     /// Where to run. Unasked: on one core, if that leaves another for what is measured; with three and more, on two.
-    pub(super) fn threads(&self, both: bool) -> Threads {
-        let usable: Vec<usize> = match &*self.cores {
-            [] => core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect(),
-            asked => asked.to_vec(),
-        };
-        match (&*usable, self.cores.len()) {
-            ([first, second, ..], 2) | ([first, second, _, ..], 0) if both && first != second => {
-                Threads::Two([*first, *second])
-            }
-            ([first, ..], _) => Threads::One(*first),
-            ([], _) => Threads::Here,
-        }
+    /// `both` says that there are two ends to run.
+    pub(super) fn threads(&self, both: bool) -> Result<Threads, GenerateError> {
+        let usable: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+        threads(&usable, &self.cores, both)
+    }
+}
+
+fn threads(usable: &[usize], asked: &[usize], both: bool) -> Result<Threads, GenerateError> {
+    // Where the kernel does not tell, nothing can be refused.
+    if let Some(core) = asked.iter().copied().find(|core| !usable.is_empty() && !usable.contains(core)) {
+        return Err(GenerateError::NoCore { core, usable: usable.to_vec() });
+    }
+    match (asked, usable) {
+        ([first, second], _) if both && first != second => Ok(Threads::Two([*first, *second])),
+        ([core], _) | ([], [core] | [core, _]) => Ok(Threads::One(*core)),
+        ([], [first, second, ..]) if both => Ok(Threads::Two([*first, *second])),
+        ([], [first, ..]) => Ok(Threads::One(*first)),
+        ([], []) => Ok(Threads::Here),
+        _ => Err(GenerateError::Cores { asked: asked.to_vec() }),
     }
 }
 
@@ -167,10 +185,13 @@ impl Told<'_> {
 
 fn sent(out: &mut impl Write, outcome: &Summary) -> io::Result<()> {
     let Summary { sent, seconds, reached_pps, late, sent_bytes, .. } = outcome;
-    // As the wire counts: with preamble, check sequence and the gap between frames.
-    let bits = (*sent_bytes + sent * 24) as f64 * 8.0 / seconds.max(1e-9);
-    let rate = Packets(*reached_pps);
-    writeln!(out, "sent     {sent:>12}  {rate}, {:.3} Gbit/s on a wire, {seconds:.2} s, {late} late", bits / 1e9)
+    write!(out, "sent     {sent:>12}  ")?;
+    if *reached_pps > 0.0 {
+        // As the wire counts: with preamble, check sequence and the gap between frames.
+        let bits = (*sent_bytes + sent * 24) as f64 * 8.0 / (*sent).max(1) as f64 * reached_pps;
+        write!(out, "{}, {:.3} Gbit/s on a wire, ", Packets(*reached_pps), bits / 1e9)?;
+    }
+    writeln!(out, "{seconds:.2} s, {late} late")
 }
 
 fn arrived(out: &mut impl Write, outcome: &Summary) -> io::Result<()> {
@@ -192,4 +213,49 @@ fn arrived(out: &mut impl Write, outcome: &Summary) -> io::Result<()> {
 /// What stands in for the sentence of a trial where a half is missing.
 pub(super) fn summary(outcome: &Outcome, verdict: Verdict, says: &str) -> Summary {
     Summary { verdict, says: says.to_owned(), ..outcome.summary() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_that_cannot_be_had_are_refused_by_name() {
+        let said = |asked: &[usize], both| match threads(&[0, 1, 2], asked, both) {
+            Ok(threads) => format!("{threads:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!((said(&[], true), said(&[], false)), ("Two([0, 1])".to_owned(), "One(0)".to_owned()));
+        assert_eq!((said(&[2], true), said(&[2, 0], true)), ("One(2)".to_owned(), "Two([2, 0])".to_owned()));
+        let gone = "--cores: this process may not run on core 99, only on [0, 1, 2]; name one of those, or widen its cpuset (taskset -p)";
+        assert_eq!(said(&[0, 99], true), gone);
+        for (asked, both) in [(&[0, 1, 2][..], true), (&[1, 1], true), (&[0, 1], false)] {
+            let text = said(asked, both);
+            assert!(text.starts_with(&format!("--cores: {asked:?} are too many, or one twice; ")), "{text}");
+        }
+        assert!(matches!(threads(&[0, 1], &[], true), Ok(Threads::One(0))), "the other is the device's");
+    }
+
+    #[test]
+    fn bits_are_of_the_same_time_as_packets_and_a_single_packet_has_no_rate() {
+        let line = |sent, took: u64, length: Option<u64>| {
+            let departures = crate::generator::send::Departures {
+                sent,
+                bytes: 60 * sent,
+                late: 0,
+                took: crate::generator::clock::Nanos(took),
+            };
+            let length = length.map(crate::generator::clock::Nanos);
+            let outcome = Outcome::new(crate::generator::Rate::Maximum, length, departures, Default::default());
+            let mut out = Vec::new();
+            super::sent(&mut out, &outcome.summary()).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(line(1, 0, None), "sent                1  0.00 s, 0 late\n");
+        let second = Some(1_000_000_000);
+        assert_eq!(
+            line(1_000, 500_000_000, second),
+            "sent             1000  1.000 kpps, 0.001 Gbit/s on a wire, 0.50 s, 0 late\n"
+        );
+    }
 }

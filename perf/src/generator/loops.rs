@@ -91,7 +91,7 @@ impl<'a, W: Wire, C: Clock + Sync> Loop<'a, W, C> {
         threads: Threads,
         stop: &'a AtomicBool,
     ) -> Result<Self, CreationError> {
-        // Packets of an earlier process must not pass for ours, and two processes do not start within one microsecond.
+        // Packets of an earlier process should not pass for ours: that they have this of 65,536 numbers is the least that 16 bits allow.
         let run = RunId((clock.now().0 / 1_000) as u16 ^ std::process::id() as u16);
         let (gauge, silence) = (Arc::default(), SILENCE.into());
         Ok(Self { near, far, clock, threads, stop, gauge, silence, run, latencies: latencies()? })

@@ -19,6 +19,9 @@ use super::{
 /// A rate counts as reached from this share on.
 pub const REACHED: f64 = 0.99;
 
+/// What takes less, and was not said to take so long, has no rate: a burst may take a twentieth of it.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// How a trial came to its end.
 #[derive(Debug)]
 pub enum Ended {
@@ -37,7 +40,7 @@ pub struct Outcome {
     pub offered: Rate,
     /// How many packets were asked for, where the run is judged by their number.
     pub asked: Option<u64>,
-    /// The rate that was sent at, packets a second.
+    /// The rate that was sent at, packets a second; zero of a run too short to have one.
     pub reached: f64,
     /// How long packets were sent.
     pub took: Duration,
@@ -80,13 +83,15 @@ impl Outcome {
     #[must_use]
     pub fn new(offered: Rate, length: Option<Nanos>, departures: Departures, arrivals: Arrivals) -> Self {
         let Departures { sent, bytes, late, took } = departures;
-        // The last packet of a run belongs to a time before its end, and one packet has no rate of its own.
-        let took_for_rate = Duration::from(took.max(length.unwrap_or(took))).max(Duration::from_nanos(1));
+        // The last packet of a run belongs to a time before its end.
+        let took_for_rate = Duration::from(took.max(length.unwrap_or(took)));
+        // What left in one burst or a few has no rate of its own.
+        let has_rate = length.map_or(took_for_rate >= SHORTEST, |length| length > Nanos(0));
         let Arrivals { received, whole, reordered, duplicated, corrupted, stale, foreign, .. } = arrivals;
         Self {
             offered,
             asked: None,
-            reached: sent as f64 / took_for_rate.as_secs_f64(),
+            reached: if has_rate { sent as f64 / took_for_rate.as_secs_f64() } else { 0.0 },
             took: took.into(),
             sent,
             sent_bytes: bytes,
@@ -178,7 +183,7 @@ pub struct Summary {
     pub offered: Rate,
     /// How many packets were asked for, where the run is judged by their number.
     pub asked: Option<u64>,
-    /// The rate that was sent at, packets a second.
+    /// The rate that was sent at, packets a second; zero of a run too short to have one.
     pub reached_pps: f64,
     /// How long packets were sent.
     pub seconds: f64,

@@ -19,7 +19,7 @@ use thiserror::Error;
 use super::{
     analyse::Arrivals,
     clock::Nanos,
-    outcome::Outcome,
+    outcome::{Ended, Outcome},
     pace::{Rate, Until},
     send::Departures,
 };
@@ -33,6 +33,9 @@ const FOLDER: &str = "/proc/thread-self/net/pktgen";
 
 /// Between two looks at whether the run is over.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long after its time a run may still send what belongs to it, at least: its thread has to be woken first.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Why pktgen did not send.
 #[derive(Debug, Error)]
@@ -109,32 +112,36 @@ impl Pktgen {
         }
         let thread = self.folder.join(format!("kpktgend_{}", self.thread));
         write(&thread, "rem_device_all")?;
-        write(&thread, &format!("add_device {device}"))?;
         let file = self.folder.join(device);
-        commands.iter().try_for_each(|command| write(&file, command))?;
-        let started = self.run(&control, until, stop);
-        let result = result(&file);
+        let departures = write(&thread, &format!("add_device {device}"))
+            .and_then(|()| commands.iter().try_for_each(|command| write(&file, command)))
+            .and_then(|()| self.run(&control, deadline(offered, until), stop))
+            .and_then(|()| result(&file));
         // The device is given back also after a failure, and the first error is the one to tell.
         let given_back = write(&thread, "rem_device_all");
-        started?;
-        let departures = result?;
+        let departures = departures?;
         given_back?;
         let length = match until {
             Until::Time(length) if offered != Rate::Maximum => Some(Nanos::from(length)),
             _ => None,
         };
-        Ok(Outcome::new(offered, length, departures, Arrivals::default()))
+        let asked = match until {
+            Until::Packets(packets) => Some(packets),
+            Until::Time(_) => None,
+        };
+        let ended = if stop.load(Relaxed) { Ended::Interrupted } else { Ended::Whole };
+        Ok(Outcome { asked, ended, stamped: false, ..Outcome::new(offered, length, departures, Arrivals::default()) })
     }
 
     /// Starts it and waits: the write of `start` returns when all has been sent or `stop` was written.
-    fn run(&self, control: &Path, until: Until, stop: &AtomicBool) -> Result<(), PktgenError> {
+    fn run(&self, control: &Path, deadline: Option<Duration>, stop: &AtomicBool) -> Result<(), PktgenError> {
         let begun = Instant::now();
         std::thread::scope(|scope| {
             let running = scope.spawn(|| write(control, "start"));
             let mut stopped = false;
             while !running.is_finished() {
                 std::thread::sleep(LOOK);
-                let over = matches!(until, Until::Time(length) if begun.elapsed() > length);
+                let over = deadline.is_some_and(|deadline| begun.elapsed() > deadline);
                 if (over || stop.load(Relaxed)) && !stopped {
                     stopped = true;
                     write(control, "stop")?;
@@ -204,6 +211,15 @@ fn commands(template: &Template, offered: Rate, until: Until) -> Result<Vec<Stri
     }
     commands.extend(vlan.map(|vlan| format!("vlan_id {}", vlan.first)));
     Ok(commands)
+}
+
+/// When it is stopped. What has a number of packets to send stops by itself, and is stopped only if it is far behind.
+fn deadline(offered: Rate, until: Until) -> Option<Duration> {
+    match until {
+        Until::Packets(_) => None,
+        Until::Time(length) if count(offered, until) == 0 => Some(length),
+        Until::Time(length) => Some(length + (length / 100).max(GRACE)),
+    }
 }
 
 /// How many packets; 0 goes on until it is stopped.
@@ -328,6 +344,27 @@ mod tests {
         let part = Template { flows: Some(7), ..Template::default() };
         assert_eq!(unable(part), "pktgen cannot make a part of its ranges (--flows); take --engine af-xdp");
         assert_eq!(folder.written("kpktgend_1"), "");
+    }
+
+    #[test]
+    fn a_device_is_given_back_also_when_a_command_is_refused() {
+        let folder = StandIn::new("refused", RESULT);
+        fs::remove_file(folder.0.join("veth0")).unwrap();
+        let error = go(&folder, &Template::default(), Rate::Maximum, Until::Packets(1)).unwrap_err().to_string();
+        assert!(error.starts_with("pktgen refuses `count 1` in "), "{error}");
+        assert_eq!(folder.written("kpktgend_1"), "rem_device_all\nadd_device veth0\nrem_device_all\n");
+        assert_eq!(folder.written("pgctrl"), "");
+    }
+
+    #[test]
+    fn only_what_has_no_number_is_stopped_on_time_and_what_left_too_few_is_short() {
+        let second = Until::Time(Duration::from_secs(1));
+        assert_eq!(deadline(Rate::Maximum, second), Some(Duration::from_secs(1)));
+        assert_eq!(deadline(Rate::PerSecond(1e5), second), Some(Duration::from_secs(2)));
+        assert_eq!(deadline(Rate::PerSecond(1e5), Until::Packets(1)), None);
+        let folder = StandIn::new("short", RESULT);
+        let outcome = go(&folder, &Template::default(), Rate::Maximum, Until::Packets(100_001)).unwrap();
+        assert_eq!((outcome.sent, outcome.fell_short(), outcome.kept_up()), (100_000, true, false));
     }
 
     #[test]

@@ -31,7 +31,8 @@ impl Receiver {
     #[inline]
     pub fn turn(&mut self, wire: &mut impl Wire, clock: &impl Clock) -> Result<usize, WireError> {
         let Self { analyser, heard, looked } = self;
-        // One look at the clock a burst, after its first packet was there: a packet is never older than it seems by more than a burst takes.
+        // One look at the clock a burst, when its first packet is there: what comes in while the burst is read seems younger than it is, by no
+        // more than that takes.
         let mut now = None;
         let before = analyser.counts().received;
         let received = wire.receive(|frame| {
