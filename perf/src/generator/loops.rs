@@ -118,6 +118,11 @@ impl<'a, W: Wire, C: Clock + Sync> Loop<'a, W, C> {
         }
     }
 
+    /// What the receiving end had no room for so far.
+    fn overrun(&self) -> u64 {
+        self.far.as_ref().unwrap_or(&self.near).overrun()
+    }
+
     fn analyser(&self, frames: &Traffic) -> Analyser {
         if frames.is_stamped() {
             Analyser::new(Some(self.run), Some(self.latencies.clone()))
@@ -248,6 +253,7 @@ impl<W: Wire, C: Clock + Sync> Trial for Loop<'_, W, C> {
             return Outcome { ended: Ended::Broken(error), ..nothing };
         }
         let (length, asked) = (pace.length(), pace.asked());
+        let before = self.overrun();
         let both = match self.threads {
             Threads::Here => self.alternate(frames, pace, analyser),
             Threads::One(core) => on_core(core, || self.alternate(frames, pace, analyser)),
@@ -257,8 +263,9 @@ impl<W: Wire, C: Clock + Sync> Trial for Loop<'_, W, C> {
         let (arrivals, latency) = analyser.finish();
         // A run that was broken off was as long as it was.
         let length = length.filter(|_| matches!(ended, Ended::Whole));
-        let stamped = frames.is_stamped();
+        let (stamped, overrun) = (frames.is_stamped(), self.overrun().saturating_sub(before));
         Outcome {
+            overrun,
             stamped,
             asked,
             returned,

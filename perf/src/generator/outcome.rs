@@ -68,6 +68,8 @@ pub struct Outcome {
     pub foreign: u64,
     /// Frames of the run that came back to where they were sent from.
     pub returned: u64,
+    /// Frames, of whomever, that arrived and found no room at the receiver: its own loss and not the device's.
+    pub overrun: u64,
     /// Whether frames of the run still arrived when waiting for the last of them was given up.
     pub endless: bool,
     /// From when each packet should have left to when it arrived, in nanoseconds, where that can be told.
@@ -105,6 +107,7 @@ impl Outcome {
             stale,
             foreign,
             returned: 0,
+            overrun: 0,
             endless: false,
             latency: None,
             stamped: true,
@@ -209,6 +212,8 @@ pub struct Summary {
     pub foreign: u64,
     /// Frames of the run that came back to where they were sent from.
     pub returned: u64,
+    /// Frames that arrived and found no room at the receiver: its own loss and not the device's.
+    pub overrun: u64,
     /// Whether packets carried a stamp; without one only their number is known.
     pub stamped: bool,
     /// Latencies, where they can be told.
@@ -276,6 +281,7 @@ impl Outcome {
             stale: self.stale,
             foreign: self.foreign,
             returned: self.returned,
+            overrun: self.overrun,
             stamped: self.stamped,
             latency: self.latency.as_ref().and_then(Latency::of),
         }
@@ -364,6 +370,9 @@ impl Display for Outcome {
         }
         if let Ended::Broken(error) = &self.ended {
             write!(f, ": {error}")?;
+        }
+        if self.overrun > 0 && self.lost > 0 {
+            write!(f, "; {} found no room at the receiver: ask for a lower rate", self.overrun)?;
         }
         match self.asked {
             _ if self.kept_up() || !matches!(self.ended, Ended::Whole) => Ok(()),

@@ -89,6 +89,9 @@ fn a_rate_that_cannot_be_reached_is_said_so_and_ends_in_time() {
         fn health(&mut self) -> Result<(), WireError> {
             self.0.health()
         }
+        fn overrun(&self) -> u64 {
+            self.0.overrun()
+        }
         fn longest(&self) -> usize {
             self.0.longest()
         }
@@ -224,6 +227,9 @@ fn a_device_that_vanishes_ends_the_run_with_what_was_counted() {
         }
         fn health(&mut self) -> Result<(), WireError> {
             self.0.health()
+        }
+        fn overrun(&self) -> u64 {
+            self.0.overrun()
         }
         fn longest(&self) -> usize {
             self.0.longest()
@@ -420,6 +426,9 @@ fn frames_that_the_wire_does_not_carry_are_refused_and_none_is_sent() {
         fn health(&mut self) -> Result<(), WireError> {
             self.0.health()
         }
+        fn overrun(&self) -> u64 {
+            self.0.overrun()
+        }
         fn longest(&self) -> usize {
             1_518
         }
@@ -470,4 +479,16 @@ fn of_packets_without_stamps_only_the_number_is_judged() {
     assert_eq!((outcome.received, outcome.verdict()), (20, Verdict::Duplicating));
     let text = "duplicates packets, or others sent some: 20 arrived where 10 left, and without a stamp they look alike";
     assert_eq!(outcome.to_string(), text);
+}
+
+#[test]
+fn what_the_receiver_itself_had_no_room_for_is_told_beside_the_loss() {
+    let pass = |_: u64, packet: &[u8], out: &mut Ring| out.put(packet);
+    let mut around = between(through(16, Does(0, pass)));
+    let mut once = || around.trial(Rate::Maximum, &traffic(), Until::Packets(64));
+    for outcome in [once(), once()] {
+        assert_eq!((counts(&outcome), outcome.overrun), ([64, 16, 48, 0, 0, 0], 48), "each trial's own");
+        let text = "loses packets: 48 of 64 did not arrive (75.0000 %); 48 found no room at the receiver: ask for a lower rate";
+        assert_eq!((outcome.to_string().as_str(), outcome.summary().overrun), (text, 48));
+    }
 }

@@ -218,6 +218,12 @@ impl Wire for AfXdpWire {
         Ok(())
     }
 
+    fn overrun(&self) -> u64 {
+        // A socket that does not tell is dead or dying, which is told elsewhere.
+        let told = self.sockets.iter().filter_map(|socket| socket.statistics().ok());
+        told.map(|counts| counts.rx_ring_full + counts.fill_ring_empty).sum()
+    }
+
     fn longest(&self) -> usize {
         self.longest
     }

@@ -191,6 +191,10 @@ impl Wire for MemoryWire {
         if lock(&self.from).gone { Err(gone()) } else { Ok(()) }
     }
 
+    fn overrun(&self) -> u64 {
+        self.lost()
+    }
+
     fn longest(&self) -> usize {
         SLOT - CHECK_SEQUENCE
     }

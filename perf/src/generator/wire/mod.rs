@@ -37,6 +37,9 @@ pub trait Wire: Send {
     /// [`WireError`]: it is not.
     fn health(&mut self) -> Result<(), WireError>;
 
+    /// Packets that arrived and found no room, since the wire was opened: this end's own loss and not that of a device before it.
+    fn overrun(&self) -> u64;
+
     /// The longest packet that it carries, in bytes without check sequence.
     fn longest(&self) -> usize;
 
