@@ -56,7 +56,8 @@ impl<'a> Between<'a> {
             let Side { device, netns } = side;
             AfXdpWire::open(&af_xdp::Ask { device, netns, used, longest: LONGEST, mode: AskMode::Auto })
         };
-        let near = wire(&sides[0], Use::Send).map_err(failed)?;
+        // What comes back by the near end is a loop, and only an end that receives too sees it.
+        let near = wire(&sides[0], Use::Both).map_err(failed)?;
         let far = wire(&sides[1], Use::Receive).map_err(failed)?;
         let around = Loop::new(near, Some(far), Monotonic, threads(), stop).map_err(failed)?;
         Ok(Self { wires: Wires::new(around, ends), ageing, stop })

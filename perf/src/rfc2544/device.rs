@@ -181,4 +181,12 @@ pub trait Device {
     fn forget(&mut self) -> Result<bool, TrialError> {
         Ok(false)
     }
+
+    /// Puts back the device that was measured before it was made to forget, if another stands in for it.
+    ///
+    /// # Errors
+    /// [`TrialError`] if it cannot be put back.
+    fn restore(&mut self) -> Result<(), TrialError> {
+        Ok(())
+    }
 }

@@ -43,6 +43,9 @@ pub(crate) struct Modelled {
     pub(crate) flows: u32,
     /// Whether it can be made to forget.
     pub(crate) forgets: bool,
+    /// Whether another one, a tenth as fast, stands in for it from when it is made to forget; and whether that one is there.
+    pub(crate) stand_in: bool,
+    pub(crate) replaced: bool,
     pub(crate) flaw: Flaw,
     pub(crate) known: HashSet<u32>,
     pub(crate) trials: u32,
@@ -63,6 +66,8 @@ impl Default for Modelled {
             learns: 100_000.0,
             flows: u32::MAX,
             forgets: true,
+            stand_in: false,
+            replaced: false,
             flaw: Flaw::None,
             known: HashSet::new(),
             trials: 0,
@@ -121,7 +126,7 @@ impl Device for Modelled {
         };
         self.took += Duration::from_secs_f64(sent / rate);
         let slowed = matches!(ask.frames.stations, Stations::Flows(flows) if flows > self.flows);
-        let capacity = if slowed { self.capacity / 10.0 } else { self.capacity };
+        let capacity = if slowed || self.replaced { self.capacity / 10.0 } else { self.capacity };
         let excess = (sent - sent * capacity / rate).max(0.0);
         let mut received = sent - (excess - self.buffer).max(0.0).ceil();
         match ask.frames.stations {
@@ -153,7 +158,13 @@ impl Device for Modelled {
     fn forget(&mut self) -> Result<bool, TrialError> {
         if self.forgets {
             self.known.clear();
+            self.replaced = self.stand_in;
         }
         Ok(self.forgets)
+    }
+
+    fn restore(&mut self) -> Result<(), TrialError> {
+        self.replaced = false;
+        Ok(())
     }
 }

@@ -20,7 +20,7 @@ pub enum Measurement {
     Burst,
     /// The no-drop rate from one flow to a million.
     Flows,
-    /// How many MAC addresses are kept, and how fast they are learned. The last, since it leaves another device behind.
+    /// How many MAC addresses are kept, and how fast they are learned. After all sizes, since another device stands in meanwhile.
     Learning,
 }
 

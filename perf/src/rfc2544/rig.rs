@@ -41,6 +41,8 @@ pub struct Rig<'a> {
     learner: &'static dyn Subject,
     stop: &'a AtomicBool,
     laid: Option<Laid<'a>>,
+    /// Whether `learner` is running, which forgetting leaves behind.
+    replaced: bool,
 }
 
 /// What is running now; the generator goes first, the bed last.
@@ -61,7 +63,7 @@ impl<'a> Rig<'a> {
         stop: &'a AtomicBool,
     ) -> Result<Self, TrialError> {
         let laid = Some(Laid::of(subject, stop)?);
-        Ok(Self { subject, learner, stop, laid })
+        Ok(Self { subject, learner, stop, laid, replaced: false })
     }
 
     /// How long it may take until it forwards.
@@ -72,7 +74,8 @@ impl<'a> Rig<'a> {
 
     fn laid(&mut self) -> Result<&mut Laid<'a>, TrialError> {
         if self.laid.is_none() {
-            self.laid = Some(Laid::of(self.subject, self.stop)?);
+            let subject = if self.replaced { self.learner } else { self.subject };
+            self.laid = Some(Laid::of(subject, self.stop)?);
         }
         self.laid.as_mut().ok_or(TrialError::Interrupted)
     }
@@ -100,10 +103,17 @@ impl Device for Rig<'_> {
     }
 
     fn forget(&mut self) -> Result<bool, TrialError> {
-        self.laid = None;
-        self.laid = Some(Laid::of(self.learner, self.stop)?);
+        (self.laid, self.replaced) = (None, true);
         self.wait()?;
         Ok(true)
+    }
+
+    fn restore(&mut self) -> Result<(), TrialError> {
+        if self.replaced {
+            (self.laid, self.replaced) = (None, false);
+            self.wait()?;
+        }
+        Ok(())
     }
 }
 
@@ -115,7 +125,8 @@ impl<'a> Laid<'a> {
             let ask = af_xdp::Ask { device: POD_LINK, netns, used, longest: LONGEST, mode: AskMode::Auto };
             AfXdpWire::open(&ask).map_err(failed)
         };
-        let (near, far) = (wire(bed.from(), Use::Send)?, wire(bed.to(), Use::Receive)?);
+        // What comes back by the near end is a loop, and only an end that receives too sees it.
+        let (near, far) = (wire(bed.from(), Use::Both)?, wire(bed.to(), Use::Receive)?);
         let around = Loop::new(near, Some(far), Monotonic, Threads::One(bed.cores.load), stop).map_err(failed)?;
         let ends = Ends {
             macs: [station_mac(1), station_mac(2)],

@@ -59,13 +59,19 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn carry_out(&mut self, session: &mut Session<'_>) -> Result<(), Ended> {
-        let Some(size) = self.plan.sizes.first() else { return Ok(()) };
-        session.begin(frames(*size))?;
+        let Some(first) = self.plan.sizes.first() else { return Ok(()) };
+        session.begin(frames(*first))?;
         for round in 1..=self.plan.rounds {
             let turn =
                 if self.plan.rounds > 1 { format!("round {round} of {}: ", self.plan.rounds) } else { String::new() };
             for size in &self.plan.sizes {
                 self.of_size(session, *size, &turn)?;
+            }
+            // The device may be another one meanwhile, of which none of the rates is to be.
+            if self.plan.measures(Measurement::Learning, *first) {
+                session.say(&format!("{turn}learning"));
+                self.learn(session, frames(*first))?;
+                session.restore()?;
             }
         }
         Ok(())
@@ -92,10 +98,6 @@ impl Run<'_> {
                     step.throughput.delivered / 1e6,
                 );
             }
-        }
-        if plan.measures(Measurement::Learning, size) {
-            session.say(&format!("{turn}learning"));
-            self.learn(session, frames)?;
         }
         Ok(())
     }
@@ -124,7 +126,7 @@ impl Run<'_> {
         }
         if self.plan.measures(Measurement::Loss, size) {
             session.say(&format!("{turn}{size}: loss"));
-            for loss in throughput::loss_curve(session, frames, (found.full, borne))? {
+            for loss in throughput::loss_curve(session, frames, found.full)? {
                 let at = Some((Axis::OfferedShare, loss.share.into()));
                 self.keep(&format!("loss, {size}"), "%", at, loss.lost * 100.0);
             }

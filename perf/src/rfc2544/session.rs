@@ -105,6 +105,14 @@ impl<'a> Session<'a> {
         Ok(self.device.forget()?)
     }
 
+    /// Has the device measured that was there before it was made to forget.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn restore(&mut self) -> Result<(), Ended> {
+        Ok(self.device.restore()?)
+    }
+
     /// Frames at this pace, for as long as a trial is.
     #[must_use]
     pub const fn ask(&self, frames: Frames, pace: Pace) -> Ask {

@@ -12,7 +12,7 @@ use crate::{
         run::run,
         search::Found,
         session::{Ended, Session},
-        throughput::{LOADS, Throughput, burst, latency, loss_curve, throughput},
+        throughput::{LOADS, Loss, SHARES, Throughput, burst, latency, loss_curve, throughput},
         verdict::Verdict,
     },
     series::Series,
@@ -31,7 +31,7 @@ fn all(device: &mut Modelled) -> Result<Throughput, Ended> {
         session.begin(FRAMES)?;
         let found = throughput(session, FRAMES, 0.001)?;
         latency(session, FRAMES, found.no_drop.load().unwrap_or(found.full))?;
-        loss_curve(session, FRAMES, (found.full, found.delivered))?;
+        loss_curve(session, FRAMES, found.full)?;
         burst(session, FRAMES, found.full)?;
         learning::capacity(session, 8_192)?;
         flows::ramp(session, FRAMES, 100, 0.001)?;
@@ -84,14 +84,22 @@ fn latency_is_taken_at_shares_of_the_rate() {
 
 #[test]
 fn the_loss_curve_ends_after_two_trials_without_loss() {
-    let curve = with(&mut Modelled::default(), |session| loss_curve(session, FRAMES, (5e6, 2e6))).unwrap();
-    let shares: Vec<u32> = curve.iter().map(|loss| loss.share).collect();
-    // A tenth of five millions is 25 % of two, and steps are no wider. It bears 2.002 million frames a second.
-    assert_eq!(shares, [240, 220, 200, 180, 160, 140, 120, 100, 80]);
-    assert!((curve[0].lost - (1.0 - 2.002 / 4.8)).abs() < 1e-4, "{curve:?}");
-    assert_eq!([curve[7].lost, curve[8].lost], [0.0; 2]);
-    let all = with(&mut Modelled::default(), |session| loss_curve(session, FRAMES, (1.9e6, 1.9e6))).unwrap();
-    assert_eq!(all.iter().map(|loss| loss.share).collect::<Vec<_>>(), [100, 90]);
+    let curve = |mut device: Modelled| with(&mut device, |session| loss_curve(session, FRAMES, 5e6)).unwrap();
+    let shares = |curve: &[Loss]| curve.iter().map(|loss| loss.share).collect::<Vec<_>>();
+    let limited = curve(Modelled::default());
+    // It bears 2.002 million frames a second.
+    assert_eq!(shares(&limited), [100, 90, 80, 70, 60, 50, 40, 30]);
+    assert!((limited[0].lost - (1.0 - 2.002 / 5.0)).abs() < 1e-4, "{limited:?}");
+    assert_eq!([limited[6].lost, limited[7].lost], [0.0; 2]);
+    assert_eq!(shares(&curve(Modelled { capacity: 6e6, ..Modelled::default() })), [100, 90]);
+}
+
+#[test]
+fn the_loss_curve_of_a_device_that_bears_next_to_nothing_ends_too() {
+    let mut device = Modelled { capacity: 1.0, buffer: 1.0, ..Modelled::default() };
+    let curve = with(&mut device, |session| loss_curve(session, FRAMES, 5e6)).unwrap();
+    assert_eq!(curve.iter().map(|loss| loss.share).collect::<Vec<_>>(), SHARES);
+    assert!(curve.iter().all(|loss| loss.lost > 0.999), "{curve:?}");
 }
 
 #[test]
@@ -184,7 +192,7 @@ fn a_whole_run_keeps_its_numbers_as_series_a_sample_a_round() {
         "0.1 % drop rate, 1518 bytes, Mpps",
         "no-drop rate, IMIX, Mpps",
         "latency p99, IMIX, 90 %, us",
-        "loss, 64 bytes, 240 %, %",
+        "loss, 64 bytes, 100 %, %",
         "longest burst, 64 bytes, frames",
         "MAC addresses kept, addresses",
         "MAC addresses learned, addresses/s",
@@ -196,6 +204,27 @@ fn a_whole_run_keeps_its_numbers_as_series_a_sample_a_round() {
     // What was said beforehand is about what it took.
     let (said, took) = (plan.estimate().as_secs_f64(), (device.took + BETWEEN * device.trials).as_secs_f64());
     assert!((0.7..1.4).contains(&(said / took)), "{said} s were said and {took} s taken");
+}
+
+#[test]
+fn what_stands_in_while_addresses_are_learned_is_in_none_of_the_rates() {
+    let plan = Plan {
+        measurements: vec![Measurement::Throughput, Measurement::Learning],
+        sizes: vec![Size::Bytes(64), Size::Bytes(1518)],
+        thorough: false,
+        length: Duration::from_millis(500),
+        partial: 0.001,
+        flows: 1,
+        addresses: 8_192,
+        rounds: 2,
+    };
+    let mut device = Modelled { stand_in: true, ..Modelled::default() };
+    let findings = run(&mut device, &plan, Duration::from_secs(1), &|_| {}).unwrap();
+    let rates: Vec<&Series> = findings.series.iter().filter(|series| series.name == "no-drop rate").collect();
+    assert_eq!(rates.len(), 2);
+    let samples = rates.iter().flat_map(|series| &series.samples);
+    assert!(samples.clone().all(|rate| (1.98..=2.01).contains(rate)), "{rates:?}");
+    assert_eq!((samples.count(), device.replaced), (4, false));
 }
 
 #[test]

@@ -22,8 +22,9 @@ const LEAST_BURST: f64 = 1.0;
 /// Of what is found, the shares at which latency is taken.
 pub const LOADS: [f64; 3] = [0.1, 0.5, 0.9];
 
-/// Steps of the loss curve, in per cent of what is found. The RFC wants none wider than 10 % of the most that can be offered.
-const STEPS: [u32; 4] = [50, 20, 10, 5];
+/// The points of the loss curve, in per cent of the most that can be offered, which is the same of every device. The RFC's steps are a
+/// tenth of it; below, finer ones are for devices that bear less than a tenth.
+pub(super) const SHARES: [u32; 13] = [100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 2, 1];
 
 /// A trial that lost more than this is not made again.
 const PLAINLY: f64 = 0.05;
@@ -55,7 +56,7 @@ pub struct Latency {
 /// Loss at one rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Loss {
-    /// What was offered, per cent of what is borne.
+    /// What was offered, per cent of the most that can be.
     pub share: u32,
     /// The share that was lost.
     pub lost: f64,
@@ -96,17 +97,15 @@ pub fn latency(session: &mut Session<'_>, frames: Frames, borne: f64) -> Result<
     LOADS.into_iter().map(at).collect()
 }
 
-/// Loss from the most that can be offered down, until two trials in a row lose nothing. The loads are round shares of what is borne, so
-/// that the curves of several rounds have the same points.
+/// Loss from the most that can be offered down, until two trials in a row lose nothing. A device that loses at any rate has a curve too,
+/// and it ends where the shares do.
 ///
 /// # Errors
 /// [`Ended`].
-pub fn loss_curve(session: &mut Session<'_>, frames: Frames, (full, borne): (f64, f64)) -> Result<Vec<Loss>, Ended> {
-    let most = (full / borne * 100.0) as u32;
-    let step = STEPS.into_iter().find(|step| *step <= most / 10).unwrap_or(STEPS[3]);
+pub fn loss_curve(session: &mut Session<'_>, frames: Frames, full: f64) -> Result<Vec<Loss>, Ended> {
     let mut curve: Vec<Loss> = Vec::new();
-    for share in (1..=most / step).rev().map(|steps| steps * step) {
-        let outcome = session.trial(&session.ask(frames, Pace::Rate(borne * f64::from(share) / 100.0)))?;
+    for share in SHARES {
+        let outcome = session.trial(&session.ask(frames, Pace::Rate(full * f64::from(share) / 100.0)))?;
         curve.push(Loss { share, lost: outcome.lost() });
         if matches!(curve.as_slice(), [.., before, last] if before.lost == 0.0 && last.lost == 0.0) {
             break;
