@@ -3,7 +3,8 @@
 //! `cargo bench -p podlane-benches --features results --bench stages`. The stages are the worker's own functions. None can be stopped in the middle of a
 //! turn, so each is the difference of two things that are measured in turns: a burst that arrives, that is classified too, that is
 //! looked up too, and a whole turn. What a turn costs beyond these is applying the programs, handing frames to their ports, and the turn
-//! itself; the ports of the bench are taken off. Instructions by stage, which no noise moves, are in `stages.txt` (`.ci/instructions`).
+//! itself; the ports of the bench are taken off. Instructions by stage, which no noise moves, are the table of
+//! `perf/PROFILES.md` that `.ci/stages` keeps.
 
 use std::time::Instant;
 

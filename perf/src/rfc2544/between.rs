@@ -79,7 +79,6 @@ impl Device for Between<'_> {
             }
             thread::sleep(LOOK_EVERY);
         }
-        self.wires.introduce_again();
         Ok(true)
     }
 }

@@ -125,6 +125,8 @@ pub struct Outcome {
     pub corrupted: u64,
     /// Frames that came back to where they were sent from.
     pub returned: u64,
+    /// Frames that are not of the trial.
+    pub foreign: u64,
     /// Frames still arrived when waiting for the last ones was given up.
     pub endless: bool,
     /// How fast frames were offered in truth, a second.

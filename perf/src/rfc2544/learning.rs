@@ -69,15 +69,21 @@ fn unknown(session: &mut Session<'_>, row: Row, rate: f64) -> Result<f64, Ended>
         }
     }
     let flooded = session.look(&ask(Stations::Ask(row), GENTLE))?.received;
+    // Silence says that an address is known only of a device that still floods others; one that does not has stopped.
+    session.trial(&strangers())?;
     Ok(flooded as f64 / f64::from(row.count.max(1)))
+}
+
+/// A question for addresses that were never taught, which a device that floods answers.
+const fn strangers() -> Ask {
+    let row = Row { first: u32::MAX - SHORTEST, count: SHORTEST };
+    let frames = Frames { size: Size::Bytes(64), stations: Stations::Ask(row) };
+    Ask { frames, pace: Pace::Rate(GENTLE), until: Until::Count(SHORTEST as u64) }
 }
 
 /// Whether the far link sees what the device does not know, without which nothing here means anything.
 fn floods(session: &mut Session<'_>) -> Result<bool, Ended> {
-    let row = Row { first: u32::MAX - SHORTEST, count: SHORTEST };
-    let frames = Frames { size: Size::Bytes(64), stations: Stations::Ask(row) };
-    let outcome = session.look(&Ask { frames, pace: Pace::Rate(GENTLE), until: Until::Count(SHORTEST.into()) })?;
-    Ok(outcome.received > 0)
+    Ok(session.look(&strangers())?.received > 0)
 }
 
 /// The most addresses the device keeps, no more than `most`.

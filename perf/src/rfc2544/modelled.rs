@@ -17,6 +17,8 @@ pub(crate) enum Flaw {
     ForwardsNothing,
     Doubles,
     Loops,
+    /// What introduced the stations goes around, and nothing else gets through.
+    Storms,
     Spoils,
     /// It forwards nothing after so many trials.
     StopsAfter(u32),
@@ -101,6 +103,7 @@ impl Modelled {
             Flaw::StopsAfter(trials) if self.trials > trials => nothing(outcome),
             Flaw::Doubles => outcome.duplicated = outcome.received,
             Flaw::Loops => (outcome.duplicated, outcome.endless) = (outcome.received * 100, true),
+            Flaw::Storms => (outcome.foreign, outcome.received) = (outcome.sent * 50, 0),
             Flaw::Spoils => (outcome.corrupted, outcome.received) = (outcome.received, 0),
             Flaw::LosesOneTrialOf(trials) if self.trials.is_multiple_of(trials) => {
                 outcome.received = outcome.received.saturating_sub(1);
@@ -147,6 +150,7 @@ impl Device for Modelled {
             reordered: 0,
             corrupted: 0,
             returned: 0,
+            foreign: 0,
             endless: false,
             reached: rate,
             latency,

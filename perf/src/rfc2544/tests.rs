@@ -127,6 +127,18 @@ fn the_table_is_as_large_as_the_device_says() {
 }
 
 #[test]
+fn a_device_that_stops_while_it_is_asked_is_not_said_to_know_every_address() {
+    let mut healthy = Modelled::default();
+    with(&mut healthy, |session| learning::capacity(session, 8_192)).unwrap();
+    // The first trial finds that it floods.
+    for trials in 1..healthy.trials {
+        let mut device = Modelled::with(Flaw::StopsAfter(trials));
+        let ended = with(&mut device, |session| learning::capacity(session, 8_192));
+        assert!(matches!(ended, Err(Ended::Verdict(Verdict::Stopped { .. }))), "{trials}: {ended:?}");
+    }
+}
+
+#[test]
 fn addresses_are_learned_as_fast_as_the_device_can() {
     let rate =
         |device: &mut Modelled| with(device, |session| learning::rate(session, Capacity::Kept(5_000), 5e6)).unwrap();
@@ -153,6 +165,7 @@ fn what_is_wrong_with_a_device_ends_the_run_with_its_name() {
     assert_eq!(verdict(Flaw::ForwardsNothing), Verdict::ForwardsNothing { sent: 2_000 });
     assert_eq!(verdict(Flaw::Doubles), Verdict::Duplicates { sent: 50, duplicated: 50 });
     assert_eq!(verdict(Flaw::Loops), Verdict::Loops { sent: 50, arrivals: 5_000 });
+    assert_eq!(verdict(Flaw::Storms), Verdict::Loops { sent: 50, arrivals: 2_500 });
     assert_eq!(verdict(Flaw::Spoils), Verdict::Corrupts { sent: 50, corrupted: 50 });
 }
 
@@ -165,7 +178,6 @@ fn a_device_that_stops_or_goes_away_ends_the_run_wherever_it_was() {
         assert!(matches!(ended, Err(Ended::Verdict(Verdict::Vanished { ref name })) if name == "veth7"), "{ended:?}");
         let mut device = Modelled::with(Flaw::StopsAfter(trials));
         let ended = all(&mut device);
-        // While addresses are asked for silence is an answer; the ramp after it finds out.
         assert!(matches!(ended, Err(Ended::Verdict(Verdict::Stopped { .. }))), "{trials}: {ended:?}");
         assert!(device.trials < trials + 100, "{trials}: {}", device.trials);
     }

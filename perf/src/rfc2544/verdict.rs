@@ -11,6 +11,9 @@ const FEW: f64 = 0.001;
 /// A frame that goes around comes by again and again; one that was doubled comes once more.
 const ROUNDS: u64 = 2;
 
+/// Where nothing arrives but so many other frames for each that was sent, these are what introduced the stations, going around.
+const STORM: u64 = 20;
+
 /// Why nothing more is measured.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,8 +73,11 @@ pub enum Verdict {
 /// What is wrong with a device that answered so, if anything is. Loss is nothing wrong.
 #[must_use]
 pub fn of(outcome: &Outcome) -> Option<Verdict> {
-    let &Outcome { sent, received, duplicated, corrupted, returned, endless, .. } = outcome;
+    let &Outcome { sent, received, duplicated, corrupted, returned, foreign, endless, .. } = outcome;
     let few = (sent as f64 * FEW) as u64;
+    if sent > 0 && received == 0 && foreign > STORM * sent {
+        return Some(Verdict::Loops { sent, arrivals: foreign });
+    }
     if endless || returned > few || duplicated > ROUNDS * received.max(1) {
         return Some(Verdict::Loops { sent, arrivals: duplicated + returned });
     }

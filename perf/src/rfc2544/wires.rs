@@ -91,18 +91,12 @@ pub struct Wires<T> {
     ends: Ends,
     /// What was sent last: a million flows take a while to lay out.
     ready: Option<(Frames, Traffic)>,
-    introduced: bool,
 }
 
 impl<T: Trial> Wires<T> {
     /// A device that frames of these ends go through.
     pub const fn new(generator: T, ends: Ends) -> Self {
-        Self { generator, ends, ready: None, introduced: false }
-    }
-
-    /// Has the stations introduced once more, to a device that forgot them.
-    pub const fn introduce_again(&mut self) {
-        self.introduced = false;
+        Self { generator, ends, ready: None }
     }
 
     /// Lays the frames out, if they are not those of the trial before.
@@ -118,9 +112,9 @@ impl<T: Trial> Device for Wires<T> {
     fn trial(&mut self, ask: &Ask) -> Result<Outcome, TrialError> {
         self.lay_out(ask.frames)?;
         let Some((_, traffic)) = &self.ready else { return Err(TrialError::Interrupted) };
-        if !self.introduced && matches!(ask.frames.stations, Stations::Flows(_)) {
+        // Before every trial (RFC 2544 section 23): a bridge forgets them after minutes, and then its floods would be measured.
+        if matches!(ask.frames.stations, Stations::Flows(_)) {
             self.generator.introduce(traffic).map_err(dead)?;
-            self.introduced = true;
         }
         let rate = match ask.pace {
             Pace::Rate(rate) => Rate::PerSecond(rate),
@@ -152,6 +146,7 @@ fn told(outcome: generator::Outcome) -> Result<Outcome, TrialError> {
         reordered: outcome.reordered,
         corrupted: outcome.corrupted,
         returned: outcome.returned,
+        foreign: outcome.foreign,
         endless: outcome.endless,
         reached: outcome.reached,
         latency,
@@ -162,5 +157,44 @@ fn dead(error: WireError) -> TrialError {
     match error {
         WireError::Gone { device } => TrialError::Vanished { name: device },
         error => failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::generator::{analyse::Arrivals, send::Departures};
+
+    /// Counts what it is asked for: introductions and trials.
+    #[derive(Default)]
+    struct Counted([u32; 2]);
+
+    impl Trial for Counted {
+        fn trial(&mut self, offered: Rate, _: &Traffic, _: generator::Until) -> generator::Outcome {
+            self.0[1] += 1;
+            generator::Outcome::new(offered, None, Departures::default(), Arrivals::default())
+        }
+
+        fn introduce(&mut self, _: &Traffic) -> Result<(), WireError> {
+            self.0[0] += 1;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn stations_are_introduced_before_every_trial_and_rows_of_addresses_never() {
+        let mut wires = Wires::new(Counted::default(), Ends::default());
+        let mut trial = |stations| {
+            let frames = Frames { size: Size::Bytes(64), stations };
+            wires.trial(&Ask { frames, pace: Pace::Full, until: Until::Time(Duration::from_millis(1)) }).unwrap();
+            wires.generator.0
+        };
+        assert_eq!(trial(Stations::Flows(1)), [1, 1]);
+        assert_eq!(trial(Stations::Flows(1)), [2, 2]);
+        // They would take up room in the table that is measured.
+        let row = Row { first: 0, count: 4 };
+        assert_eq!([Stations::Teach(row), Stations::Ask(row)].map(&mut trial), [[2, 3], [2, 4]]);
     }
 }
