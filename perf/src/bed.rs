@@ -6,8 +6,11 @@
 //!   core 0                        core 1                                core 0
 //! ```
 //!
-//! All namespaces are without names, so the kernel removes them and the links with this process, however it ends. The
-//! pods have no IPv6 and, unless they are to speak themselves, no addresses: nothing crosses the bed but what the load sends.
+//! All namespaces are without names, so the kernel removes them and the links with the last process in them. That is this one, however it
+//! ends, unless a subject has started somebody else's program in the switch's namespace: it is ended with its subject, also on Ctrl-C, but
+//! a run that is killed (SIGKILL) ends nobody, and the program keeps the namespace until it is killed too.
+//!
+//! The pods have no IPv6 and, unless they are to speak themselves, no addresses: nothing crosses the bed but what the load sends.
 //! A bed can also be [joined](Shape::joined): one veth from pod to pod and nothing between, which is what no switch can be better than.
 
 use std::os::fd::AsFd;

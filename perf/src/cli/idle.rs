@@ -11,7 +11,7 @@ use crate::run::idle::{self, Plan};
 pub(super) struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// First packets a round.
+    /// First packets a round; of fewer than 100 no p99 is told.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     packets: u32,
     /// Silence before each, milliseconds.

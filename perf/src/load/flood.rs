@@ -33,7 +33,7 @@ const BELIEVABLE: (f64, f64) = (500_000.0, 20_000_000.0);
 /// What one call sends beyond what the window needs.
 const SURPLUS: f64 = 1.2;
 
-/// The longest call, which is what Ctrl-C may have to wait for.
+/// The longest call, which is what Ctrl-C may have to wait for. A window beyond some 4 s sees the pause between two of them.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// How long a subject is under full load before it is measured, and for each flow on top: so that it has seen all of them.
@@ -159,7 +159,8 @@ impl Flood<'_> {
         WARM_UP + WARM_UP_A_FLOW * self.traffic.flows
     }
 
-    /// How many packets one call is to send, so that the window sees no second one: between two calls the kernel takes some 20 ms.
+    /// How many packets one call is to send, so that a window of up to 4 s sees no second one: between two calls the kernel takes some
+    /// 20 ms, which a longer window has once in [`LONGEST`], 0.4 % of it, the same for whoever is measured.
     fn stride(&self, generator: &mut Generator) -> Result<u32, LoadError> {
         let mut took = [0.0; 2];
         for (trial, took) in TRIALS.into_iter().zip(&mut took) {

@@ -42,10 +42,14 @@ const LATE: Target = Target::AtMost(100.0);
 const WORKER: &str = "podlane-w0";
 
 /// What is told of latencies.
-const QUANTILES: [&str; 3] = [MIDDLE, "p99", "max"];
+const QUANTILES: [&str; 3] = [MIDDLE, RARE, "max"];
 
 /// The one of them that noise moves least.
 const MIDDLE: &str = "p50";
+
+/// The one that takes this many packets a round: of fewer it is the maximum under another name.
+const RARE: &str = "p99";
+const FOR_RARE: u32 = 100;
 
 /// The longest latency that is told apart, nanoseconds: more than the probe waits.
 const LONGEST_NS: u64 = 1_000_000_000;
@@ -121,13 +125,14 @@ pub fn run(terms: &Terms<'_>, plan: Plan) -> Result<Report, RunError> {
             rounds.push(measure(way, terms, plan)?);
         }
     }
-    let (series, checks) = Found(found).told();
+    let (series, checks) = Found(found).told(plan.packets);
     let title = "an idle switch, and the first packet after silence, one way, veth to veth";
     Ok(Report { series, checks, ..Report::new(title, origin, terms.rounds) })
 }
 
 impl Found {
-    fn told(&self) -> (Vec<Series>, Vec<Check>) {
+    /// What a round of so many packets can tell.
+    fn told(&self, packets: u32) -> (Vec<Series>, Vec<Check>) {
         let Self([adaptive, kept, busy, thread, thread_kept]) = self;
         let (mut series, mut checks) = (Vec::new(), Vec::new());
         for (way, rounds) in [(ADAPTIVE, adaptive), (KEPT_AWAKE, kept)] {
@@ -135,7 +140,8 @@ impl Found {
             series.push(cpu.clone());
             checks.push(Check::new(cpu, CPU));
         }
-        for (at, quantile) in QUANTILES.into_iter().enumerate() {
+        let tellable = |(_, quantile): &(usize, &str)| *quantile != RARE || packets >= FOR_RARE;
+        for (at, quantile) in QUANTILES.into_iter().enumerate().filter(tellable) {
             let of = |what: &str, way: Way, rounds| {
                 gather(format!("{what} {quantile}, {}", way.name), "us", rounds, |round| round.latency[at])
             };
@@ -282,5 +288,20 @@ fn pause(length: Duration, terms: &Terms<'_>) -> Result<(), RunError> {
             return Ok(());
         }
         std::thread::sleep(left.min(LOOK_EVERY));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FOR_RARE, Found, RARE};
+
+    #[test]
+    fn a_p99_is_told_of_a_hundred_packets_and_not_of_fewer() {
+        let told = |packets| {
+            let (series, checks) = Found([(); 5].map(|()| Ok(Vec::new()))).told(packets);
+            let checks = checks.iter().filter(|check| check.series.name.contains(RARE)).count();
+            (series.iter().filter(|series| series.name.contains(RARE)).count(), checks)
+        };
+        assert_eq!([told(FOR_RARE - 1), told(FOR_RARE)], [(0, 0), (5, 2)]);
     }
 }

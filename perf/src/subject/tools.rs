@@ -56,7 +56,8 @@ impl Tool {
         Err(self.unable(arguments.join(" "), says))
     }
 
-    /// Starts it in a namespace, silent; it ends when the [`Service`] is dropped.
+    /// Starts it in a namespace, silent; it ends when the [`Service`] is dropped. A process that is killed (SIGKILL) drops nothing, and the
+    /// program goes on: the kernel's signal for a parent's death tells of the thread that started it, which here ends at once.
     pub(crate) fn serve(self, netns: &Netns, mut command: Command) -> Result<Service, SubjectError> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // A child is born in the namespace of the thread that starts it.
@@ -90,7 +91,7 @@ fn outcome(mut child: Child, input: &str) -> Option<io::Result<Output>> {
     })
 }
 
-/// A program that runs until it is dropped.
+/// A program that runs until it is dropped, or ends by itself.
 pub(crate) struct Service {
     name: &'static str,
     child: Child,

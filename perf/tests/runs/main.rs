@@ -148,7 +148,9 @@ fn an_idle_switch_is_measured_asleep_and_awake() {
     let report: Value = serde_json::from_str(&text).unwrap();
     let cpu = check(&report, "CPU of an idle worker, adaptive")["median"].as_f64().unwrap();
     assert!((0.0..100.0).contains(&cpu), "{report}");
-    for quantile in ["p50", "p99", "max"] {
+    // Of three packets the slowest is no p99.
+    assert!(!text.contains("p99"), "{report}");
+    for quantile in ["p50", "max"] {
         assert!(check(&report, &format!("late by {quantile}, adaptive"))["median"].is_f64(), "{report}");
         // Not every kernel can keep a core awake; it is said then.
         let kept = check(&report, &format!("late by {quantile}, kept awake"));

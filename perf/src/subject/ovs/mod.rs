@@ -1,4 +1,4 @@
-//! Open vSwitch with its userspace datapath: one poll-mode thread on the switch's core, on ports of its own AF_XDP driver or of DPDK's.
+//! Open vSwitch with its userspace datapath: a poll-mode thread on the switch's core, and one more for each further worker, on ports of its own AF_XDP driver or of DPDK's.
 //!
 //! What it is not told otherwise it does as it is delivered: a bridge that learns, where there is nothing but a bridge to do. Its database and daemon are this subject's own, in a folder of its own; the system's are neither used nor disturbed.
 
@@ -99,6 +99,8 @@ struct Switching {
     database: Service,
     folder: Folder,
     driver: Ovs,
+    /// Threads that poll, and queues of each port for them to share: Open vSwitch opens one queue unless told.
+    workers: u16,
     /// How many ports of DPDK there are.
     devices: u16,
 }
@@ -136,7 +138,7 @@ impl Switching {
         run.arg(format!("--unixctl={}", folder.file("control").display())).args(["-vconsole:off", "-vsyslog:off"]);
         let switch = program.serve(netns, run)?;
         wait_for(&folder, "control")?;
-        Ok(Self { switch, database, folder, driver, devices: 0 })
+        Ok(Self { switch, database, folder, driver, workers, devices: 0 })
     }
 
     /// A bridge of its datapath.
@@ -163,8 +165,11 @@ impl Switching {
         let words = ["add-port", bridge, &link.name, "--", "set", "interface", &link.name];
         let device = format!("options:dpdk-devargs=net_af_xdp{},iface={}", self.devices, link.name);
         self.devices += 1;
+        // Silent links have one.
+        let queues = if bed.silent_ends().contains(link) { 1 } else { self.workers };
+        let queues = format!("options:n_rxq={queues}");
         let kind: &[&str] = match self.driver {
-            Ovs::AfXdp => &["type=afxdp"],
+            Ovs::AfXdp => &["type=afxdp", &queues],
             Ovs::Dpdk => &["type=dpdk", &device],
         };
         self.set(bed, &[&words, kind].concat())?;
