@@ -131,7 +131,7 @@ fn who_is_not_installed_is_skipped_by_name_and_with_what_to_install() {
         "--flows=1",
         "--against=nftables,ovs-afxdp,testpmd,vpp",
         "--seconds=0.1",
-        "--rounds=2",
+        "--rounds=1",
         "--json",
     ]);
     let output = compare.env("PATH", "/nowhere").env("TMPDIR", &files).output().unwrap();

@@ -131,7 +131,7 @@ fn silent_ports_are_attached_and_compared() {
     }
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let before = traces();
-    let text = run(&["idle-ports", "--seconds", "0.3", "--rounds", "1", "--ports", "3", "--json"]);
+    let text = run(&["idle-ports", "--seconds", "1", "--rounds", "1", "--ports", "3", "--json"]);
     let report: Value = serde_json::from_str(&text).unwrap();
     assert!(check(&report, "beside / alone")["median"].as_f64().unwrap() > 0.0, "{report}");
     assert_eq!(traces(), before);
