@@ -14,7 +14,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 use crate::AttachMode;
 
-const HEADER_BYTES: usize = 16; // struct nlmsghdr
+pub(crate) const HEADER_BYTES: usize = 16; // struct nlmsghdr
 const IFINFO_BYTES: usize = 16; // struct ifinfomsg
 const ATTRIBUTE_BYTES: usize = 4; // struct rtattr
 const NESTED_TYPE_MASK: u16 = 0x3fff; // NLA_TYPE_MASK
@@ -37,7 +37,7 @@ pub(crate) struct Device {
 impl Device {
     /// Asks the kernel, in the calling thread's network namespace.
     pub(crate) fn query(ifindex: u32) -> io::Result<Self> {
-        answer(&exchange(&question(ifindex))?)
+        answer(&exchange(SockProtocol::NetlinkRoute, &question(ifindex))?)
     }
 
     /// The program on the device and where it runs.
@@ -56,7 +56,7 @@ pub(crate) fn make_veth() -> io::Result<()> {
     push(&mut info, libc::IFLA_INFO_KIND, b"veth");
     push(&mut body, libc::IFLA_LINKINFO, &info);
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL | libc::NLM_F_ACK;
-    let reply = exchange(&message(libc::RTM_NEWLINK, flags, &body))?;
+    let reply = exchange(SockProtocol::NetlinkRoute, &message(libc::RTM_NEWLINK, flags, &body))?;
     refusal(&reply)
 }
 
@@ -69,7 +69,8 @@ fn question(ifindex: u32) -> Vec<u8> {
     message(libc::RTM_GETLINK, 0, &body)
 }
 
-fn message(kind: u16, flags: i32, body: &[u8]) -> Vec<u8> {
+/// A netlink message.
+pub(crate) fn message(kind: u16, flags: i32, body: &[u8]) -> Vec<u8> {
     let length = HEADER_BYTES + body.len();
     let mut message = Vec::with_capacity(length);
     message.extend((length as u32).to_ne_bytes());
@@ -81,7 +82,7 @@ fn message(kind: u16, flags: i32, body: &[u8]) -> Vec<u8> {
 }
 
 /// Adds an attribute, padded.
-fn push(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(crate) fn push(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.extend(((ATTRIBUTE_BYTES + value.len()) as u16).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
     message.extend(value);
@@ -89,10 +90,38 @@ fn push(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 /// Sends one request and returns the first reply.
-fn exchange(message: &[u8]) -> io::Result<Vec<u8>> {
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+pub(crate) fn exchange(protocol: SockProtocol, message: &[u8]) -> io::Result<Vec<u8>> {
+    receive(&mut ask(protocol, message)?)
+}
+
+/// Sends a request for all of something, and returns the messages of the answer.
+pub(crate) fn dump(message: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    let mut socket = ask(SockProtocol::NetlinkRoute, message)?;
+    let mut messages = Vec::new();
+    loop {
+        let reply = receive(&mut socket)?;
+        let mut rest = &reply[..];
+        while let Some(length) = u32_at(rest, 0) {
+            let length = (length as usize).clamp(HEADER_BYTES, rest.len().max(HEADER_BYTES));
+            let message = rest.get(..length).ok_or(Errno::EBADMSG)?;
+            if u16_at(message, 4).map(i32::from) == Some(libc::NLMSG_DONE) {
+                return Ok(messages);
+            }
+            refusal(message)?;
+            messages.push(message.to_vec());
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
+fn ask(protocol: SockProtocol, message: &[u8]) -> io::Result<File> {
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
     let mut socket = File::from(socket);
     socket.write_all(message)?;
+    Ok(socket)
+}
+
+fn receive(socket: &mut File) -> io::Result<Vec<u8>> {
     // One link without statistics is under 2 KiB; a reply is cut, never split, when it is not.
     let mut reply = vec![0; 32 * 1024];
     let length = socket.read(&mut reply)?;
@@ -101,7 +130,7 @@ fn exchange(message: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// The error that a reply is, if it is one.
-fn refusal(reply: &[u8]) -> io::Result<()> {
+pub(crate) fn refusal(reply: &[u8]) -> io::Result<()> {
     let kind = u16_at(reply, 4).ok_or(Errno::EBADMSG)?;
     if i32::from(kind) != libc::NLMSG_ERROR {
         return Ok(());
@@ -136,7 +165,7 @@ fn answer(message: &[u8]) -> io::Result<Device> {
 }
 
 /// Walks `rtattr`s; a length that lies ends the walk.
-struct Attributes<'a>(&'a [u8]);
+pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
@@ -150,11 +179,11 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 

@@ -1,4 +1,4 @@
-//! The XDP programs, their committed objects, and the loader that attaches and pins them.
+//! The XDP and tc programs, their committed objects, and the loader that attaches and pins them.
 //!
 //! An AF_XDP socket receives nothing until a program on the device redirects frames to it. There
 //! are three kinds of them: two for pod ports, which redirect everything, and one for uplinks,
@@ -18,10 +18,13 @@
 //!   answer such a pod, or forward for it, and has never heard of its policy.
 //! - An uplink claims nothing until [`Attachment::claim`] says what is ours.
 //!
+//! A pod's port can do without XDP: what is decided about its flows, the kernel carries out in tc programs ([`carry`]).
+//!
 //! There is no `unsafe` here; aya's calls wrap what the kernel wants.
 
 mod anchor;
 mod attachment;
+pub mod carry;
 mod device;
 mod error;
 mod link;

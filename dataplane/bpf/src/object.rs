@@ -50,7 +50,7 @@ pub(crate) const POD_SLOTS: u32 = 1 << 16;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Shape {
     /// In the object; in lower case, of the pin.
-    name: &'static str,
+    pub(crate) name: &'static str,
     kind: MapType,
     key_bytes: u32,
     value_bytes: u32,
@@ -58,7 +58,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    const fn new(name: &'static str, kind: MapType, sizes: (u32, u32), entries: u32) -> Self {
+    pub(crate) const fn new(name: &'static str, kind: MapType, sizes: (u32, u32), entries: u32) -> Self {
         let (key_bytes, value_bytes) = sizes;
         Self { name, kind, key_bytes, value_bytes, entries }
     }
@@ -68,7 +68,8 @@ impl Shape {
         self.name.to_ascii_lowercase()
     }
 
-    fn fits(&self, pin: &Path) -> bool {
+    /// Whether the map that is pinned there is of this shape.
+    pub(crate) fn fits(&self, pin: &Path) -> bool {
         self.id_at(pin).is_some()
     }
 

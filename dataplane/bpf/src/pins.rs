@@ -10,6 +10,8 @@
 //!                               <port>/link-<index of the device>    of a pod that has its
 //!                                       program and its XSKMAP together with the others:
 //!                               %pods              that XSKMAP
+//!                               %carry/            maps and links of what the kernel carries for
+//!                                                  workers: not a port's, and the carrier's to remove
 //! ```
 //!
 //! Removing a pin hands the last reference to a kernel worker, and the device stays busy for
@@ -34,6 +36,9 @@ const SHARED_LINK: &str = "link-";
 
 /// The sockets of all pods. No port has this name: [`port_pin`] spells a `%` otherwise.
 const SHARED: &str = "%pods";
+
+/// The pins of the [`Carrier`](crate::carry::Carrier), in a directory that is no port's either.
+pub(crate) const CARRY: &str = "%carry";
 
 /// Sees to it that a BPF file system is mounted at `at` (normally `/sys/fs/bpf`), as systemd and
 /// iproute2 do, readable by root alone. Returns whether it had to be mounted.
@@ -88,7 +93,7 @@ pub(crate) fn shared_pin(instance: &Path) -> PathBuf {
 /// [`PinError::Io`] where an entry could not be removed; the ones before it are gone.
 pub fn sweep(instance: &Path, keep: &[&str]) -> Result<Vec<String>, PinError> {
     let (mut removed, mut kept) = (Vec::new(), false);
-    for directory in names(instance)? {
+    for directory in names(instance)?.into_iter().filter(|name| name != CARRY) {
         let port = port_name(&directory);
         let path = instance.join(directory);
         if path.is_dir() && !keep.contains(&port.as_str()) {
@@ -174,7 +179,8 @@ pub(crate) fn open_link(directory: &Path) -> Result<Option<Pinned>, PinError> {
     Ok(None)
 }
 
-fn open_pin(path: &Path) -> Result<Option<FdLink>, PinError> {
+/// Opens a link's pin, if there is one.
+pub(crate) fn open_pin(path: &Path) -> Result<Option<FdLink>, PinError> {
     match PinnedLink::from_pin(path) {
         Ok(link) => Ok(Some(link.into())),
         Err(error) => match errno(&error) {
@@ -187,14 +193,18 @@ fn open_pin(path: &Path) -> Result<Option<FdLink>, PinError> {
     }
 }
 
-/// Pins a link, and keeps it open.
+/// Pins a port's link, and keeps it open.
 pub(crate) fn pin_link(directory: &Path, on: Option<u32>, link: FdLink) -> Result<FdLink, PinError> {
-    let path = link_pin(directory, on);
-    match link.pin(&path) {
+    pin_at(&link_pin(directory, on), link)
+}
+
+/// Pins a link, and keeps it open.
+pub(crate) fn pin_at(path: &Path, link: FdLink) -> Result<FdLink, PinError> {
+    match link.pin(path) {
         Ok(link) => Ok(link.into()),
         Err(error) => {
             let errno = errno(&error).unwrap_or(libc::EINVAL);
-            Err(io_error(&path, "pinning", io::Error::from_raw_os_error(errno)))
+            Err(io_error(path, "pinning", io::Error::from_raw_os_error(errno)))
         }
     }
 }
@@ -214,6 +224,11 @@ pub(crate) fn remove_port(directory: &Path) -> Result<(), PinError> {
     for name in names(directory)? {
         remove_file(&directory.join(name))?;
     }
+    remove_directory(directory)
+}
+
+/// Removes an empty directory; one that is not there is no error.
+pub(crate) fn remove_directory(directory: &Path) -> Result<(), PinError> {
     match fs::remove_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(|source| io_error(directory, "removing", source)),
@@ -231,7 +246,7 @@ pub(crate) fn remove_others(directory: &Path, own: &[Shape]) -> Result<(), PinEr
 }
 
 /// What is in a directory; nothing, if it is not there.
-fn names(directory: &Path) -> Result<Vec<String>, PinError> {
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>, PinError> {
     let failed = |source| io_error(directory, "reading", source);
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
