@@ -15,8 +15,9 @@ use std::hint::black_box;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use podlane_benches::{
     actions::{Action, Actions, Ready},
-    bed::{Bed, Case, Lap},
+    bed::{Bed, Lap},
     carousel::Device,
+    case::Case,
     cluster, packets, routes,
     stages::{Stages, keys},
 };

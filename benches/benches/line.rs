@@ -6,7 +6,8 @@
 
 use criterion::{SamplingMode, Throughput};
 use podlane_benches::{
-    bed::{Case, Lap},
+    bed::Lap,
+    case::Case,
     measure::configured,
     result,
     runs::{hit, miss},

@@ -9,8 +9,9 @@
 use std::time::Instant;
 
 use podlane_benches::{
-    bed::{Bed, Case},
+    bed::Bed,
     carousel::Device,
+    case::Case,
     result::{origin, store},
     stages::Stages,
 };

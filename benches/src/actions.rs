@@ -23,8 +23,9 @@ use podlane_dataplane::{
 };
 
 use crate::{
-    bed::{Bed, Case},
+    bed::Bed,
     carousel::{Carousel, Exit},
+    case::Case,
     packets::{ENTRY, EXIT, TUNNELLED},
     stages::keys,
 };

@@ -6,8 +6,9 @@ use criterion::{BenchmarkGroup, measurement::WallTime};
 use podlane_dataplane::burst::BURST;
 
 use crate::{
-    bed::{Bed, Case, FRESH, Lap},
+    bed::{Bed, FRESH, Lap},
     carousel::Device,
+    case::Case,
     measure::Samples,
     verdict::Measured,
 };

@@ -14,8 +14,8 @@ use podlane_dataplane::{
 use podlane_rings::{Frame, FramePool};
 
 use crate::{
-    bed::Case,
     carousel::Load,
+    case::Case,
     packets::{ENTRY, EXIT, PACKET},
 };
 

@@ -4,7 +4,7 @@
 
 use criterion::{Criterion, Throughput};
 use podlane_benches::{
-    bed::Case,
+    case::Case,
     measure::Samples,
     stages::Stages,
     verdict::{self, Measured},

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use podlane_benches::{bed::Case, stages::keys};
+use podlane_benches::{case::Case, stages::keys};
 use podlane_dataplane::{
     burst::BURST,
     flow::{FlowKey, HashSeed},
