@@ -7,8 +7,8 @@
 //! ```
 //!
 //! All namespaces are without names, so the kernel removes them and the links with the last process in them. That is this one, however it
-//! ends, unless a subject has started somebody else's program in the switch's namespace: it is ended with its subject, also on Ctrl-C, but
-//! a run that is killed (SIGKILL) ends nobody, and the program keeps the namespace until it is killed too.
+//! ends: somebody else's program that a subject has started in the switch's namespace is ended with its subject, and where this process is
+//! killed (SIGKILL) a watcher ends it.
 //!
 //! The pods have no IPv6 and, unless they are to speak themselves, no addresses: nothing crosses the bed but what the load sends.
 //! A bed can also be [joined](Shape::joined): one veth from pod to pod and nothing between, which is what no switch can be better than.
@@ -208,8 +208,18 @@ fn joined(shape: &Shape) -> Result<([Netns; 2], [HostEnd; 2]), BedError> {
     Ok((pods, [HostEnd::default(), HostEnd::default()]))
 }
 
-/// A namespace whose links say nothing by themselves.
-fn quiet_netns() -> Result<Netns, BedError> {
+/// Two namespaces with a link from one to the other, [`POD_LINK`] at both ends, that carries IP packets of so many bytes.
+pub(crate) fn bare_link(mtu: u32) -> Result<[Netns; 2], BedError> {
+    if let Some(lacking) = Lab::skip_reason() {
+        return Err(BedError::Lacking(lacking));
+    }
+    let (pods, _) = joined(&Shape { mtu, joined: true, ..Shape::default() })?;
+    Ok(pods)
+}
+
+/// A namespace whose links say nothing by themselves. By IPv6 each link speaks of itself when it comes up and for seconds afterwards, to
+/// everybody in its network: beside 500 pods those copies would be measured, and nothing else.
+pub(crate) fn quiet_netns() -> Result<Netns, HostError> {
     let netns = Netns::anonymous()?;
     netns.run(|| sysctl("net/ipv6/conf/default/disable_ipv6", 1))??;
     Ok(netns)

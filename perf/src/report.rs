@@ -21,7 +21,7 @@ use crate::{
 /// The version of the form. It changes when a reader of the one before would misread.
 pub const FORMAT: u32 = 1;
 
-/// Width of the first column.
+/// Width of the first column, at least.
 const NAME: usize = 52;
 
 /// Everything one run found.
@@ -132,9 +132,11 @@ impl Display for Report {
         writeln!(f, "{}", self.title)?;
         writeln!(f, "{processor}, {cores} cores, Linux {kernel}, load {load_average}, commit {commit}, {build} build")?;
         writeln!(f)?;
-        writeln!(f, "{:NAME$} {:>10} {:>10} {:>10} {:>8}", "", "median", "lowest", "highest", "spread")?;
+        let lines = self.series.iter().chain(self.checks.iter().map(|check| &check.series));
+        let width = lines.map(|series| series.label().len()).fold(NAME, usize::max);
+        writeln!(f, "{:width$} {:>10} {:>10} {:>10} {:>8}", "", "median", "lowest", "highest", "spread")?;
         for series in &self.series {
-            writeln!(f, "{}", line(series))?;
+            writeln!(f, "{}", line(series, width))?;
         }
         writeln!(f)?;
         for check in &self.checks {
@@ -143,21 +145,21 @@ impl Display for Report {
                 Some(false) => "missed",
                 None => "not measured",
             };
-            writeln!(f, "{}   {}: {verdict}", line(&check.series), check.target)?;
+            writeln!(f, "{}   {}: {verdict}", line(&check.series, width), check.target)?;
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
     }
 }
 
-fn line(series: &Series) -> String {
+fn line(series: &Series, width: usize) -> String {
     let Series { median, low, high, skipped, .. } = series;
     let label = series.label();
     match (median, low, high, skipped) {
         (Some(median), Some(low), Some(high), None) => {
             let spread = series.spread().unwrap_or_default() * 100.0;
-            format!("{label:NAME$} {median:>10.3} {low:>10.3} {high:>10.3} {spread:>6.1} %")
+            format!("{label:width$} {median:>10.3} {low:>10.3} {high:>10.3} {spread:>6.1} %")
         }
-        (.., why) => format!("{label:NAME$} skipped: {}", why.as_deref().unwrap_or("no round was measured")),
+        (.., why) => format!("{label:width$} skipped: {}", why.as_deref().unwrap_or("no round was measured")),
     }
 }
 

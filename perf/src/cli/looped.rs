@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     generator::{
-        Loop, Outcome, Trial, ceiling,
+        Loop, Outcome, Threads, Trial,
         clock::Monotonic,
+        limit::{Ends, Limit},
         view::{Half, watch},
         wire::af_xdp::Use,
     },
@@ -38,8 +39,9 @@ impl Arguments {
     pub(super) fn perform(&self, around: &Surroundings<'_>) -> Result<(), CliError> {
         let origin = Origin::here();
         let traffic = self.packets.traffic()?;
-        let can = ceiling(&traffic, around.stop).map_err(GenerateError::from)?;
-        let mut around_device = self.open(traffic.longest(), around.stop)?;
+        let threads = self.netdevs.threads(self.far.is_some())?;
+        let mut around_device = self.open(traffic.longest(), threads, around.stop)?;
+        let limit = Limit::measure(&traffic, Ends::Both, threads, around.stop).map_err(GenerateError::from)?;
         let wires = around_device.describe();
         around_device.introduce(&traffic).map_err(GenerateError::from)?;
         let gauge = around_device.gauge();
@@ -53,7 +55,7 @@ impl Arguments {
             wires,
             packets: Some(traffic.to_string()),
             run: None,
-            ceiling_pps: Some(can),
+            limit: Some(limit),
             says: outcome.to_string(),
             outcome: outcome.summary(),
         };
@@ -63,6 +65,7 @@ impl Arguments {
     fn open<'a>(
         &self,
         longest: usize,
+        threads: Threads,
         stop: &'a AtomicBool,
     ) -> Result<Loop<'a, crate::generator::wire::af_xdp::AfXdpWire, Monotonic>, GenerateError> {
         let netns = self.netdevs.namespace()?;
@@ -74,7 +77,6 @@ impl Arguments {
             }
             None => None,
         };
-        let threads = self.netdevs.threads(far.is_some())?;
         Ok(Loop::new(near, far, Monotonic, threads, stop)?)
     }
 }

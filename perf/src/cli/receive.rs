@@ -76,7 +76,7 @@ impl Arguments {
             wires: wire.describe(),
             packets: None,
             run: None,
-            ceiling_pps: None,
+            limit: None,
             outcome: summary(&outcome, verdict, &says),
             says,
         };

@@ -1,15 +1,15 @@
 //! `podlane-perf rfc2544`.
 
-use std::{fmt, fs, net::Ipv4Addr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::Ipv4Addr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
-use podlane_host::Netns;
 use podlane_wire::MacAddr;
 use thiserror::Error;
 
 use super::{
     CliError, Surroundings,
     terms::{Delivery, seconds},
+    told::{GenerateError, namespace},
 };
 use crate::{
     machine::Origin,
@@ -70,8 +70,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds, requires = "from")]
     patience: f64,
     /// What to measure.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Measure::Throughput, Measure::Latency, Measure::Loss, Measure::Burst])]
-    measure: Vec<Measure>,
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Measurement::Throughput, Measurement::Latency, Measurement::Loss, Measurement::Burst])]
+    measure: Vec<Measurement>,
     /// Frame sizes: bytes with the check sequence, or `imix` [default: those of RFC 2544 that the links carry, the MTU's, and IMIX].
     #[arg(long, value_delimiter = ',')]
     size: Vec<Size>,
@@ -130,35 +130,6 @@ impl FromStr for Against {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
-enum Measure {
-    /// The no-drop rate and the partial-drop rate.
-    Throughput,
-    /// Latency at 10, 50 and 90 % of the no-drop rate.
-    Latency,
-    /// The loss curve.
-    Loss,
-    /// The longest burst without loss.
-    Burst,
-    /// The no-drop rate from one flow to a million.
-    Flows,
-    /// MAC addresses: how many are kept, and how fast they are learned (RFC 2889).
-    Learning,
-}
-
-impl From<Measure> for Measurement {
-    fn from(measure: Measure) -> Self {
-        match measure {
-            Measure::Throughput => Self::Throughput,
-            Measure::Latency => Self::Latency,
-            Measure::Loss => Self::Loss,
-            Measure::Burst => Self::Burst,
-            Measure::Flows => Self::Flows,
-            Measure::Learning => Self::Learning,
-        }
-    }
-}
-
 /// Why a share was refused.
 #[derive(Debug, Error)]
 #[error("give per cent above 0 and below 100")]
@@ -210,13 +181,13 @@ impl Arguments {
         around: &Surroundings<'_>,
     ) -> Result<Findings, CliError> {
         let plan = self.plan(mtu);
-        let minutes = plan.estimate().as_secs_f64() / 60.0;
+        let minutes = plan.estimate(device.forgetting()).as_secs_f64() / 60.0;
         (around.progress)(&format!("this will take about {minutes:.1} minutes"));
         Ok(run(device, &plan, patience, around.progress)?)
     }
 
     fn plan(&self, mtu: u32) -> Plan {
-        let mut measurements: Vec<Measurement> = self.measure.iter().copied().map(Measurement::from).collect();
+        let mut measurements = self.measure.clone();
         measurements.sort_unstable();
         measurements.dedup();
         let sizes = if self.size.is_empty() { Plan::standard_sizes(mtu, LONGEST as u16) } else { self.size.clone() };
@@ -234,29 +205,14 @@ impl Arguments {
         }
     }
 
-    fn sides(&self) -> Result<[Side; 2], TrialError> {
-        let open = |netns: Option<&PathBuf>| {
-            let opened = match netns {
-                None => Netns::current(),
-                Some(name) => Netns::open(place(name)),
-            };
-            opened.map_err(|error| TrialError::Failed(Box::new(error)))
-        };
+    fn sides(&self) -> Result<[Side; 2], GenerateError> {
         let far = self.to_netns.as_ref().or(self.netns.as_ref());
         let device = |name: &Option<String>| name.clone().unwrap_or_default();
         Ok([
-            Side { device: device(&self.from), netns: open(self.netns.as_ref())? },
-            Side { device: device(&self.to), netns: open(far)? },
+            Side { device: device(&self.from), netns: namespace(self.netns.as_deref())? },
+            Side { device: device(&self.to), netns: namespace(far.map(PathBuf::as_path))? },
         ])
     }
-}
-
-/// Where a namespace is found: a name is one of `ip netns`.
-fn place(netns: &PathBuf) -> PathBuf {
-    if netns.components().count() > 1 || fs::exists(netns).unwrap_or(false) {
-        return netns.clone();
-    }
-    PathBuf::from("/run/netns").join(netns)
 }
 
 #[cfg(test)]

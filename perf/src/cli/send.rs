@@ -12,8 +12,8 @@ use crate::{
     generator::{
         Gauge, Threads,
         apart::{Errand, Sent, send},
-        ceiling,
         clock::{Clock, Monotonic},
+        limit::{Ends, Limit},
         pktgen::Pktgen,
         view::{Half, watch},
         wire::{Wire, af_xdp::Use},
@@ -58,11 +58,11 @@ impl Arguments {
 
     fn by_rings(&self, traffic: &Traffic, around: &Surroundings<'_>) -> Result<(), CliError> {
         let origin = Origin::here();
-        let can = ceiling(traffic, around.stop).map_err(GenerateError::from)?;
         let netns = self.netdevs.namespace()?;
         let mut wire = self.netdevs.open(&netns, &self.device, Use::Send, traffic.longest())?;
-        let run = RunId(self.run.unwrap_or_else(|| (Monotonic.now().0 >> 10) as u16));
+        let run = self.run.map_or_else(|| RunId::fresh(Monotonic.now()), RunId);
         let (gauge, threads) = (Gauge::default(), self.netdevs.threads(false)?);
+        let limit = Limit::measure(traffic, Ends::Sender, threads, around.stop).map_err(GenerateError::from)?;
         let errand = Errand { run, frames: traffic, offered: self.packets.rate(), until: self.packets.until() };
         let sent = std::thread::scope(|scope| {
             let sending = scope.spawn(|| {
@@ -80,7 +80,7 @@ impl Arguments {
             wires: wire.describe(),
             packets: Some(traffic.to_string()),
             run: Some(run.0),
-            ceiling_pps: Some(can),
+            limit: Some(limit),
             outcome: summary(&sent.outcome, sent.verdict(), &says),
             says,
         };
@@ -107,7 +107,7 @@ impl Arguments {
             wires: format!("{} (pktgen)", self.device),
             packets: Some(traffic.to_string()),
             run: None,
-            ceiling_pps: None,
+            limit: None,
             outcome: summary(&sent.outcome, verdict, &says),
             says,
         };

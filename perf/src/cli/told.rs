@@ -16,8 +16,10 @@ use super::CliError;
 use crate::{
     generator::{
         Outcome, Summary, Threads, Verdict,
-        outcome::Latency,
+        latency::Latency,
+        limit::{Limit, LimitError},
         pace::Packets,
+        threads::usable,
         wire::{
             WireError,
             af_xdp::{AfXdpWire, Ask, Use},
@@ -43,6 +45,8 @@ pub(super) enum GenerateError {
     Netns(#[from] NetnsError),
     #[error("cannot collect latencies: {0}; free some memory")]
     Histogram(#[from] CreationError),
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     #[error(
         "--cores: this process may not run on core {core}, only on {usable:?}; name one of those, or widen its cpuset (taskset -p)"
     )]
@@ -92,12 +96,9 @@ impl Netdevs {
         Ok(AfXdpWire::open(&Ask { device, netns, used, longest, mode })?)
     }
 
-    /// Where to run. Unasked: on one core, if that leaves another for what is measured; with three and more, on two.
-    /// `both` says that there are two ends to run.
+    /// Where to run: as was asked, or as is usual. `both` says that there are two ends to run.
     pub(super) fn threads(&self, both: bool) -> Result<Threads, GenerateError> {
-        let usable: Vec<usize> =
-            core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
-        threads(&usable, &self.cores, both)
+        threads(&usable(), &self.cores, both)
     }
 }
 
@@ -106,12 +107,10 @@ fn threads(usable: &[usize], asked: &[usize], both: bool) -> Result<Threads, Gen
     if let Some(core) = asked.iter().copied().find(|core| !usable.is_empty() && !usable.contains(core)) {
         return Err(GenerateError::NoCore { core, usable: usable.to_vec() });
     }
-    match (asked, usable) {
-        ([first, second], _) if both && first != second => Ok(Threads::Two([*first, *second])),
-        ([core], _) | ([], [core] | [core, _]) => Ok(Threads::One(*core)),
-        ([], [first, second, ..]) if both => Ok(Threads::Two([*first, *second])),
-        ([], [first, ..]) => Ok(Threads::One(*first)),
-        ([], []) => Ok(Threads::Here),
+    match asked {
+        [] => Ok(Threads::among(usable, both)),
+        [core] => Ok(Threads::One(*core)),
+        [first, second] if both && first != second => Ok(Threads::Two([*first, *second])),
         _ => Err(GenerateError::Cores { asked: asked.to_vec() }),
     }
 }
@@ -135,12 +134,12 @@ pub(super) struct Told<'a> {
     pub(super) packets: Option<String>,
     /// The run's number, for a receiver elsewhere.
     pub(super) run: Option<u16>,
-    /// What the generator can do in memory, packets a second.
-    pub(super) ceiling_pps: Option<f64>,
+    /// What the generator itself can do with these packets, where it makes them.
+    pub(super) limit: Option<Limit>,
     /// The verdict in a sentence.
     pub(super) says: String,
     /// What came out of it.
-    pub(super) outcome: Summary,
+    pub(super) outcome: Summary<'a>,
 }
 
 /// Which halves of an outcome there are to tell.
@@ -168,34 +167,31 @@ impl Told<'_> {
             Some(packets) => writeln!(out, "{}: {packets}", self.wires)?,
             None => writeln!(out, "{}", self.wires)?,
         }
-        if let Some(ceiling) = self.ceiling_pps {
-            let ceiling = Packets(ceiling);
-            writeln!(out, "this generator can make and check {ceiling} of these packets on one core, in memory")?;
+        if let Some(limit) = &self.limit {
+            writeln!(out, "own limit     {limit}: near it a rate is the generator's and not the device's")?;
         }
         if halves != Halves::Arrived {
-            sent(out, &self.outcome)?;
+            sent(out, self.outcome.outcome)?;
         }
         if halves != Halves::Sent {
-            arrived(out, &self.outcome)?;
+            arrived(out, self.outcome.outcome)?;
         }
         writeln!(out, "{}", self.says)?;
         out.flush()
     }
 }
 
-fn sent(out: &mut impl Write, outcome: &Summary) -> io::Result<()> {
-    let Summary { sent, seconds, reached_pps, late, sent_bytes, .. } = outcome;
+fn sent(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+    let Outcome { sent, took, reached, late, .. } = outcome;
     write!(out, "sent     {sent:>12}  ")?;
-    if *reached_pps > 0.0 {
-        // As the wire counts: with preamble, check sequence and the gap between frames.
-        let bits = (*sent_bytes + sent * 24) as f64 * 8.0 / (*sent).max(1) as f64 * reached_pps;
-        write!(out, "{}, {:.3} Gbit/s on a wire, ", Packets(*reached_pps), bits / 1e9)?;
+    if *reached > 0.0 {
+        write!(out, "{}, {:.3} Gbit/s on a wire, ", Packets(*reached), outcome.bits() / 1e9)?;
     }
-    writeln!(out, "{seconds:.2} s, {late} late")
+    writeln!(out, "{:.2} s, {late} late", took.as_secs_f64())
 }
 
-fn arrived(out: &mut impl Write, outcome: &Summary) -> io::Result<()> {
-    let Summary { received, lost, reordered, duplicated, corrupted, stale, foreign, returned, .. } = outcome;
+fn arrived(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+    let Outcome { received, lost, reordered, duplicated, corrupted, stale, foreign, returned, .. } = outcome;
     write!(
         out,
         "arrived  {received:>12}  lost {lost}, reordered {reordered}, duplicated {duplicated}, corrupted {corrupted}"
@@ -205,14 +201,15 @@ fn arrived(out: &mut impl Write, outcome: &Summary) -> io::Result<()> {
         .filter(|(_, packets)| **packets > 0)
         .try_for_each(|(name, packets)| write!(out, ", {name} {packets}"))?;
     writeln!(out)?;
-    let Some(Latency { min_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns, .. }) = outcome.latency else { return Ok(()) };
-    let [min, p50, p90, p99, p999, max] = [min_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns].map(|ns| ns as f64 / 1e3);
-    writeln!(out, "latency, us  min {min:.1}  p50 {p50:.1}  p90 {p90:.1}  p99 {p99:.1}  p99.9 {p999:.1}  max {max:.1}")
+    match outcome.latency.as_ref().and_then(Latency::of) {
+        Some(latency) => writeln!(out, "latency, us  {latency}"),
+        None => Ok(()),
+    }
 }
 
 /// What stands in for the sentence of a trial where a half is missing.
-pub(super) fn summary(outcome: &Outcome, verdict: Verdict, says: &str) -> Summary {
-    Summary { verdict, says: says.to_owned(), ..outcome.summary() }
+pub(super) fn summary<'a>(outcome: &'a Outcome, verdict: Verdict, says: &str) -> Summary<'a> {
+    Summary { verdict, says: says.to_owned(), outcome }
 }
 
 #[cfg(test)]
@@ -248,7 +245,7 @@ mod tests {
             let length = length.map(crate::generator::clock::Nanos);
             let outcome = Outcome::new(crate::generator::Rate::Maximum, length, departures, Default::default());
             let mut out = Vec::new();
-            super::sent(&mut out, &outcome.summary()).unwrap();
+            super::sent(&mut out, &outcome).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(line(1, 0, None), "sent                1  0.00 s, 0 late\n");

@@ -16,13 +16,14 @@ use hdrhistogram::{CreationError, Histogram};
 use super::{
     Trial,
     analyse::{Analyser, Arrivals, latencies},
-    clock::{Clock, Monotonic, Nanos},
+    clock::{Clock, Nanos},
     gauge::Gauge,
     outcome::{Ended, Outcome},
     pace::{Pace, Rate, Until},
     receive::Receiver,
     send::{Departures, Sender, Sending},
-    wire::{self, Wire, WireError, memory},
+    threads::{Threads, on_core},
+    wire::{self, Wire, WireError},
 };
 use crate::{
     cores,
@@ -41,21 +42,6 @@ const PATIENCE: Nanos = Nanos(2_000_000_000);
 /// The most stations that are introduced, and how often it is tried to send a frame of each.
 const STATIONS: u64 = 65_536;
 const PERSEVERANCE: usize = 10_000;
-
-/// How long the generator is measured, and in how many slots of memory: what stays in a core's own cache.
-const CEILING: Duration = Duration::from_millis(200);
-const SLOTS: usize = 128;
-
-/// Where sender and receiver run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threads {
-    /// In turns, in the calling thread, wherever that runs.
-    Here,
-    /// In turns, on this core.
-    One(usize),
-    /// The sender on the first core, the receiver on the second.
-    Two([usize; 2]),
-}
 
 /// A device under test between two wires, or around one.
 pub struct Loop<'a, W, C> {
@@ -91,8 +77,7 @@ impl<'a, W: Wire, C: Clock + Sync> Loop<'a, W, C> {
         threads: Threads,
         stop: &'a AtomicBool,
     ) -> Result<Self, CreationError> {
-        // Packets of an earlier process should not pass for ours: that they have this of 65,536 numbers is the least that 16 bits allow.
-        let run = RunId((clock.now().0 / 1_000) as u16 ^ std::process::id() as u16);
+        let run = RunId::fresh(clock.now());
         let (gauge, silence) = (Arc::default(), SILENCE.into());
         Ok(Self { near, far, clock, threads, stop, gauge, silence, run, latencies: latencies()? })
     }
@@ -306,17 +291,6 @@ fn say(wire: &mut impl Wire, frame: &[u8]) -> Result<(), WireError> {
     Ok(())
 }
 
-/// Does something on a core, in a thread of its own: the caller's stays where it was.
-fn on_core<T: Send>(core: usize, work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let working = scope.spawn(|| {
-            cores::pin(core);
-            work()
-        });
-        working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
 /// Counts what comes back to where it was sent from.
 struct Returned {
     finder: Finder,
@@ -355,17 +329,6 @@ impl Rest {
         self.endless = silent < self.silence && now.since(since) > PATIENCE.max(self.silence.plus(self.silence));
         silent >= self.silence || self.endless
     }
-}
-
-/// What the generator and its analyser can do on one core with these packets, in memory: packets a second, both ends together. Nobody should
-/// take that for a switch's limit.
-///
-/// # Errors
-/// There is too little memory to collect latencies in.
-pub fn ceiling(frames: &Traffic, stop: &AtomicBool) -> Result<f64, CreationError> {
-    let [near, far] = memory::plain(SLOTS);
-    let mut around = Loop::new(near, Some(far), Monotonic, Threads::Here, stop)?.with_silence(Duration::from_millis(1));
-    Ok(around.trial(Rate::Maximum, frames, Until::Time(CEILING)).reached)
 }
 
 #[cfg(test)]

@@ -11,21 +11,25 @@ pub mod analyse;
 pub mod apart;
 pub mod clock;
 mod gauge;
+pub mod latency;
+pub mod limit;
 mod loops;
 pub mod outcome;
 pub mod pace;
 pub mod pktgen;
 pub mod receive;
 pub mod send;
+pub mod threads;
 pub mod view;
 pub mod wire;
 
 use crate::traffic::Traffic;
 
 pub use gauge::{Gauge, Glance};
-pub use loops::{Loop, Threads, ceiling};
+pub use loops::Loop;
 pub use outcome::{Ended, Outcome, Summary, Verdict};
 pub use pace::{Rate, Until};
+pub use threads::Threads;
 
 /// A device under test with a generator around it.
 pub trait Trial {

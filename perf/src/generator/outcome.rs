@@ -6,15 +6,17 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     analyse::Arrivals,
     clock::Nanos,
+    latency::Latency,
     pace::{Packets, Rate},
     send::Departures,
     wire::WireError,
 };
+use crate::traffic::template::bits_on_a_wire;
 
 /// A rate counts as reached from this share on.
 pub const REACHED: f64 = 0.99;
@@ -34,15 +36,17 @@ pub enum Ended {
 }
 
 /// What a trial found.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Outcome {
     /// The rate that was asked for.
     pub offered: Rate,
     /// How many packets were asked for, where the run is judged by their number.
     pub asked: Option<u64>,
     /// The rate that was sent at, packets a second; zero of a run too short to have one.
+    #[serde(rename = "reached_pps")]
     pub reached: f64,
     /// How long packets were sent.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
     pub took: Duration,
     /// Packets that were sent.
     pub sent: u64,
@@ -73,10 +77,12 @@ pub struct Outcome {
     /// Whether frames of the run still arrived when waiting for the last of them was given up.
     pub endless: bool,
     /// From when each packet should have left to when it arrived, in nanoseconds, where that can be told.
+    #[serde(serialize_with = "percentiles")]
     pub latency: Option<Histogram<u64>>,
     /// Whether packets carried a stamp. Without one only their number is known: order, changes and duplicates are not.
     pub stamped: bool,
-    /// How it came to its end.
+    /// How it came to its end, which the verdict tells.
+    #[serde(skip)]
     pub ended: Ended,
 }
 
@@ -176,116 +182,37 @@ impl Outcome {
 }
 
 /// An outcome as it is stored: one JSON object.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
+#[derive(Debug, Serialize)]
+pub struct Summary<'a> {
     /// What to think of it.
     pub verdict: Verdict,
     /// The same in a sentence.
     pub says: String,
-    /// The rate that was asked for: packets a second, `max` or `recorded`.
-    pub offered: Rate,
-    /// How many packets were asked for, where the run is judged by their number.
-    pub asked: Option<u64>,
-    /// The rate that was sent at, packets a second; zero of a run too short to have one.
-    pub reached_pps: f64,
-    /// How long packets were sent.
-    pub seconds: f64,
-    /// Packets that were sent.
-    pub sent: u64,
-    /// Bytes of them, without check sequences.
-    pub sent_bytes: u64,
-    /// Packets that left more than 10 us after they should have.
-    pub late: u64,
-    /// Frames of the run that arrived.
-    pub received: u64,
-    /// Packets of which nothing arrived.
-    pub lost: u64,
-    /// Packets that a later one overtook.
-    pub reordered: u64,
-    /// Packets that arrived again.
-    pub duplicated: u64,
-    /// Packets that arrived changed or cut.
-    pub corrupted: u64,
-    /// Packets that came too late to be told from duplicates.
-    pub stale: u64,
-    /// Frames that are not of the run.
-    pub foreign: u64,
-    /// Frames of the run that came back to where they were sent from.
-    pub returned: u64,
-    /// Frames that arrived and found no room at the receiver: its own loss and not the device's.
-    pub overrun: u64,
-    /// Whether packets carried a stamp; without one only their number is known.
-    pub stamped: bool,
-    /// Latencies, where they can be told.
-    pub latency: Option<Latency>,
-}
-
-/// Latencies in nanoseconds, from when each packet should have left.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Latency {
-    /// The lowest.
-    pub min_ns: u64,
-    /// The mean.
-    pub mean_ns: f64,
-    /// Half are below.
-    pub p50_ns: u64,
-    /// Nine of ten are below.
-    pub p90_ns: u64,
-    /// 99 of a hundred are below.
-    pub p99_ns: u64,
-    /// 999 of a thousand are below.
-    pub p999_ns: u64,
-    /// All but one of ten thousand are below.
-    pub p9999_ns: u64,
-    /// The highest.
-    pub max_ns: u64,
-}
-
-impl Latency {
-    /// Of what was collected, if anything was.
-    #[must_use]
-    pub fn of(latencies: &Histogram<u64>) -> Option<Self> {
-        let at = |quantile| latencies.value_at_quantile(quantile);
-        (!latencies.is_empty()).then(|| Self {
-            min_ns: latencies.min(),
-            mean_ns: latencies.mean(),
-            p50_ns: at(0.5),
-            p90_ns: at(0.9),
-            p99_ns: at(0.99),
-            p999_ns: at(0.999),
-            p9999_ns: at(0.9999),
-            max_ns: latencies.max(),
-        })
-    }
+    /// The numbers.
+    #[serde(flatten)]
+    pub outcome: &'a Outcome,
 }
 
 impl Outcome {
     /// What is stored of it.
     #[must_use]
-    pub fn summary(&self) -> Summary {
-        Summary {
-            verdict: self.verdict(),
-            says: self.to_string(),
-            offered: self.offered,
-            asked: self.asked,
-            reached_pps: self.reached,
-            seconds: self.took.as_secs_f64(),
-            sent: self.sent,
-            sent_bytes: self.sent_bytes,
-            late: self.late,
-            received: self.received,
-            lost: self.lost,
-            reordered: self.reordered,
-            duplicated: self.duplicated,
-            corrupted: self.corrupted,
-            stale: self.stale,
-            foreign: self.foreign,
-            returned: self.returned,
-            overrun: self.overrun,
-            stamped: self.stamped,
-            latency: self.latency.as_ref().and_then(Latency::of),
-        }
+    pub fn summary(&self) -> Summary<'_> {
+        Summary { verdict: self.verdict(), says: self.to_string(), outcome: self }
     }
+
+    /// Bits a second that were sent, of an Ethernet wire's.
+    #[must_use]
+    pub fn bits(&self) -> f64 {
+        self.reached * bits_on_a_wire(self.sent_bytes as f64 / self.sent.max(1) as f64)
+    }
+}
+
+fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(took.as_secs_f64())
+}
+
+fn percentiles<S: Serializer>(latencies: &Option<Histogram<u64>>, serializer: S) -> Result<S::Ok, S::Error> {
+    latencies.as_ref().and_then(Latency::of).serialize(serializer)
 }
 
 /// What to think of an outcome.

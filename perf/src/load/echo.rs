@@ -15,6 +15,7 @@ use podlane_host::Netns;
 
 use crate::{
     cores,
+    generator::latency::micros,
     load::{LoadError, traffic::address},
 };
 
@@ -34,13 +35,13 @@ const LONGEST_NS: u64 = 1_000_000_000;
 /// Questions before the first that counts: neighbours are asked for, flows opened.
 const WARM_UP: u32 = 100;
 
-/// What is told of round trips, microseconds.
+/// What is told of round trips, microseconds; `None` of what so few do not tell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RoundTrips {
     /// Half were faster.
-    pub p50: f64,
+    pub p50: Option<f64>,
     /// 99 in 100 were faster.
-    pub p99: f64,
+    pub p99: Option<f64>,
 }
 
 /// Who asks whom, on which core.
@@ -117,8 +118,7 @@ impl Echo<'_> {
         if !answered {
             return Err(LoadError::Silent { patience: self.length });
         }
-        let [p50, p99] = [0.5, 0.99].map(|quantile| histogram.value_at_quantile(quantile) as f64 / 1e3);
-        Ok(RoundTrips { p50, p99 })
+        Ok(RoundTrips { p50: micros(&histogram, 0.5), p99: micros(&histogram, 0.99) })
     }
 
     fn check(&self) -> Result<(), LoadError> {

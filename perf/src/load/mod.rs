@@ -126,7 +126,7 @@ pub enum LoadError {
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Sleeps, unless it is stopped.
-fn pause(length: Duration, stop: &AtomicBool) -> Result<(), LoadError> {
+pub(crate) fn pause(length: Duration, stop: &AtomicBool) -> Result<(), LoadError> {
     let until = Instant::now() + length;
     loop {
         if stop.load(Ordering::Relaxed) {

@@ -15,6 +15,7 @@ use crate::{
     generator::{
         Ended, Loop, Outcome, Rate, Threads, Trial, Until,
         clock::Monotonic,
+        latency::micros,
         wire::af_xdp::{AfXdpWire, Ask, Use},
     },
     load::{LoadError, pause, traffic::address},
@@ -44,15 +45,15 @@ pub struct Paced<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Latencies, microseconds.
+/// Latencies, microseconds; `None` of what so few packets do not tell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latencies {
     /// Half were faster.
-    pub p50: f64,
+    pub p50: Option<f64>,
     /// 99 in 100 were faster.
-    pub p99: f64,
+    pub p99: Option<f64>,
     /// 999 in 1,000 were faster.
-    pub p999: f64,
+    pub p999: Option<f64>,
 }
 
 impl Paced<'_> {
@@ -114,7 +115,7 @@ impl Paced<'_> {
         if outcome.loss() > LOSS {
             return Err(LoadError::Lossy { share: outcome.loss() * 100.0 });
         }
-        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| histogram.value_at_quantile(quantile) as f64 / 1e3);
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| micros(histogram, share));
         Ok(Latencies { p50, p99, p999 })
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     generator::{
         Loop, Threads,
         clock::Monotonic,
+        threads::usable,
         wire::{
             WireError,
             af_xdp::{self, AfXdpWire, Use},
@@ -59,7 +60,7 @@ impl<'a> Between<'a> {
         // What comes back by the near end is a loop, and only an end that receives too sees it.
         let near = wire(&sides[0], Use::Both).map_err(failed)?;
         let far = wire(&sides[1], Use::Receive).map_err(failed)?;
-        let around = Loop::new(near, Some(far), Monotonic, threads(), stop).map_err(failed)?;
+        let around = Loop::new(near, Some(far), Monotonic, Threads::among(&usable(), true), stop).map_err(failed)?;
         Ok(Self { wires: Wires::new(around, ends), ageing, stop })
     }
 }
@@ -69,10 +70,14 @@ impl Device for Between<'_> {
         self.wires.trial(ask)
     }
 
+    fn forgetting(&self) -> Option<Duration> {
+        // Whoever ages looks now and then.
+        Some(self.ageing? + Duration::from_millis(500))
+    }
+
     fn forget(&mut self) -> Result<bool, TrialError> {
-        let Some(ageing) = self.ageing else { return Ok(false) };
-        // Half a second more, since whoever ages looks now and then.
-        let until = std::time::Instant::now() + ageing + Duration::from_millis(500);
+        let Some(forgetting) = self.forgetting() else { return Ok(false) };
+        let until = std::time::Instant::now() + forgetting;
         while std::time::Instant::now() < until {
             if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
                 return Err(TrialError::Interrupted);
@@ -90,16 +95,4 @@ impl Device for Between<'_> {
 pub fn mtu(sides: &[Side; 2]) -> Result<u32, WireError> {
     let of = |side: &Side| Ok::<_, WireError>(Links::open_in(&side.netns)?.by_name(&side.device)?.mtu);
     Ok(of(&sides[0])?.min(of(&sides[1])?))
-}
-
-/// The sender on the first core this process may use and the receiver on the second, if that leaves one for the device; otherwise both on the
-/// first.
-fn threads() -> Threads {
-    let mut cores: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-    cores.sort_unstable();
-    match cores.as_slice() {
-        [first, second, _, ..] => Threads::Two([*first, *second]),
-        [first, ..] => Threads::One(*first),
-        [] => Threads::Here,
-    }
 }

@@ -9,10 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::traffic::template::LONGEST;
-
-/// The frame sizes of RFC 2544 section 9.1, bytes with the frame check sequence.
-pub const SIZES: [u16; 7] = [64, 128, 256, 512, 1024, 1280, 1518];
+use crate::traffic::template::{LONGEST, STANDARD_SIZES};
 
 /// How long the frames of a trial are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -35,7 +32,7 @@ impl Display for Size {
 
 /// Why a frame size was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("give {} to {LONGEST} bytes, or `imix`", SIZES[0])]
+#[error("give {} to {LONGEST} bytes, or `imix`", STANDARD_SIZES[0])]
 pub struct SizeError;
 
 impl FromStr for Size {
@@ -46,7 +43,7 @@ impl FromStr for Size {
             return Ok(Self::Imix);
         }
         let bytes = text.parse::<u16>().map_err(|_| SizeError)?;
-        let fits = bytes >= SIZES[0] && usize::from(bytes) <= LONGEST;
+        let fits = bytes >= STANDARD_SIZES[0] && usize::from(bytes) <= LONGEST;
         if fits { Ok(Self::Bytes(bytes)) } else { Err(SizeError) }
     }
 }
@@ -129,6 +126,10 @@ pub struct Outcome {
     pub foreign: u64,
     /// Frames still arrived when waiting for the last ones was given up.
     pub endless: bool,
+    /// Frames, of whomever, that found no room at the generator's own receiver.
+    pub overrun: u64,
+    /// Frames that left later than they should have, because the generator was held up.
+    pub late: u64,
     /// How fast frames were offered in truth, a second.
     pub reached: f64,
     /// Nanoseconds from when a frame was to be sent to when it arrived.
@@ -144,6 +145,19 @@ impl Outcome {
         }
         1.0 - self.received.min(self.sent) as f64 / self.sent as f64
     }
+
+    /// Whether what was lost may have arrived, at a receiver that had no room for it.
+    #[must_use]
+    pub const fn is_overrun(&self) -> bool {
+        self.overrun > 0 && self.received < self.sent
+    }
+}
+
+/// Whether a generator that was asked for so much offered less: one that reaches less than this share has met its limit.
+#[must_use]
+pub fn fell_short(asked: f64, reached: f64) -> bool {
+    const REACHED: f64 = 0.98;
+    reached < REACHED * asked
 }
 
 /// Why a trial has no outcome.
@@ -175,6 +189,11 @@ pub trait Device {
     /// # Errors
     /// [`TrialError`] if nothing can be said about the device's forwarding.
     fn trial(&mut self, ask: &Ask) -> Result<Outcome, TrialError>;
+
+    /// How long it takes to make the device forget what it learned, if there is a way.
+    fn forgetting(&self) -> Option<Duration> {
+        None
+    }
 
     /// Has the device forget what it learned, if there is a way. Returns whether there is.
     ///

@@ -20,16 +20,16 @@ use crate::rfc2544::{
 };
 
 /// The rate at which the capacity is taught and asked, addresses a second: what any switch learns.
-const GENTLE: f64 = 20_000.0;
+pub(super) const GENTLE: f64 = 20_000.0;
 
 /// How often a gentle lesson is given until no frame of it is lost.
 const LESSONS: u32 = 5;
 
 /// The shortest row.
-const SHORTEST: u32 = 16;
+pub(super) const SHORTEST: u32 = 16;
 
 /// The longest row whose learning is timed. It is longer than the rings of most devices, behind which a slow one could hide.
-const TIMED: u32 = 16_384;
+pub(super) const TIMED: u32 = 16_384;
 
 /// Of a row that is longer than the table a device of hashed buckets keeps a little less than of one that just fits it.
 const PLAINLY: f64 = 0.05;

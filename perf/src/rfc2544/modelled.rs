@@ -26,6 +26,10 @@ pub(crate) enum Flaw {
     VanishesAfter(u32),
     /// One trial of so many loses a frame for which the device is not to blame.
     LosesOneTrialOf(u32),
+    /// In one trial of so many the generator's own receiver has no room for a tenth of the frames.
+    OverrunsOneTrialOf(u32),
+    /// In one trial of so many the generator was held up, and a tenth of the frames left late.
+    LateInOneTrialOf(u32),
 }
 
 /// The device.
@@ -33,6 +37,8 @@ pub(crate) enum Flaw {
 pub(crate) struct Modelled {
     /// Frames a second the generator can make.
     pub(crate) full: f64,
+    /// Whether it makes half as many from the third trial on.
+    pub(crate) tires: bool,
     /// Frames a second the device works off.
     pub(crate) capacity: f64,
     /// Frames that may wait.
@@ -62,6 +68,7 @@ impl Default for Modelled {
     fn default() -> Self {
         Self {
             full: 5e6,
+            tires: false,
             capacity: 2e6,
             buffer: 1_000.0,
             table: 5_000,
@@ -108,6 +115,13 @@ impl Modelled {
             Flaw::LosesOneTrialOf(trials) if self.trials.is_multiple_of(trials) => {
                 outcome.received = outcome.received.saturating_sub(1);
             }
+            Flaw::OverrunsOneTrialOf(trials) if self.trials.is_multiple_of(trials) => {
+                outcome.overrun = outcome.received.div_ceil(10);
+                outcome.received -= outcome.overrun;
+            }
+            Flaw::LateInOneTrialOf(trials) if self.trials.is_multiple_of(trials) => {
+                outcome.late = outcome.sent.div_ceil(10);
+            }
             _ => {}
         }
     }
@@ -119,9 +133,10 @@ impl Device for Modelled {
         if matches!(self.flaw, Flaw::VanishesAfter(trials) if self.trials > trials) {
             return Err(TrialError::Vanished { name: "veth7".to_owned() });
         }
+        let full = if self.tires && self.trials > 2 { self.full / 2.0 } else { self.full };
         let rate = match ask.pace {
-            Pace::Rate(rate) => rate.min(self.full),
-            Pace::Full => self.full,
+            Pace::Rate(rate) => rate.min(full),
+            Pace::Full => full,
         };
         let sent = match ask.until {
             Until::Time(length) => (rate * length.as_secs_f64()).floor(),
@@ -151,12 +166,18 @@ impl Device for Modelled {
             corrupted: 0,
             returned: 0,
             foreign: 0,
+            overrun: 0,
+            late: 0,
             endless: false,
             reached: rate,
             latency,
         };
         self.flaws(&mut outcome);
         Ok(outcome)
+    }
+
+    fn forgetting(&self) -> Option<Duration> {
+        self.forgets.then_some(Duration::ZERO)
     }
 
     fn forget(&mut self) -> Result<bool, TrialError> {

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use crate::rfc2544::{
-    device::{SIZES, Size},
-    flows::FLOWS,
+use clap::ValueEnum;
+
+use crate::{
+    rfc2544::{
+        device::Size,
+        flows::FLOWS,
+        learning::{GENTLE, SHORTEST, TIMED},
+    },
+    traffic::STANDARD_SIZES,
 };
 
-/// What can be measured.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// What can be measured, in the order in which it is made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Debug)]
 pub enum Measurement {
     /// The no-drop rate and the partial-drop rate; the others build on it.
     Throughput,
@@ -20,14 +26,12 @@ pub enum Measurement {
     Burst,
     /// The no-drop rate from one flow to a million.
     Flows,
-    /// How many MAC addresses are kept, and how fast they are learned. After all sizes, since another device stands in meanwhile.
+    // After all sizes, since another device stands in meanwhile.
+    /// MAC addresses: how many are kept, and how fast they are learned (RFC 2889).
     Learning,
 }
 
 impl Measurement {
-    /// All of them, in the order in which they are made.
-    pub const ALL: [Self; 6] = [Self::Throughput, Self::Latency, Self::Loss, Self::Burst, Self::Flows, Self::Learning];
-
     /// Trials it takes, about: those of full length, and those that are over as soon as their frames are sent.
     fn trials(self, flows: u32) -> [u32; 2] {
         match self {
@@ -35,8 +39,8 @@ impl Measurement {
             Self::Latency => [3, 0],
             Self::Loss => [8, 0],
             Self::Burst => [1, 10],
-            // Each time with a device that has forgotten.
-            Self::Learning => [1, 100],
+            // Its rows of addresses are counted by themselves.
+            Self::Learning => [1, 0],
             Self::Flows => {
                 let steps = FLOWS.into_iter().filter(|step| *step <= flows).count() as u32;
                 [11 * steps, steps]
@@ -44,6 +48,10 @@ impl Measurement {
         }
     }
 }
+
+/// Rows of a search for a capacity, or for a rate of learning; and how long they are of the longest, since the search closes in on less.
+const ROWS: u32 = 10;
+const NARROWING: f64 = 0.7;
 
 /// What a trial takes beside its length: waiting for the last frames.
 pub(super) const BETWEEN: Duration = Duration::from_millis(150);
@@ -75,11 +83,11 @@ impl Plan {
     pub fn standard_sizes(mtu: u32, longest: u16) -> Vec<Size> {
         let most = mtu.saturating_add(18).min(longest.into());
         let mut sizes: Vec<Size> =
-            SIZES.into_iter().filter(|bytes| u32::from(*bytes) <= most).map(Size::Bytes).collect();
-        if most > SIZES[6].into() {
+            STANDARD_SIZES.into_iter().filter(|bytes| u32::from(*bytes) <= most).map(Size::Bytes).collect();
+        if most > STANDARD_SIZES[6].into() {
             sizes.push(Size::Bytes(most as u16));
         }
-        if most >= SIZES[6].into() {
+        if most >= STANDARD_SIZES[6].into() {
             sizes.push(Size::Imix);
         }
         sizes
@@ -100,15 +108,34 @@ impl Plan {
         }
     }
 
-    /// How long it will take, about. A device with a rate that is hard to find takes half as long again.
+    /// How long it will take, about, with a device that can be made to forget addresses in so long, or not at all. One with a rate that is
+    /// hard to find takes half as long again.
     #[must_use]
-    pub fn estimate(&self) -> Duration {
+    pub fn estimate(&self, forgetting: Option<Duration>) -> Duration {
         let each = |size: &Size| {
-            let made = Measurement::ALL.into_iter().filter(|measurement| self.measures(*measurement, *size));
+            let made = Measurement::value_variants().iter().filter(|measurement| self.measures(**measurement, *size));
             made.map(|measurement| measurement.trials(self.flows)).fold([0, 0], sum)
         };
         let [whole, short] = self.sizes.iter().map(each).fold([0, 0], sum);
-        (self.length * whole + BETWEEN * (whole + short)) * self.rounds
+        let learns = self.measurements.contains(&Measurement::Learning);
+        let lessons = if learns { self.lessons(forgetting) } else { Duration::ZERO };
+        (self.length * whole + BETWEEN * (whole + short) + lessons) * self.rounds
+    }
+
+    /// The rows of addresses that are taught and asked for.
+    fn lessons(&self, forgetting: Option<Duration>) -> Duration {
+        // Taught, asked for, and a few strangers behind them.
+        let row = |addresses: f64| BETWEEN * 3 + Duration::from_secs_f64(addresses / GENTLE);
+        let most = f64::from(self.addresses);
+        match forgetting {
+            Some(forgetting) => {
+                // To learn as fast as can be takes next to no time; to be asked does.
+                let timed = f64::from(self.addresses.min(2 * TIMED) / 2);
+                (row(2.0 * most * NARROWING) + forgetting) * ROWS + (row(timed * NARROWING) + forgetting) * ROWS
+            }
+            // Rows that double are together twice as long as the last.
+            None => row(4.0 * most) + BETWEEN * 3 * (self.addresses / SHORTEST).max(1).ilog2(),
+        }
     }
 }
 
@@ -160,7 +187,14 @@ mod tests {
     #[test]
     fn a_run_says_how_long_it_will_take() {
         // Eleven trials of a second for each of eight sizes, twice; and three for each of three.
-        assert_eq!(plan(&[Measurement::Throughput]).estimate().as_secs(), 11 * 8 * 2);
-        assert_eq!(plan(&[Measurement::Latency]).estimate().as_secs(), (11 * 8 + 3 * 3) * 2);
+        let seconds = |measurements: &[Measurement], forgetting| plan(measurements).estimate(forgetting).as_secs();
+        assert_eq!(seconds(&[Measurement::Throughput], None), 11 * 8 * 2);
+        assert_eq!(seconds(&[Measurement::Latency], None), (11 * 8 + 3 * 3) * 2);
+        // A row of 65,536 addresses is 3.3 s to teach and as long to ask for; and each time the device ages.
+        assert!((30..45).contains(&seconds(&[Measurement::Learning], None)));
+        let ageing = |seconds| Some(Duration::from_secs(seconds));
+        let learning = seconds(&[Measurement::Learning], ageing(0));
+        assert!((90..200).contains(&learning), "{learning} s");
+        assert_eq!(seconds(&[Measurement::Learning], ageing(300)) - learning, 300 * 2 * 10 * 2);
     }
 }

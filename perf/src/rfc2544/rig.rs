@@ -34,6 +34,9 @@ pub const NOTE: &str = "Generator and analyser share a core; the switch has anot
 /// A look at whether a subject forwards by now: so many frames, at this rate.
 const LOOK: (u64, f64) = (20, 1_000.0);
 
+/// What that takes, about, to say beforehand how long a run will be.
+const MADE_ANEW: Duration = Duration::from_millis(700);
+
 /// A subject that can be made anew.
 pub struct Rig<'a> {
     subject: &'static dyn Subject,
@@ -100,6 +103,10 @@ impl Device for Rig<'_> {
         let laid = self.laid()?;
         let outcome = laid.wires.trial(ask)?;
         Ok(outcome)
+    }
+
+    fn forgetting(&self) -> Option<Duration> {
+        Some(MADE_ANEW)
     }
 
     fn forget(&mut self) -> Result<bool, TrialError> {

@@ -3,14 +3,15 @@
 use std::{borrow::Cow, time::Duration};
 
 use crate::{
+    generator::latency::micros,
     rfc2544::{
-        device::{Device, Frames, Size, Stations, TrialError},
+        device::{Device, Frames, Size, Stations, TrialError, fell_short},
         flows,
         learning::{self, Capacity},
         plan::{Measurement, Plan},
         search::Found,
-        session::{Ended, Session},
-        throughput::{self, LOADS, Throughput},
+        session::{Disturbed, Ended, Session},
+        throughput::{self, LOADS, Latency, Throughput},
         verdict::Verdict,
     },
     series::{Axis, Series},
@@ -18,6 +19,9 @@ use crate::{
 
 /// The percentiles that are kept of a latency.
 const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+
+/// Where on a sweep.
+type Place = (Axis, f64);
 
 /// What a run found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,14 +44,15 @@ pub fn run(
     patience: Duration,
     progress: &dyn Fn(&str),
 ) -> Result<Findings, TrialError> {
-    let mut run = Run { plan, findings: Findings::default(), limited: Vec::new() };
+    let mut run =
+        Run { plan, findings: Findings::default(), limited: Vec::new(), slower: Vec::new(), lossy: Vec::new() };
     let mut session = Session::new(device, plan.length, patience, progress);
     match run.carry_out(&mut session) {
         Ok(()) => {}
         Err(Ended::Verdict(verdict)) => run.findings.verdict = Some(verdict),
         Err(Ended::Trial(error)) => return Err(error),
     }
-    Ok(run.finish())
+    Ok(run.finish(session.trials, session.disturbed))
 }
 
 struct Run<'a> {
@@ -55,6 +60,10 @@ struct Run<'a> {
     findings: Findings,
     /// Where the generator was slower than the device.
     limited: Vec<String>,
+    /// Where it was slower than the share of a rate that it was asked for.
+    slower: Vec<String>,
+    /// Where frames were lost while a latency was taken.
+    lossy: Vec<String>,
 }
 
 impl Run<'_> {
@@ -90,13 +99,11 @@ impl Run<'_> {
             session.say(&format!("{turn}{size}: from one flow to {}", plan.flows));
             for step in flows::ramp(session, frames, plan.flows, plan.partial)? {
                 let flows = f64::from(step.flows);
-                self.rate("no-drop rate by flows", step.throughput.no_drop, (Axis::Flows, flows));
-                self.keep(
-                    "delivered at full rate",
-                    "Mpps",
-                    Some((Axis::Flows, flows)),
-                    step.throughput.delivered / 1e6,
-                );
+                let (at, rates) = (Some((Axis::Flows, flows)), &step.throughput);
+                self.keep_found("no-drop rate by flows", ("Mpps", 1e6), at, rates.no_drop);
+                self.note_limit(rates.no_drop, &format!("{flows} flows"));
+                self.note_loss(rates.no_drop, &format!("{flows} flows"));
+                self.keep("delivered at full rate", "Mpps", at, rates.delivered / 1e6);
             }
         }
         Ok(())
@@ -114,48 +121,66 @@ impl Run<'_> {
         if self.plan.measures(Measurement::Latency, size) {
             session.say(&format!("{turn}{size}: latency"));
             for (latency, share) in throughput::latency(session, frames, borne)?.iter().zip(LOADS) {
-                let at = Some((Axis::OfferedShare, share * 100.0));
-                for (name, quantile) in PERCENTILES {
-                    let micros = latency.histogram.value_at_quantile(quantile) as f64 / 1e3;
-                    // Without a clock that both ends share there is none.
-                    if !latency.histogram.is_empty() {
-                        self.keep(&format!("latency {name}, {size}"), "us", at, micros);
-                    }
-                }
+                self.keep_latency(size, share * 100.0, latency);
             }
         }
         if self.plan.measures(Measurement::Loss, size) {
             session.say(&format!("{turn}{size}: loss"));
             for loss in throughput::loss_curve(session, frames, found.full)? {
-                let at = Some((Axis::OfferedShare, loss.share.into()));
+                let share = f64::from(loss.share);
+                let at = Some((Axis::OfferedShare, share));
                 self.keep(&format!("loss, {size}"), "%", at, loss.lost * 100.0);
+                self.keep(&format!("offered for loss, {size}"), "Mpps", at, loss.reached / 1e6);
+                // The first point is the limit itself.
+                if loss.share < 100 && fell_short(loss.rate, loss.reached) {
+                    note(&mut self.slower, format!("loss of {size} at {share} %"));
+                }
             }
         }
         if self.plan.measures(Measurement::Burst, size) {
             session.say(&format!("{turn}{size}: bursts"));
             let longest = throughput::burst(session, frames, found.full)?;
-            if let (Size::Bytes(bytes), Some(frames)) = (size, longest.load()) {
-                self.keep("longest burst", "frames", Some((Axis::FrameSize, bytes.into())), frames);
+            if let Size::Bytes(bytes) = size {
+                self.keep_found("longest burst", ("frames", 1.0), Some((Axis::FrameSize, bytes.into())), longest);
             }
             self.note_limit(longest, &format!("bursts of {size}"));
         }
         Ok(())
     }
 
+    fn keep_latency(&mut self, size: Size, share: f64, latency: &Latency) {
+        let at = Some((Axis::OfferedShare, share));
+        for (name, quantile) in PERCENTILES {
+            // Without a clock that both ends share there is none, and of a few frames no rare one.
+            if let Some(micros) = micros(&latency.histogram, quantile) {
+                self.keep(&format!("latency {name}, {size}"), "us", at, micros);
+            }
+        }
+        self.keep(&format!("offered for latency, {size}"), "Mpps", at, latency.reached / 1e6);
+        let point = || format!("{size} at {share} %");
+        if fell_short(latency.rate, latency.reached) {
+            note(&mut self.slower, format!("latency of {}", point()));
+        }
+        if latency.lost > 0.0 {
+            note(&mut self.lossy, point());
+        }
+    }
+
     fn keep_throughput(&mut self, size: Size, found: &Throughput) {
         let partial = format!("{} % drop rate", self.plan.partial * 100.0);
-        let rates = [
-            ("no-drop rate", found.no_drop.load()),
-            (partial.as_str(), found.partial_drop.load()),
-            ("delivered at full rate", Some(found.delivered)),
-            ("generator's limit", Some(found.full)),
-        ];
-        for (name, rate) in rates {
-            let mpps = rate.unwrap_or_default() / 1e6;
-            match size {
-                Size::Bytes(bytes) => self.keep(name, "Mpps", Some((Axis::FrameSize, bytes.into())), mpps),
-                Size::Imix => self.keep(&format!("{name}, IMIX"), "Mpps", None, mpps),
-            }
+        let searched = [("no-drop rate", found.no_drop), (partial.as_str(), found.partial_drop)];
+        let seen = [("delivered at full rate", found.delivered), ("generator's limit", found.full)];
+        let place = |name: &str| match size {
+            Size::Bytes(bytes) => (name.to_owned(), Some((Axis::FrameSize, bytes.into()))),
+            Size::Imix => (format!("{name}, IMIX"), None),
+        };
+        for (name, found) in searched {
+            let (name, at) = place(name);
+            self.keep_found(&name, ("Mpps", 1e6), at, found);
+        }
+        for (name, rate) in seen {
+            let (name, at) = place(name);
+            self.keep(&name, "Mpps", at, rate / 1e6);
         }
         self.note_limit(found.no_drop, &format!("frames of {size}"));
         self.note_loss(found.no_drop, &format!("frames of {size}"));
@@ -176,7 +201,7 @@ impl Run<'_> {
         let full = session.full(frames)?;
         match learning::rate(session, capacity, full)? {
             Some(found) => {
-                self.keep("MAC addresses learned", "addresses/s", None, found.load().unwrap_or_default());
+                self.keep_found("MAC addresses learned", ("addresses/s", 1.0), None, found);
                 self.note_limit(found, "new addresses");
             }
             None => {
@@ -187,15 +212,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn rate(&mut self, name: &str, found: Found, (axis, x): (Axis, f64)) {
-        self.keep(name, "Mpps", Some((axis, x)), found.load().unwrap_or_default() / 1e6);
-        self.note_limit(found, &format!("{x} flows"));
-        self.note_loss(found, &format!("{x} flows"));
-    }
-
     fn note_limit(&mut self, found: Found, what: &str) {
-        if matches!(found, Found::AtLeast(_)) && !self.limited.iter().any(|limited| limited == what) {
-            self.limited.push(what.to_owned());
+        if matches!(found, Found::AtLeast(_)) {
+            note(&mut self.limited, what.to_owned());
         }
     }
 
@@ -209,13 +228,33 @@ impl Run<'_> {
             ),
             Found::Load(_) | Found::AtLeast(_) => return,
         };
-        self.findings.notes.push(note.into());
+        // It is the same in every round.
+        if !self.findings.notes.iter().any(|said| *said == note) {
+            self.findings.notes.push(note.into());
+        }
+    }
+
+    /// What a search found, in the round under way, in a unit of so many. Where it found nothing there is no sample, and no zero either.
+    fn keep_found(&mut self, name: &str, (unit, size): (&'static str, f64), at: Option<Place>, found: Found) {
+        let why = match (found, found.load()) {
+            (_, Some(load)) => return self.keep(name, unit, at, load / size),
+            (Found::LessThan(least), None) => format!("not even {least} is borne"),
+            _ => "what is borne once is not borne again".to_owned(),
+        };
+        if self.known(name, at).is_none() {
+            let series = Series::skipped(name, unit, why);
+            self.findings.series.push(at.map_or(series.clone(), |(axis, x)| series.at(axis, x)));
+        }
+    }
+
+    fn known(&mut self, name: &str, at: Option<Place>) -> Option<&mut Series> {
+        let place = |series: &Series| series.at.map(|at| (at.axis, at.x));
+        self.findings.series.iter_mut().find(|series| series.name == name && place(series) == at)
     }
 
     /// One sample of a series, in the round under way.
-    fn keep(&mut self, name: &str, unit: &'static str, at: Option<(Axis, f64)>, sample: f64) {
-        let place = |series: &Series| series.at.map(|at| (at.axis, at.x));
-        let known = self.findings.series.iter_mut().find(|series| series.name == name && place(series) == at);
+    fn keep(&mut self, name: &str, unit: &'static str, at: Option<Place>, sample: f64) {
+        let known = self.known(name, at);
         let samples = |samples: Vec<f64>| match at {
             Some((axis, x)) => Series::new(name, unit, samples).at(axis, x),
             None => Series::new(name, unit, samples),
@@ -226,16 +265,43 @@ impl Run<'_> {
         }
     }
 
-    fn finish(mut self) -> Findings {
-        if !self.limited.is_empty() {
-            let note =
-                format!("The generator was the limit of {}: the device bears at least that.", self.limited.join(", "));
+    fn finish(mut self, trials: u32, disturbed: Disturbed) -> Findings {
+        let mut tell = |what: &[String], sentence: fn(&str) -> String| {
+            if !what.is_empty() {
+                self.findings.notes.push(sentence(&what.join(", ")).into());
+            }
+        };
+        tell(&self.limited, |what| format!("The generator was the limit of {what}: the device bears at least that."));
+        tell(&self.slower, |what| {
+            format!("The generator was slower than asked for the {what}: what it offered is told beside.")
+        });
+        tell(&self.lossy, |what| {
+            format!("Frames were lost while latency was taken, of {what}: it is that of the others.")
+        });
+        let Disturbed { overrun, late } = disturbed;
+        if overrun > 0 {
+            let note = format!(
+                "In {overrun} of {trials} trials frames found no room at the generator's own receiver, each time they were made: that loss is not the device's."
+            );
+            self.findings.notes.push(note.into());
+        }
+        if late > 0 {
+            let note = format!(
+                "In {late} of {trials} trials the generator was held up, and more than one frame in a hundred left late: latency and loss of these are its own in part."
+            );
             self.findings.notes.push(note.into());
         }
         if let Some(verdict) = &self.findings.verdict {
             self.findings.notes.push(format!("Ended early: {verdict}.").into());
         }
         self.findings
+    }
+}
+
+/// Adds what is not there yet.
+fn note(notes: &mut Vec<String>, what: String) {
+    if !notes.contains(&what) {
+        notes.push(what);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::rfc2544::{
-    device::{Ask, Device, Frames, Outcome, Pace, TrialError, Until},
+    device::{Ask, Device, Frames, Outcome, Pace, TrialError, Until, fell_short},
     search::{Found, Search, Step},
     verdict::{self, Verdict},
 };
@@ -14,8 +14,11 @@ use crate::rfc2544::{
 const GENTLE: f64 = 1_000.0;
 const QUESTION: u64 = 50;
 
-/// A generator that reaches less than this share of what it was asked for has met its limit.
-const REACHED: f64 = 0.98;
+/// How often a trial is made again whose loss may be the generator's own.
+const AGAIN: u32 = 2;
+
+/// Of the frames, the share that leave late where the generator was held up.
+const HELD_UP: f64 = 0.01;
 
 /// Why a measurement has no result.
 #[derive(Debug, Error)]
@@ -37,6 +40,15 @@ impl From<TrialError> for Ended {
     }
 }
 
+/// Trials in which the generator itself was at fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disturbed {
+    /// Its receiver had no room for what arrived, also when the trial was made again.
+    pub overrun: u32,
+    /// It was held up, and frames left late.
+    pub late: u32,
+}
+
 /// A device that is being measured.
 pub struct Session<'a> {
     device: &'a mut dyn Device,
@@ -46,13 +58,15 @@ pub struct Session<'a> {
     patience: Duration,
     /// How many trials were made.
     pub trials: u32,
+    /// How many of these are not to be relied on, and why.
+    pub disturbed: Disturbed,
     progress: &'a dyn Fn(&str),
 }
 
 impl<'a> Session<'a> {
     /// A session of trials of this length with a device that may take a while until it forwards.
     pub fn new(device: &'a mut dyn Device, length: Duration, patience: Duration, progress: &'a dyn Fn(&str)) -> Self {
-        Self { device, length, patience, trials: 0, progress }
+        Self { device, length, patience, trials: 0, disturbed: Disturbed::default(), progress }
     }
 
     /// Says what is being measured.
@@ -69,12 +83,22 @@ impl<'a> Session<'a> {
             .and_then(|(sent, heard)| if heard { Ok(()) } else { Err(Verdict::ForwardsNothing { sent }.into()) })
     }
 
-    /// One trial, whose outcome is of a device that forwards and does nothing wrong.
+    /// One trial, whose outcome is of a device that forwards and does nothing wrong. It is made again if what was lost may have been lost by
+    /// the generator's own receiver.
     ///
     /// # Errors
     /// [`Ended`].
     pub fn trial(&mut self, ask: &Ask) -> Result<Outcome, Ended> {
-        let outcome = self.look(ask)?;
+        let mut outcome = self.look(ask)?;
+        for _ in 0..AGAIN {
+            if outcome.is_overrun() {
+                outcome = self.look(ask)?;
+            }
+        }
+        self.disturbed.overrun += u32::from(outcome.is_overrun());
+        // What cannot be reached at all leaves late too, and is told as that.
+        let reached = matches!(ask.pace, Pace::Rate(rate) if !fell_short(rate, outcome.reached));
+        self.disturbed.late += u32::from(reached && outcome.late as f64 > HELD_UP * outcome.sent as f64);
         if outcome.received == 0 && outcome.sent > 0 {
             let (sent, heard) = self.question(ask.frames)?;
             if !heard {
@@ -141,7 +165,7 @@ impl<'a> Session<'a> {
                 Step::Try(rate) => rate,
             };
             let outcome = self.trial(&self.ask(frames, Pace::Rate(rate)))?;
-            let falls_short = outcome.lost() <= most_lost && outcome.reached < REACHED * rate;
+            let falls_short = outcome.lost() <= most_lost && fell_short(rate, outcome.reached);
             match (falls_short, short) {
                 (true, true) => search.cannot_offer(outcome.reached),
                 (true, false) => {}

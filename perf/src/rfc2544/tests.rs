@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::{
     rfc2544::{
         device::{Frames, Size, Stations},
@@ -9,7 +11,7 @@ use crate::{
         learning::Capacity,
         modelled::{Flaw, Modelled, THROUGH},
         plan::{BETWEEN, Measurement, Plan},
-        run::run,
+        run::{Findings, run},
         search::Found,
         session::{Ended, Session},
         throughput::{LOADS, Loss, SHARES, Throughput, burst, latency, loss_curve, throughput},
@@ -186,7 +188,7 @@ fn a_device_that_stops_or_goes_away_ends_the_run_wherever_it_was() {
 #[test]
 fn a_whole_run_keeps_its_numbers_as_series_a_sample_a_round() {
     let plan = Plan {
-        measurements: Measurement::ALL.to_vec(),
+        measurements: Measurement::value_variants().to_vec(),
         sizes: vec![Size::Bytes(64), Size::Bytes(1518), Size::Imix],
         thorough: false,
         length: Duration::from_millis(500),
@@ -214,7 +216,8 @@ fn a_whole_run_keeps_its_numbers_as_series_a_sample_a_round() {
     }
     assert!(findings.series.iter().all(|series| series.samples.len() == 2), "one of each round");
     // What was said beforehand is about what it took.
-    let (said, took) = (plan.estimate().as_secs_f64(), (device.took + BETWEEN * device.trials).as_secs_f64());
+    let (said, took) =
+        (plan.estimate(Some(Duration::ZERO)).as_secs_f64(), (device.took + BETWEEN * device.trials).as_secs_f64());
     assert!((0.7..1.4).contains(&(said / took)), "{said} s were said and {took} s taken");
 }
 
@@ -257,4 +260,68 @@ fn a_run_that_ends_early_keeps_what_it_had() {
     assert!(findings.series.iter().any(|series| series.label() == "no-drop rate, 64 bytes, Mpps"));
     assert!(!findings.series.iter().any(|series| series.label() == "no-drop rate, 128 bytes, Mpps"));
     assert_eq!(findings.notes.len(), 1);
+}
+
+fn throughput_of(device: &mut Modelled, rounds: u32) -> Findings {
+    let plan = Plan {
+        measurements: vec![Measurement::Throughput, Measurement::Latency, Measurement::Loss],
+        sizes: vec![Size::Bytes(64)],
+        thorough: false,
+        length: Duration::from_millis(500),
+        partial: 0.001,
+        flows: 1,
+        addresses: 1,
+        rounds,
+    };
+    run(device, &plan, Duration::from_secs(1), &|_| {}).unwrap()
+}
+
+fn series<'a>(findings: &'a Findings, label: &str) -> &'a Series {
+    let found = findings.series.iter().find(|series| series.label() == label);
+    found.unwrap_or_else(|| panic!("{label} is not among {:#?}", findings.series))
+}
+
+#[test]
+fn a_rate_that_is_not_there_is_no_zero_and_is_noted_once() {
+    let mut device = Modelled { capacity: 100.0, buffer: 1.0, ..Modelled::default() };
+    let findings = throughput_of(&mut device, 3);
+    let rate = series(&findings, "no-drop rate, 64 bytes, Mpps");
+    assert_eq!((rate.samples.len(), rate.skipped.as_deref()), (0, Some("not even 1000 is borne")));
+    let notes = findings.notes.iter().filter(|note| note.contains("there is no no-drop rate"));
+    assert_eq!(notes.count(), 1, "{:?}", findings.notes);
+}
+
+#[test]
+fn what_was_offered_in_truth_is_told_and_a_generator_that_fell_short_is_named() {
+    let findings = throughput_of(&mut Modelled::default(), 1);
+    let reached = series(&findings, "offered for latency, 64 bytes, 50 %, Mpps").median.unwrap();
+    assert!((reached - 1.0).abs() < 0.02, "{reached}");
+    assert!((series(&findings, "offered for loss, 64 bytes, 100 %, Mpps").median.unwrap() - 5.0).abs() < 1e-9);
+    assert_eq!(findings.notes.len(), 0, "{:?}", findings.notes);
+    // Slower than it was when its limit was looked for.
+    let mut device = Modelled { tires: true, ..Modelled::default() };
+    let notes = throughput_of(&mut device, 2).notes;
+    let told = notes
+        .iter()
+        .filter(|note| note.starts_with("The generator was slower than asked for the loss of 64 bytes at 90 %, "));
+    assert_eq!(told.count(), 1, "{notes:?}");
+}
+
+#[test]
+fn what_the_generators_own_receiver_lost_is_tried_again_and_told_if_it_stays() {
+    let mut device = Modelled::with(Flaw::OverrunsOneTrialOf(3));
+    let findings = throughput_of(&mut device, 1);
+    let rate = series(&findings, "no-drop rate, 64 bytes, Mpps").median.unwrap();
+    assert!((1.98..=2.003).contains(&rate), "{rate}");
+    assert_eq!(findings.notes.len(), 0, "{:?}", findings.notes);
+    let findings = throughput_of(&mut Modelled::with(Flaw::OverrunsOneTrialOf(1)), 1);
+    let told = findings.notes.iter().filter(|note| note.contains("found no room at the generator's own receiver"));
+    assert_eq!(told.count(), 1, "{:?}", findings.notes);
+}
+
+#[test]
+fn that_the_generator_was_held_up_is_told() {
+    let findings = throughput_of(&mut Modelled::with(Flaw::LateInOneTrialOf(4)), 1);
+    let told = findings.notes.iter().filter(|note| note.contains("the generator was held up"));
+    assert_eq!(told.count(), 1, "{:?}", findings.notes);
 }

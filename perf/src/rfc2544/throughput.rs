@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::rfc2544::{
-    device::{Ask, Frames, Outcome, Pace, Until},
+    device::{Ask, Frames, Pace, Until},
     search::{Found, Search, Step, Terms, Tried},
     session::{Ended, Session},
 };
@@ -45,8 +45,10 @@ pub struct Throughput {
 /// Latency at one rate.
 #[derive(Clone, Debug)]
 pub struct Latency {
-    /// Frames a second.
+    /// Frames a second that were asked for.
     pub rate: f64,
+    /// Frames a second that were offered in truth.
+    pub reached: f64,
     /// The share that was lost meanwhile.
     pub lost: f64,
     /// Nanoseconds.
@@ -58,6 +60,10 @@ pub struct Latency {
 pub struct Loss {
     /// What was offered, per cent of the most that can be.
     pub share: u32,
+    /// The same, frames a second.
+    pub rate: f64,
+    /// Frames a second that were offered in truth.
+    pub reached: f64,
     /// The share that was lost.
     pub lost: f64,
 }
@@ -90,9 +96,8 @@ pub fn throughput(session: &mut Session<'_>, frames: Frames, partial: f64) -> Re
 pub fn latency(session: &mut Session<'_>, frames: Frames, borne: f64) -> Result<Vec<Latency>, Ended> {
     let at = |share: f64| {
         let rate = borne * share;
-        let Outcome { sent, received, latency, .. } = session.trial(&session.ask(frames, Pace::Rate(rate)))?;
-        let lost = 1.0 - received.min(sent) as f64 / sent.max(1) as f64;
-        Ok(Latency { rate, lost, histogram: latency })
+        let outcome = session.trial(&session.ask(frames, Pace::Rate(rate)))?;
+        Ok(Latency { rate, reached: outcome.reached, lost: outcome.lost(), histogram: outcome.latency })
     };
     LOADS.into_iter().map(at).collect()
 }
@@ -105,8 +110,9 @@ pub fn latency(session: &mut Session<'_>, frames: Frames, borne: f64) -> Result<
 pub fn loss_curve(session: &mut Session<'_>, frames: Frames, full: f64) -> Result<Vec<Loss>, Ended> {
     let mut curve: Vec<Loss> = Vec::new();
     for share in SHARES {
-        let outcome = session.trial(&session.ask(frames, Pace::Rate(full * f64::from(share) / 100.0)))?;
-        curve.push(Loss { share, lost: outcome.lost() });
+        let rate = full * f64::from(share) / 100.0;
+        let outcome = session.trial(&session.ask(frames, Pace::Rate(rate)))?;
+        curve.push(Loss { share, rate, reached: outcome.reached, lost: outcome.lost() });
         if matches!(curve.as_slice(), [.., before, last] if before.lost == 0.0 && last.lost == 0.0) {
             break;
         }

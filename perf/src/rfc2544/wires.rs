@@ -147,6 +147,8 @@ fn told(outcome: generator::Outcome) -> Result<Outcome, TrialError> {
         corrupted: outcome.corrupted,
         returned: outcome.returned,
         foreign: outcome.foreign,
+        overrun: outcome.overrun,
+        late: outcome.late,
         endless: outcome.endless,
         reached: outcome.reached,
         latency,

@@ -9,15 +9,13 @@ mod memory;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 use self::{calls::Calls, memory::Memory};
 use crate::{
     cores::Cores,
     load::LoadError,
     machine::Origin,
     report::Report,
-    run::{RunError, Terms},
+    run::{RunError, Terms, allow_pods},
     series::{Check, Series, Target},
     subject::{
         SubjectError,
@@ -73,7 +71,7 @@ pub struct Plan {
 pub fn run(terms: &Terms<'_>, plan: &Plan) -> Result<Report, RunError> {
     let origin = Origin::here();
     let cores = Cores::of_this_process()?;
-    allow_files(2 * (plan.attached + plan.together + plan.calls))?;
+    allow_pods(2 * (plan.attached + plan.together + plan.calls))?;
     let mut ours = Entrant::new("podlane", podlane::start(&plan.binaries, cores))?;
     let mut theirs = Entrant::new("bridge + host-local", bridge::start())?;
     let mut own = vec![ours.start_time(plan.calls)?, ours.size()?];
@@ -161,7 +159,7 @@ impl Case {
 struct Entrant {
     name: &'static str,
     /// Or why it is out.
-    plugin: Result<Plugin, String>,
+    plugin: Result<Plugin, SubjectError>,
     attached: Vec<Pod>,
     now: Sheets,
     /// Those with fewer pods attached.
@@ -171,8 +169,8 @@ struct Entrant {
 impl Entrant {
     fn new(name: &'static str, started: Result<Plugin, SubjectError>) -> Result<Self, RunError> {
         let plugin = match started {
-            Err(error) if error.is_a_reason_to_skip() => Err(error.to_string()),
-            started => Ok(started?),
+            Err(error) if !error.is_a_reason_to_skip() => return Err(error.into()),
+            started => started,
         };
         Ok(Self { name, plugin, attached: Vec::new(), now: Sheets::default(), before: Vec::new() })
     }
@@ -183,7 +181,7 @@ impl Entrant {
         match work(plugin) {
             Ok(done) => Ok(Some(done)),
             Err(error) if error.is_a_reason_to_skip() => {
-                self.plugin = Err(error.to_string());
+                self.plugin = Err(error);
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -231,7 +229,7 @@ impl Entrant {
     }
 
     fn skipped(&self, name: impl Into<String>, unit: &'static str) -> Series {
-        Series::skipped(name, unit, self.plugin.as_ref().err().cloned().unwrap_or_default())
+        Series::skipped(name, unit, self.plugin.as_ref().err().map(ToString::to_string).unwrap_or_default())
     }
 
     fn figure(&self, figure: Figure, case: Case, plan: &Plan) -> Series {
@@ -340,15 +338,4 @@ fn ms(took: Duration) -> f64 {
 
 fn interrupted(terms: &Terms<'_>) -> Result<(), RunError> {
     if terms.stop.load(Ordering::Relaxed) { Err(LoadError::Interrupted.into()) } else { Ok(()) }
-}
-
-/// Raises the limit on open files: each pod is one, and each call a few.
-fn allow_files(pods: u16) -> Result<(), RunError> {
-    let wanted = 256 + u64::from(pods) * 4;
-    let failed = |source| RunError::Files { ports: pods, wanted, source };
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
-    if soft >= wanted {
-        return Ok(());
-    }
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).map_err(failed)
 }

@@ -8,18 +8,18 @@ use std::{
     fs,
     num::NonZero,
     path::PathBuf,
-    sync::atomic::Ordering,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use hdrhistogram::Histogram;
 use podlane_dataplane::worker::idle::Poll;
-use podlane_host::{WakeLatency, WakeLimit};
+use podlane_host::{WakeLatency, WakeLatencyError, WakeLimit};
 
 use crate::{
     bed::{Bed, Shape},
     cores::{self, Cores},
-    load::{LoadError, probe::Probe, traffic::Traffic},
+    load::{LoadError, pause, probe::Probe, traffic::Traffic},
     machine::Origin,
     report::Report,
     run::{RunError, Terms},
@@ -53,9 +53,6 @@ const FOR_RARE: u32 = 100;
 
 /// The longest latency that is told apart, nanoseconds: more than the probe waits.
 const LONGEST_NS: u64 = 1_000_000_000;
-
-/// Between two looks at whether Ctrl-C was pressed.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What to try.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +99,7 @@ struct Round {
 }
 
 /// The rounds of one way, or why there are none.
-type Rounds = Result<Vec<Round>, String>;
+type Rounds = Result<Vec<Round>, Arc<WakeLatencyError>>;
 
 /// The rounds of each way.
 struct Found([Rounds; 5]);
@@ -116,7 +113,7 @@ pub fn run(terms: &Terms<'_>, plan: Plan) -> Result<Report, RunError> {
     let origin = Origin::here();
     // Whether a core can be kept awake here at all. It also lifts what a killed run may have left.
     let limit = WakeLimit::hold(Cores::of_this_process()?.switch, WakeLatency::AWAKE).and_then(WakeLimit::release);
-    let unable = limit.err().map(|error| error.to_string());
+    let unable = limit.err().map(Arc::new);
     let mut found = WAYS.map(|way| unable.clone().filter(|_| way.awake).map_or(Ok(Vec::new()), Err));
     for round in 1..=terms.rounds {
         for (way, rounds) in WAYS.iter().zip(&mut found) {
@@ -165,7 +162,7 @@ impl Found {
 fn gather(name: String, unit: &'static str, rounds: &Rounds, number: impl Fn(&Round) -> f64) -> Series {
     match rounds {
         Ok(rounds) => Series::new(name, unit, rounds.iter().map(number).collect()),
-        Err(why) => Series::skipped(name, unit, why.clone()),
+        Err(why) => Series::skipped(name, unit, why.to_string()),
     }
 }
 
@@ -238,7 +235,7 @@ fn latencies(
 ) -> Result<[f64; 3], RunError> {
     let mut histogram = Histogram::<u64>::new_with_max(LONGEST_NS, 3)?;
     for _ in 0..plan.packets {
-        pause(plan.silence, terms)?;
+        pause(plan.silence, terms.stop)?;
         let took = first()?.ok_or(LoadError::Silent { patience: Duration::from_millis(500) })?;
         histogram.saturating_record(took.as_nanos() as u64);
     }
@@ -248,9 +245,9 @@ fn latencies(
 /// Per cent of a core the worker uses while nothing happens.
 fn cpu_share(terms: &Terms<'_>) -> Result<f64, RunError> {
     let clock = worker_clock()?;
-    pause(Duration::from_millis(50), terms)?;
+    pause(Duration::from_millis(50), terms.stop)?;
     let (before, begun) = (on_cpu(&clock)?, Instant::now());
-    pause(terms.length, terms)?;
+    pause(terms.length, terms.stop)?;
     let used = on_cpu(&clock)?.saturating_sub(before);
     Ok(used.as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0)
 }
@@ -275,20 +272,6 @@ fn on_cpu(clock: &PathBuf) -> Result<Duration, RunError> {
     let text = fs::read_to_string(clock).map_err(failed)?;
     let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
     nanoseconds.map(Duration::from_nanos).ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))
-}
-
-fn pause(length: Duration, terms: &Terms<'_>) -> Result<(), RunError> {
-    let until = Instant::now() + length;
-    loop {
-        if terms.stop.load(Ordering::Relaxed) {
-            return Err(LoadError::Interrupted.into());
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        std::thread::sleep(left.min(LOOK_EVERY));
-    }
 }
 
 #[cfg(test)]

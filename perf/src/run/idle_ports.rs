@@ -3,35 +3,27 @@
 //! One switch has them all open; the silent ones are taken from its worker and given back between rounds, which takes
 //! microseconds, so both sides are measured under the same conditions.
 
-use std::num::NonZero;
-
-use podlane_dataplane::{PortId, port::Port, worker::idle::Poll};
+use podlane_dataplane::{PortId, port::Port};
 
 use crate::{
-    bed::{Bed, Shape},
+    bed::Bed,
     load::{
         flood::Flood,
         traffic::{PACKET, Traffic},
     },
     machine::Origin,
     report::Report,
-    run::{RunError, Terms, allow_files},
+    run::{RunError, Terms, allow_ports},
     series::{Check, Series, Target},
     subject::{
         Duty,
-        podlane::{attach_pair, tables},
-        switch::{FRAMES, Switch},
+        podlane::{FIRST_SILENT, switch_pair, tables},
+        switch::Switch,
     },
 };
 
 /// What the busy pair is to keep of its rate.
 const KEPT: Target = Target::AtLeast(0.9);
-
-/// Frames lent to each silent port: the least the daemon lends.
-const FILL: u32 = 64;
-
-/// The first silent port's number.
-const FIRST: u16 = 10;
 
 /// Measures a pair alone, and with `ports` silent ports beside it.
 ///
@@ -39,20 +31,11 @@ const FIRST: u16 = 10;
 /// [`RunError`]; nothing is left behind.
 pub fn run(terms: &Terms<'_>, ports: u16) -> Result<Report, RunError> {
     let origin = Origin::here();
-    allow_files(ports)?;
-    let bed = Bed::lay(&Shape { silent: ports, ..Shape::default() })?;
-    let frames = FRAMES.max(FRAMES / 2 + u32::from(ports) * FILL);
-    let mut switch =
-        Switch::start(&[bed.cores.switch], Poll::Busy, NonZero::new(frames).unwrap_or(NonZero::<u32>::MIN))?;
-    attach_pair(&mut switch, &bed)?;
-    switch.publish(tables(&Duty::BRIDGED))?;
+    allow_ports(ports)?;
+    let duty = Duty { silent: ports, ..Duty::BRIDGED };
+    let bed = Bed::lay(&duty.shape())?;
     (terms.progress)(&format!("attaching {ports} silent ports"));
-    for (link, number) in bed.silent_ends().iter().zip(FIRST..) {
-        switch.attach(bed.switch(), link, PortId(number), FILL)?;
-        if terms.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(crate::load::LoadError::Interrupted.into());
-        }
-    }
+    let switch = switch_pair(&bed, &duty, tables(&duty))?;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for round in 1..=terms.rounds {
         (terms.progress)(&format!("round {round} of {}: the pair beside {ports} silent ports", terms.rounds));
@@ -80,7 +63,7 @@ type Taken = Vec<(PortId, Box<dyn Port>)>;
 /// Takes the silent ports from the worker, open.
 fn take(switch: &Switch, ports: u16) -> Result<Taken, RunError> {
     let mut taken = Taken::new();
-    for port in (0..ports).map(|number| PortId(FIRST + number)) {
+    for port in (0..ports).map(|number| PortId(FIRST_SILENT + number)) {
         if let Some(end) = switch.detach(port)? {
             taken.push((port, end));
         }

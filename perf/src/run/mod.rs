@@ -61,10 +61,12 @@ pub enum RunError {
     #[error(transparent)]
     WakeLatency(#[from] podlane_host::WakeLatencyError),
     /// The limit on open files cannot be raised.
-    #[error("{ports} ports need {wanted} open files, and the limit cannot be raised: {source}; raise it (ulimit -n)")]
+    #[error("{count} {what} need {wanted} open files, and the limit cannot be raised: {source}; raise it (ulimit -n)")]
     Files {
-        /// How many ports.
-        ports: u16,
+        /// How many there are to be.
+        count: u16,
+        /// Of what.
+        what: &'static str,
         /// How many files.
         wanted: u64,
         /// What the kernel says.
@@ -87,12 +89,27 @@ impl RunError {
 }
 
 /// Files a port may need: its socket, its program, its maps, its link.
-const FILES_A_PORT: u64 = 8;
+const A_PORT: u64 = 8;
+
+/// Files a pod may need: its namespace, and a few while it is attached.
+const A_POD: u64 = 4;
+
+/// Files of whatever else is open.
+const OTHERS: u64 = 256;
 
 /// Raises the limit on open files to what so many ports need.
-fn allow_files(ports: u16) -> Result<(), RunError> {
-    let wanted = 256 + u64::from(ports) * FILES_A_PORT;
-    let failed = |source| RunError::Files { ports, wanted, source };
+fn allow_ports(count: u16) -> Result<(), RunError> {
+    allow_files(count, "ports", A_PORT)
+}
+
+/// The same for pods that are attached.
+fn allow_pods(count: u16) -> Result<(), RunError> {
+    allow_files(count, "pods", A_POD)
+}
+
+fn allow_files(count: u16, what: &'static str, each: u64) -> Result<(), RunError> {
+    let wanted = OTHERS + u64::from(count) * each;
+    let failed = |source| RunError::Files { count, what, wanted, source };
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
     if soft >= wanted {
         return Ok(());

@@ -13,6 +13,7 @@ pub mod end;
 mod folder;
 pub mod kernel_vxlan;
 pub mod learner;
+mod lifeline;
 pub mod nftables;
 mod overlay;
 pub mod ovs;

@@ -25,7 +25,7 @@ use crate::{
 pub const PORTS: [PortId; 2] = [PortId(1), PortId(2)];
 
 /// The first silent port's number.
-const FIRST_SILENT: u16 = 10;
+pub const FIRST_SILENT: u16 = 10;
 
 /// Frames lent to each silent port: the least the daemon lends.
 const FILL: u32 = 64;
@@ -66,7 +66,7 @@ impl Subject for Podlane {
 
 /// Starts a switch on the bed's links. One worker has a core to itself and polls; the second one has to share the load's, and spinning
 /// would starve it.
-pub(super) fn switch_pair(bed: &Bed, duty: &Duty, tables: Tables) -> Result<Switch, SubjectError> {
+pub(crate) fn switch_pair(bed: &Bed, duty: &Duty, tables: Tables) -> Result<Switch, SubjectError> {
     let silent = bed.silent_ends();
     let frames = FRAMES.max(FRAMES / 2 + silent.len() as u32 * FILL);
     let frames = NonZero::new(frames).unwrap_or(NonZero::<u32>::MIN);

@@ -1,21 +1,23 @@
 //! DPDK's testpmd in `io` mode on `net_af_xdp`: the least that DPDK can do with two veths.
 //!
-//! Its main thread waits for the end of its standard input, so it ends with this process, however that ends.
+//! Its main thread waits for the end of its standard input, which therefore must have none before it is to end.
 
-use std::{
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::{process::Command, time::Duration};
 
 use crate::{
     bed::Bed,
-    subject::{Duty, Running, Subject, SubjectError, folder::Folder},
+    subject::{
+        Duty, Running, Subject, SubjectError,
+        folder::Folder,
+        tools::{Service, Tool},
+    },
 };
 
-const PROGRAM: &str = "dpdk-testpmd";
-
-/// How long it may take to end.
-const FAREWELL: Duration = Duration::from_secs(5);
+const TESTPMD: Tool = Tool {
+    program: "dpdk-testpmd",
+    install: "apt-get install dpdk-dev librte-net-af-xdp23, or build DPDK with libxdp",
+    manual: "the testpmd user guide of DPDK",
+};
 
 /// The subject.
 pub struct Testpmd;
@@ -35,18 +37,9 @@ impl Subject for Testpmd {
 
     fn start(&self, bed: &Bed, _: &Duty) -> Result<Box<dyn Running>, SubjectError> {
         let folder = Folder::make("testpmd")?;
-        let mut command = Command::new(PROGRAM);
-        command.env("RUNTIME_DIRECTORY", folder.path());
-        command.args(arguments(bed)).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        // A child is born in the namespace of the thread that starts it.
-        match bed.switch().run(|| command.spawn())? {
-            Ok(child) => Ok(Box::new(Forwarding { child, _folder: folder })),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(SubjectError::Absent {
-                program: PROGRAM,
-                remedy: "apt-get install dpdk-dev librte-net-af-xdp23, or build DPDK with libxdp",
-            }),
-            Err(source) => Err(SubjectError::Start { name: PROGRAM, source }),
-        }
+        let mut command = Command::new(TESTPMD.program);
+        command.env("RUNTIME_DIRECTORY", folder.path()).args(arguments(bed));
+        Ok(Box::new(Forwarding { service: TESTPMD.serve(bed.switch(), command)?, _folder: folder }))
     }
 }
 
@@ -68,44 +61,16 @@ fn arguments(bed: &Bed) -> Vec<String> {
 }
 
 struct Forwarding {
-    child: Child,
+    service: Service,
     _folder: Folder,
-}
-
-impl Forwarding {
-    /// Ends the process: by closing its input, and by force if that is not enough.
-    fn end(&mut self) -> bool {
-        let ended_before = matches!(self.child.try_wait(), Ok(Some(_)));
-        drop(self.child.stdin.take());
-        let deadline = Instant::now() + FAREWELL;
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                // It may have ended just now.
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        !ended_before
-    }
 }
 
 impl Running for Forwarding {
     fn check(&mut self) -> Result<(), SubjectError> {
-        match self.child.try_wait() {
-            Ok(None) => Ok(()),
-            _ => Err(SubjectError::Ended { name: PROGRAM }),
-        }
+        self.service.check()
     }
 
     fn stop(mut self: Box<Self>) -> Result<(), SubjectError> {
-        if self.end() { Ok(()) } else { Err(SubjectError::Ended { name: PROGRAM }) }
-    }
-}
-
-impl Drop for Forwarding {
-    fn drop(&mut self) {
-        self.end();
+        self.service.check()
     }
 }

@@ -12,7 +12,7 @@ use nix::{
 };
 use podlane_host::Netns;
 
-use crate::subject::SubjectError;
+use crate::subject::{SubjectError, lifeline::Lifeline};
 
 /// How long a program may take to end when it is asked to.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -44,6 +44,7 @@ impl Tool {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A child is born in the namespace of the thread that starts it.
         let child = netns.run(|| command.spawn())?.map_err(|source| self.not_started(source))?;
+        let _lifeline = Lifeline::of_process(child.id())?;
         let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
         let Some(output) = outcome(child, input) else {
             return Err(SubjectError::Hangs { program: self.program, task: arguments.join(" "), limit: LONGEST });
@@ -56,13 +57,13 @@ impl Tool {
         Err(self.unable(arguments.join(" "), says))
     }
 
-    /// Starts it in a namespace, silent; it ends when the [`Service`] is dropped. A process that is killed (SIGKILL) drops nothing, and the
-    /// program goes on: the kernel's signal for a parent's death tells of the thread that started it, which here ends at once.
+    /// Starts it in a namespace, silent, with an input that says nothing and ends with it: one that waits for its input's end goes on until then.
+    /// It ends when the [`Service`] is dropped, and when this process is killed.
     pub(crate) fn serve(self, netns: &Netns, mut command: Command) -> Result<Service, SubjectError> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // A child is born in the namespace of the thread that starts it.
         let child = netns.run(|| command.spawn())?.map_err(|source| self.not_started(source))?;
-        Ok(Service { name: self.program, child })
+        Service::new(self.program, child)
     }
 
     pub(crate) fn unable(self, task: String, says: String) -> SubjectError {
@@ -95,9 +96,18 @@ fn outcome(mut child: Child, input: &str) -> Option<io::Result<Output>> {
 pub(crate) struct Service {
     name: &'static str,
     child: Child,
+    /// Not there only while it is being tied. It is let go of last: a child that was waited for has a number no more.
+    lifeline: Option<Lifeline>,
 }
 
 impl Service {
+    /// A program that was started; from now on it ends with this process, whatever that dies of.
+    pub(crate) fn new(name: &'static str, child: Child) -> Result<Self, SubjectError> {
+        let mut service = Self { name, child, lifeline: None };
+        service.lifeline = Some(Lifeline::of_process(service.child.id())?);
+        Ok(service)
+    }
+
     /// That it still runs.
     pub(crate) fn check(&mut self) -> Result<(), SubjectError> {
         match self.child.try_wait() {

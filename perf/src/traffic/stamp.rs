@@ -38,6 +38,15 @@ const FORGIVEN: u32 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RunId(pub u16);
 
+impl RunId {
+    /// A number for runs of this process. The smallest frame has room for 16 bits, so the packets of another process, of now or of before, pass for
+    /// ours once in 65,536 times; who has several senders at once tells them apart (`--run`).
+    #[must_use]
+    pub fn fresh(now: Nanos) -> Self {
+        Self((now.0 / 1_000) as u16 ^ std::process::id() as u16)
+    }
+}
+
 /// The stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {

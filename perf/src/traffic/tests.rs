@@ -156,7 +156,7 @@ fn imix_is_seven_short_four_middling_and_one_long() {
 
 #[test]
 fn standard_sizes_can_be_had_and_others_are_refused_with_the_least() {
-    for size in STANDARD_SIZES {
+    for size in STANDARD_SIZES.map(usize::from) {
         assert_eq!(packets(&Template::default().of_size(size), 1)[0].len(), size - 4);
     }
     let refused = |template: Template| Traffic::of(&template).err();

@@ -71,8 +71,8 @@ pub fn run(terms: &Terms<'_>, plan: &Plan) -> Result<Compared, RunError> {
     };
     let mut all: Vec<_> = cells.iter().flat_map(figures).collect();
     let failure = |cell: &Cell<'_>| {
-        let missing = cell.outcome.as_ref().err().filter(|missing| !missing.excused)?;
-        Some(format!("{}: {}", cell.workload.label(), missing.why))
+        let missing = cell.outcome.as_ref().err().filter(|missing| !missing.is_excused())?;
+        Some(format!("{}: {missing}", cell.workload.label()))
     };
     let failures = cells.iter().filter(|cell| cell.contender == Contender::Podlane).filter_map(failure).collect();
     all.extend(others);
@@ -97,8 +97,7 @@ fn cells<'a>(workload: &'a Workload, plan: &Plan) -> Vec<Cell<'a>> {
         };
         let told = plan.named && plan.rivals.iter().any(|rival| contender == Contender::Rival(*rival));
         let wanted = contender == Contender::Podlane || !workload.alone && (does || told);
-        let outcome =
-            if does { Ok(Vec::new()) } else { Err(Missing { why: "it does not do this".to_owned(), excused: true }) };
+        let outcome = if does { Ok(Vec::new()) } else { Err(Missing::NotItsWork) };
         wanted.then_some(Cell { workload, contender, subject, outcome })
     };
     all.into_iter().filter_map(cell).collect()

@@ -25,12 +25,18 @@ const fn target(family: Family, rival: Rival) -> Option<Target> {
 /// What the bare cross-connect is to reach of testpmd's rate: that the rings themselves are good.
 const RINGS: Target = Target::AtLeast(1.15);
 
+/// Why there is no percentile where packets arrived.
+const TOO_FEW: &str = "too few packets a round to tell it; measure for longer (--seconds)";
+
 /// One figure of one cell.
 pub(super) fn series(cell: &Cell<'_>, number: usize, figure: Figure) -> Series {
     let name = named(cell.subject.name(), &cell.workload.name, figure);
     let series = match &cell.outcome {
-        Ok(rounds) => Series::new(name, figure.unit, rounds.iter().map(|round| round[number]).collect()),
-        Err(missing) => Series::skipped(name, figure.unit, missing.why.clone()),
+        Ok(rounds) => match rounds.iter().filter_map(|round| round[number]).collect::<Vec<_>>() {
+            samples if samples.is_empty() => Series::skipped(name, figure.unit, TOO_FEW.to_owned()),
+            samples => Series::new(name, figure.unit, samples),
+        },
+        Err(missing) => Series::skipped(name, figure.unit, missing.to_string()),
     };
     match cell.workload.at {
         Some(at) => series.at(at.axis, at.x),

@@ -4,17 +4,19 @@
 //! be measured end the run.
 
 use podlane_host::{LinkId, Links};
+use thiserror::Error;
 
 use super::{
     roster::Contender,
-    workload::{FCS, Load, Workload},
+    workload::{Load, Workload},
 };
 use crate::{
     bed::{Bed, Shape},
     load::{LoadError, echo::Echo, flood::Flood, paced::Paced, stream::Streams},
     nodes::Nodes,
-    run::{RunError, Terms, allow_files},
+    run::{RunError, Terms, allow_ports},
     subject::{Running, Subject},
+    traffic::template::bits_on_a_wire,
 };
 
 /// One contender under one workload.
@@ -23,15 +25,33 @@ pub(super) struct Cell<'a> {
     pub(super) contender: Contender,
     pub(super) subject: &'static dyn Subject,
     /// Each round's figures, or why there are none.
-    pub(super) outcome: Result<Vec<Vec<f64>>, Missing>,
+    pub(super) outcome: Result<Vec<Figures>, Missing>,
 }
 
+/// The figures of one turn, in the order of [`Workload::figures`]; `None` for one that so few packets do not tell.
+pub(super) type Figures = Vec<Option<f64>>;
+
 /// Why somebody has no figures.
-#[derive(Clone, Debug)]
-pub(super) struct Missing {
-    pub(super) why: String,
-    /// Whether it was the load that could not do what was asked, and nobody's behind it.
-    pub(super) excused: bool,
+#[derive(Debug, Error)]
+pub(super) enum Missing {
+    /// It was asked for by name, and is not made for it.
+    #[error("it does not do this")]
+    NotItsWork,
+    /// It, or the load, failed.
+    #[error("{}{error}", if *.round == 1 { String::new() } else { format!("in round {round}: ") })]
+    Failed {
+        /// In which round.
+        round: u32,
+        /// How.
+        error: RunError,
+    },
+}
+
+impl Missing {
+    /// Whether it was the load that could not do what was asked, or who asked, and nobody's behind it.
+    pub(super) const fn is_excused(&self) -> bool {
+        matches!(self, Self::NotItsWork | Self::Failed { error: RunError::Load(LoadError::Slow { .. }), .. })
+    }
 }
 
 /// Measures each cell once a round.
@@ -49,7 +69,7 @@ pub(super) fn in_turns(cells: &mut [Cell<'_>], terms: &Terms<'_>) -> Result<(), 
                 Err(error) if error.is_interruption() || error.is_everybodys() => return Err(error),
                 Err(error) => {
                     (terms.progress)(&format!("  not measured: {error}"));
-                    cell.outcome = Err(verdict(round, &error));
+                    cell.outcome = Err(Missing::Failed { round, error });
                 }
             }
         }
@@ -57,18 +77,9 @@ pub(super) fn in_turns(cells: &mut [Cell<'_>], terms: &Terms<'_>) -> Result<(), 
     Ok(())
 }
 
-/// What stands in place of figures.
-fn verdict(round: u32, error: &RunError) -> Missing {
-    let why = match round {
-        1 => error.to_string(),
-        _ => format!("in round {round}: {error}"),
-    };
-    Missing { why, excused: matches!(error, RunError::Load(LoadError::Slow { .. })) }
-}
-
 /// The figures of one turn, on a bed of its own: a program that was killed may have left something on its links, and a queue that was
 /// just closed is busy for a while.
-fn measure(workload: &Workload, subject: &dyn Subject, terms: &Terms<'_>) -> Result<Vec<f64>, RunError> {
+fn measure(workload: &Workload, subject: &dyn Subject, terms: &Terms<'_>) -> Result<Figures, RunError> {
     if terms.stop.load(std::sync::atomic::Ordering::Relaxed) {
         return Err(LoadError::Interrupted.into());
     }
@@ -78,7 +89,7 @@ fn measure(workload: &Workload, subject: &dyn Subject, terms: &Terms<'_>) -> Res
         let running = subject.span(nodes)?;
         return settle(running, span(nodes, terms));
     }
-    allow_files(duty.silent)?;
+    allow_ports(duty.silent)?;
     let (joined, finished) = (subject.joins_pods(), duty.peopled && !subject.finishes_checksums());
     let bed = &Bed::lay(&Shape { joined, finished, ..duty.shape() })?;
     let running = subject.start(bed, duty)?;
@@ -91,11 +102,13 @@ fn measure(workload: &Workload, subject: &dyn Subject, terms: &Terms<'_>) -> Res
             let traffic = if answered && running.taken().is_none() { traffic.answered() } else { traffic };
             let (taken, arriving) = (running.taken(), duty.arriving(bytes));
             let flood = Flood { bed, traffic, length, patience, taken, arriving, stop };
-            flood.run().map(|sample| vec![sample.rate() / 1e6, sample.rate() * frame_bits(bytes) / 1e9])
+            flood
+                .run()
+                .map(|sample| vec![Some(sample.rate() / 1e6), Some(sample.rate() * bits_on_a_wire(bytes as f64) / 1e9)])
         }
         Load::Streams(count) => {
             let streams = Streams { from, to, count, core: Some(core), length, patience, stop };
-            streams.run().map(|streamed| vec![streamed.rate / 1e9])
+            streams.run().map(|streamed| vec![Some(streamed.rate / 1e9)])
         }
         Load::Echo => {
             let echo = Echo { from, to, core, length, patience, stop };
@@ -111,7 +124,7 @@ fn measure(workload: &Workload, subject: &dyn Subject, terms: &Terms<'_>) -> Res
 }
 
 /// Stops what was measured. If it ended before, that is why nothing came through.
-fn settle(mut running: Box<dyn Running>, figures: Result<Vec<f64>, RunError>) -> Result<Vec<f64>, RunError> {
+fn settle(mut running: Box<dyn Running>, figures: Result<Figures, RunError>) -> Result<Figures, RunError> {
     match figures {
         Ok(figures) => {
             running.stop()?;
@@ -122,13 +135,8 @@ fn settle(mut running: Box<dyn Running>, figures: Result<Vec<f64>, RunError>) ->
     }
 }
 
-/// Bits of a frame on a wire.
-fn frame_bits(bytes: usize) -> f64 {
-    ((bytes + FCS) * 8) as f64
-}
-
 /// Streams from node to node, and looks at what crosses the underlay. Nobody has a core of its own there.
-fn span(nodes: &Nodes, terms: &Terms<'_>) -> Result<Vec<f64>, RunError> {
+fn span(nodes: &Nodes, terms: &Terms<'_>) -> Result<Figures, RunError> {
     let mut links = Links::open_in(nodes.node(1))?;
     let mut arrived = || links.counters(LinkId::Index(nodes.ends(1).uplink.ifindex));
     let before = arrived()?;
@@ -144,5 +152,5 @@ fn span(nodes: &Nodes, terms: &Terms<'_>) -> Result<Vec<f64>, RunError> {
     let streamed = streams.run()?;
     let after = arrived()?;
     let (packets, bytes) = (after.rx_packets - before.rx_packets, after.rx_bytes - before.rx_bytes);
-    Ok(vec![streamed.rate / 1e9, bytes as f64 / packets.max(1) as f64, streamed.retransmits])
+    Ok([streamed.rate / 1e9, bytes as f64 / packets.max(1) as f64, streamed.retransmits].map(Some).into())
 }

@@ -5,16 +5,13 @@
 use clap::ValueEnum;
 
 use crate::{
-    load::traffic::{LONGEST, PACKET},
+    load::traffic::PACKET,
     series::{At, Axis, Target},
     subject::{Duty, Way},
+    traffic::{STANDARD_SIZES, template::CHECK_SEQUENCE},
 };
 
-/// Bytes of a frame's check sequence, which a wire has and a veth has not.
-pub(super) const FCS: usize = 4;
-
-/// The places on each axis. The frame sizes are those of RFC 2544, section 9.1.
-const FRAME_SIZES: [usize; 7] = [64, 128, 256, 512, 1024, 1280, LONGEST + FCS];
+/// The places on each axis; of frame sizes they are RFC 2544's.
 const FLOWS: [u32; 7] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
 const POLICIES: [u16; 4] = [10, 100, 1_000, 10_000];
 const PORTS: [u16; 5] = [2, 10, 50, 100, 200];
@@ -170,8 +167,8 @@ impl Family {
             Self::Policy => policy(scale.rules),
             Self::Vxlan => vxlan(),
             Self::VxlanTcp => vec![one("TCP through VXLAN, 1 stream, node to node", Duty::PEOPLED, Load::Span)],
-            Self::FrameSize => sweep(self, Axis::FrameSize, FRAME_SIZES, |bytes| {
-                (Duty::BRIDGED, Load::Flood { flows: SOME, bytes: bytes - FCS, answered: false })
+            Self::FrameSize => sweep(self, Axis::FrameSize, STANDARD_SIZES, |size| {
+                (Duty::BRIDGED, Load::Flood { flows: SOME, bytes: usize::from(size) - CHECK_SEQUENCE, answered: false })
             }),
             Self::Flows => sweep(self, Axis::Flows, FLOWS, |flows| (Duty::BRIDGED, Load::minimal(flows))),
             Self::Policies => sweep(self, Axis::Policies, POLICIES, |rules| {

@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::json;
 
-use super::{Folder, Plugin, absent, host};
-use crate::subject::{SubjectError, tools::Tool};
+use super::{Plugin, absent, host};
+use crate::subject::{SubjectError, folder::Folder, tools::Tool};
 
 const BRIDGE: Tool = Tool {
     program: "bridge",
@@ -34,7 +34,7 @@ pub fn start() -> Result<Plugin, SubjectError> {
     if !there() {
         return Err(absent(BRIDGE));
     }
-    let folder = Folder::make("bridge")?;
+    let folder = Folder::make_on_disk("bridge")?;
     let configuration = json!({
         "cniVersion": "1.0.0",
         "name": "perf",

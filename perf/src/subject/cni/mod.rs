@@ -10,15 +10,18 @@ use std::{
     fs,
     io::Write,
     os::fd::{AsFd, AsRawFd},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
-use podlane_host::{Links, Netns, sysctl};
+use podlane_host::{Links, Netns};
 use serde_json::Value;
 
-use crate::subject::{SubjectError, tools::Tool};
+use crate::{
+    bed::quiet_netns,
+    subject::{SubjectError, tools::Tool},
+};
 
 /// What an interface is called in a pod.
 const IFNAME: &str = "eth0";
@@ -57,7 +60,7 @@ impl Pod {
     /// # Errors
     /// [`SubjectError::Netns`].
     pub fn new(name: &str) -> Result<Self, SubjectError> {
-        Ok(Self { netns: silent()?, id: format!("perf-{}-{name}", std::process::id()) })
+        Ok(Self { netns: quiet_netns()?, id: format!("perf-{}-{name}", std::process::id()) })
     }
 
     /// A path for others, since the namespace has no name.
@@ -182,49 +185,13 @@ impl Plugin {
     }
 }
 
-/// An empty namespace. By IPv6 each link speaks of itself when it comes up and for seconds afterwards, to everybody in its network: beside 500 pods
-/// those copies would be measured, and not the plugins.
-fn silent() -> Result<Netns, SubjectError> {
-    let netns = Netns::anonymous()?;
-    netns.run(|| sysctl("net/ipv6/conf/default/disable_ipv6", 1))??;
-    Ok(netns)
-}
-
 /// An empty host.
 fn host() -> Result<Netns, SubjectError> {
-    let host = silent()?;
+    let host = quiet_netns()?;
     host.run(|| Links::open()?.set_up("lo"))??;
     Ok(host)
 }
 
 fn absent(tool: Tool) -> SubjectError {
     SubjectError::Absent { program: tool.program, remedy: tool.install }
-}
-
-/// Where somebody's files are, on a disk: what is written for ever is to cost what that costs. Removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make(of: &str) -> Result<Self, SubjectError> {
-        let path = Path::new("/var/tmp").join(format!("podlane-perf-{of}-{}", std::process::id()));
-        fs::create_dir(&path).map_err(|source| SubjectError::Folder { path: path.clone(), source })?;
-        Ok(Self(path))
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<PathBuf, SubjectError> {
-        let path = self.file(name);
-        fs::write(&path, text).map_err(|source| SubjectError::Folder { path: path.clone(), source })?;
-        Ok(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Another may have cleared the folder for temporary files.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -8,11 +8,12 @@ use std::{
 
 use serde_json::json;
 
-use super::{Folder, Plugin, absent, host};
+use super::{Plugin, absent, host};
 use crate::{
     cores::Cores,
     subject::{
         SubjectError,
+        folder::Folder,
         tools::{Service, Tool},
     },
 };
@@ -77,7 +78,7 @@ pub fn start(binaries: &Binaries, cores: Cores) -> Result<Plugin, SubjectError> 
             return Err(absent(tool));
         }
     }
-    let folder = Folder::make("cni")?;
+    let folder = Folder::make_on_disk("cni")?;
     let (host, socket) = (host()?, folder.file("podlane.sock"));
     let instance = format!("perf-{}", std::process::id());
     let configuration = folder.write("podlane.toml", &configuration(&instance, cores, &folder))?;
