@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use podlane_host::{Netns, Pinned};
 use serde_json::{Value, json};
@@ -16,12 +17,12 @@ use crate::support::Node;
 /// Where Debian's containernetworking-plugins are.
 pub(crate) const REFERENCE: &str = "/usr/lib/cni";
 
-/// The plugin of this workspace, built as the tests are.
+/// The plugin of this workspace, built as the tests are: asked of the workspace, it needs nothing built that they were not built with.
 pub(crate) fn shim() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--package", "podlane-cni"])
+            .args(["build", "--quiet", "--locked", "--workspace", "--bin", "podlane-cni"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();
         assert!(built.unwrap().success(), "podlane-cni cannot be built");
@@ -37,9 +38,10 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// One whose id and path no other test has.
+    /// One whose id and path no other has, of this test or of one beside it.
     pub(crate) fn new(name: &str) -> Self {
-        let id = format!("{name}-{}", std::process::id());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let id = format!("{name}-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let netns = Netns::anonymous().unwrap();
         let path = netns.pin(&format!("podlane-{id}")).unwrap();
         Self { id, netns, path }
