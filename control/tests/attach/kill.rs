@@ -19,6 +19,9 @@ use crate::bed::{Bed, PodBed, SOON};
 
 const KILLS: u32 = 300;
 
+/// Nodes side by side that share them: most of a daemon's start and end is waiting for the kernel.
+const NODES: u32 = 5;
+
 /// With an uplink that is shared with the host, whose program is another for each daemon to take over.
 const KILLS_ON_THE_WIRE: u32 = 20;
 
@@ -204,11 +207,10 @@ fn links(bed: &Bed) -> BTreeSet<String> {
 #[test]
 fn a_daemon_killed_three_hundred_times_leaks_nothing() {
     let name = "a_daemon_killed_three_hundred_times_leaks_nothing";
-    let (Some(one), Some(other)) = (Bed::new(name), Bed::new(name)) else { return };
-    // Two nodes side by side: half of a daemon's start and end is waiting for the kernel.
+    let beds: Vec<_> = (0..NODES).map_while(|_| Bed::new(name)).collect();
     std::thread::scope(|scope| {
-        for (seed, bed) in [&one, &other].into_iter().enumerate() {
-            scope.spawn(move || endure(bed, KILLS / 2, seed as u64));
+        for (seed, bed) in (0..).zip(&beds) {
+            scope.spawn(move || endure(bed, KILLS / NODES, seed));
         }
     });
 }
