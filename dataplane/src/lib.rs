@@ -17,6 +17,7 @@ pub mod drops;
 pub mod flow;
 mod headers;
 pub mod ids;
+pub mod offload;
 pub mod policy;
 pub mod port;
 pub mod slow;

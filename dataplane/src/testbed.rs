@@ -3,12 +3,12 @@
 //! The workers, stages and tables are the real ones; ports are [`MemoryPort`]s. Tests read as a ledger:
 //! what moved since the last look, all of it.
 
-use core::net::IpAddr;
+mod plan;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use podlane_rings::{FrameSize, HugePages, Umem, UmemConfig};
-use podlane_wire::MacAddr;
 
 use crate::{
     counters::{Counters, SWITCH},
@@ -18,23 +18,22 @@ use crate::{
         FlowTable, HashSeed,
         connections::{Connections, Settings},
     },
-    ids::{Generation, NetworkId, PortId, VrfId, WorkerId},
+    ids::{Generation, PortId, WorkerId},
+    offload::{Engine, Offloader},
     policy::{Enforcement, Policy},
     port::{
         Port,
         memory::{MemoryPort, Wire},
     },
     stage::shared::Shared,
-    tables::{
-        Gateway, Member, Network, NextHop, PortTable, Tables, Vrf,
-        lpm::{Lpm4, Lpm6, Route},
-        underlay::{Peer, Segment, Underlay, Uplink, Vtep},
-    },
+    tables::Tables,
     worker::{
         Worker, WorkerConfig,
         command::{Command, Event, Line},
     },
 };
+
+pub use plan::Plan;
 
 /// A line of the ledger: what happened since the last look.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -73,153 +72,14 @@ pub const fn dropped(reason: DropReason, packets: u64) -> Moved {
     Moved::Dropped(reason, packets)
 }
 
-/// Tables in the making: networks, ports, routes.
-#[derive(Default)]
-pub struct Plan {
-    tables: Tables,
-    routes: Vec<(VrfId, IpAddr, u8, NextHop)>,
-}
-
-impl Plan {
-    /// A plan with `networks` networks, each in a VRF of its own, learning and flooding.
-    #[must_use]
-    pub fn new(networks: u16) -> Self {
-        let network = |number| Network {
-            vrf: VrfId(number),
-            learning: true,
-            flood_unknown: true,
-            mac_age: 300_000,
-            flood_limit: 1_000_000,
-            ..Network::default()
-        };
-        let tables =
-            Tables { generation: Generation(1), networks: (0..networks).map(network).collect(), ..Tables::default() };
-        Self { tables, routes: Vec::new() }
-    }
-
-    /// Changes a network in place.
-    #[must_use]
-    pub fn network(mut self, number: u16, change: impl FnOnce(&mut Network)) -> Self {
-        change(&mut self.tables.networks[usize::from(number)]);
-        self
-    }
-
-    /// Gives a network a gateway with these addresses, and its connected routes.
-    #[must_use]
-    pub fn gateway(mut self, number: u16, mac: MacAddr, addresses: &[(IpAddr, u8)]) -> Self {
-        let network = &mut self.tables.networks[usize::from(number)];
-        let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
-        for (address, prefix) in addresses {
-            match address {
-                IpAddr::V4(v4) => ipv4.push((*v4, *prefix)),
-                IpAddr::V6(v6) => ipv6.push((*v6, *prefix)),
-            }
-            self.routes.push((network.vrf, *address, *prefix, NextHop::Connected(NetworkId(number))));
-        }
-        network.gateway = Some(Gateway { mac, ipv4, ipv6, link_local: mac.link_local(), mtu: 1500 });
-        self
-    }
-
-    /// Adds a route.
-    #[must_use]
-    pub fn route(mut self, vrf: VrfId, prefix: IpAddr, length: u8, hop: NextHop) -> Self {
-        self.routes.push((vrf, prefix, length, hop));
-        self
-    }
-
-    /// Adds an untagged port to a network; `table` may state addresses and more.
-    #[must_use]
-    pub fn port(mut self, port: PortId, network: u16, table: PortTable) -> Self {
-        let mtu = if table.mtu == 0 { 1500 } else { table.mtu };
-        let place = &mut self.tables.networks[usize::from(network)];
-        place.members.push(Member { port, vlan: None, mtu });
-        if let Some(mac) = table.mac {
-            place.stations.insert(mac, port);
-            place.neighbours.extend(table.addresses.iter().map(|address| (*address, mac)));
-        }
-        self.put(port, PortTable { native: Some(NetworkId(network)), mtu, ..table });
-        self
-    }
-
-    /// Adds a tagged membership to a port, which is made if it is not there.
-    #[must_use]
-    pub fn tagged(mut self, port: PortId, vlan: u16, network: u16) -> Self {
-        let mut table = self.tables.port(port).cloned().unwrap_or(PortTable { mtu: 1500, ..PortTable::default() });
-        table.vlans.push((vlan, NetworkId(network)));
-        table.vlans.sort_unstable();
-        let member = Member { port, vlan: Some(vlan), mtu: table.mtu };
-        self.tables.networks[usize::from(network)].members.push(member);
-        self.put(port, table);
-        self
-    }
-
-    /// Puts the networks of these segments on an underlay. Its uplinks must be ports: see [`Self::uplink`].
-    #[must_use]
-    pub fn overlay(mut self, vteps: Vec<Vtep>, uplinks: Vec<Uplink>, peers: Vec<Peer>, segments: &[Segment]) -> Self {
-        self.tables.underlay = Underlay::of(vteps, uplinks, peers, segments);
-        self
-    }
-
-    /// Adds a port that tunnelled packets come in by.
-    #[must_use]
-    pub fn uplink(mut self, port: PortId, mtu: u16) -> Self {
-        self.put(port, PortTable { underlay: true, mtu, ..PortTable::default() });
-        self
-    }
-
-    /// States that a station of a network is on another node, `peer`; call it after [`Self::overlay`].
-    ///
-    /// # Panics
-    /// If the network does not reach that peer.
-    #[must_use]
-    pub fn remote(mut self, network: u16, peer: u16, mac: MacAddr, addresses: &[IpAddr]) -> Self {
-        let path = self.tables.underlay.first_path(NetworkId(network), peer).expect("a peer that has the network");
-        let place = &mut self.tables.networks[usize::from(network)];
-        place.stations.insert(mac, path.port());
-        place.neighbours.extend(addresses.iter().map(|address| (*address, mac)));
-        self
-    }
-
-    /// The tables, compiled.
-    ///
-    /// # Panics
-    /// If a prefix is longer than its family: a mistake of the test.
-    #[must_use]
-    pub fn build(mut self) -> Tables {
-        let vrfs = self.tables.networks.iter().map(|network| network.vrf.index() + 1).max().unwrap_or(0);
-        self.tables.vrfs = (0..vrfs).map(|number| self.vrf(VrfId(number as u16))).collect();
-        self.tables
-    }
-
-    fn vrf(&self, vrf: VrfId) -> Vrf {
-        let (mut v4, mut v6, mut next_hops) = (Vec::new(), Vec::new(), Vec::new());
-        for (_, prefix, length, hop) in self.routes.iter().filter(|route| route.0 == vrf) {
-            let index = next_hops.len() as u32;
-            next_hops.push(*hop);
-            match prefix {
-                IpAddr::V4(prefix) => v4.push(Route { prefix: *prefix, len: *length, value: index }),
-                IpAddr::V6(prefix) => v6.push(Route { prefix: *prefix, len: *length, value: index }),
-            }
-        }
-        let ipv4 = Lpm4::build(&v4).expect("prefixes of a test plan fit");
-        let ipv6 = Lpm6::build(&v6).expect("prefixes of a test plan fit");
-        Vrf { ipv4, ipv6, next_hops }
-    }
-
-    fn put(&mut self, port: PortId, table: PortTable) {
-        if self.tables.ports.len() <= port.index() {
-            self.tables.ports.resize(port.index() + 1, None);
-        }
-        self.tables.ports[port.index()] = Some(table);
-    }
-}
-
 /// Workers with ports in memory.
 pub struct TestBed {
     /// The workers, turned by [`Self::turn`].
     pub workers: Vec<Worker>,
     /// What they share.
     pub shared: Arc<Shared>,
+    /// Where flows are offloaded: ticks after every turn.
+    pub offloader: Option<Offloader>,
     lines: Vec<Line>,
     wires: BTreeMap<PortId, Wire>,
     events: Receiver<Event>,
@@ -249,9 +109,31 @@ impl TestBed {
     /// If the machine has no memory or file descriptors for a test.
     #[must_use]
     pub fn following(plan: Plan, workers: u16, settings: Settings) -> Self {
+        Self::of(plan, workers, Self::tables_of(settings), None)
+    }
+
+    /// The same where flows are offloaded to an engine, made of the flow table and the number of workers.
+    ///
+    /// # Panics
+    /// If the machine has no memory or file descriptors for a test.
+    #[must_use]
+    pub fn offloading(plan: Plan, workers: u16, engine: impl FnOnce(Arc<FlowTable>, usize) -> Box<dyn Engine>) -> Self {
+        let shared = Self::tables_of(Settings::default());
+        let (flows, count) = (&shared.flows, usize::from(workers));
+        let engine = engine(Arc::clone(flows), count);
+        let offloader = Offloader::new(count, Arc::clone(flows), vec![engine]).expect("memory for a test");
+        assert!(shared.offload.set(Arc::clone(offloader.exchange())).is_ok(), "set once");
+        Self::of(plan, workers, shared, Some(offloader))
+    }
+
+    fn tables_of(settings: Settings) -> Shared {
         let flows = FlowTable::new(1024, HashSeed::fixed()).expect("memory for a test");
         let connections = Connections::new(1024, settings, HashSeed::fixed()).expect("memory for a test");
-        let shared = Arc::new(Shared::new(flows, connections, 1024).expect("memory for a test"));
+        Shared::new(flows, connections, 1024).expect("memory for a test")
+    }
+
+    fn of(plan: Plan, workers: u16, shared: Shared, offloader: Option<Offloader>) -> Self {
+        let shared = Arc::new(shared);
         let (send, events): (Sender<Event>, _) = unbounded();
         let setups = (0..workers).map(|_| {
             let config = UmemConfig { frames: 1024, frame_size: FrameSize::Bytes2048, huge_pages: HugePages::Never };
@@ -260,8 +142,8 @@ impl TestBed {
         });
         let made = Worker::make(setups.collect(), &shared, &send).expect("file descriptors for a test");
         let (workers, lines) = made.into_iter().unzip();
-        let mut bed =
-            Self { workers, shared, lines, wires: BTreeMap::new(), events, seen: Counters::default(), clock: 1 };
+        let (wires, seen) = Default::default();
+        let mut bed = Self { workers, shared, offloader, lines, wires, events, seen, clock: 1 };
         let tables = plan.build();
         let ports: Vec<PortId> = (0..tables.ports.len())
             .map(|number| PortId(number as u16))
@@ -279,6 +161,7 @@ impl TestBed {
     /// Switches every worker to these tables.
     pub fn publish(&mut self, tables: Tables) {
         let tables = Arc::new(tables);
+        self.outdate(tables.generation);
         let (send, _back) = unbounded();
         for line in 0..self.lines.len() {
             self.command(line, Command::Tables(Arc::clone(&tables), send.clone()));
@@ -288,6 +171,7 @@ impl TestBed {
     /// Has every worker decide by a policy, under a generation of the policy's own.
     pub fn enforce(&mut self, generation: u32, policy: impl Policy + 'static) {
         let enforcement = Arc::new(Enforcement { generation: Generation(generation), policy: Box::new(policy) });
+        self.outdate(enforcement.generation);
         let (send, _back) = unbounded();
         for line in 0..self.lines.len() {
             self.command(line, Command::Policy(Arc::clone(&enforcement), send.clone()));
@@ -338,12 +222,27 @@ impl TestBed {
         self.wires.get(&port).expect("a port of the plan")
     }
 
-    /// Turns every worker twice: what one hands over, the other has sent.
+    /// Turns every worker twice: what one hands over, the other has sent. Then the offloader ticks.
     pub fn turn(&mut self) {
         for _ in 0..2 {
             for worker in &mut self.workers {
                 worker.turn(self.clock);
             }
+        }
+        if let Some(offloader) = &mut self.offloader {
+            offloader.tick(self.clock);
+        }
+    }
+
+    /// A millisecond passes: what is done from time to time is done by the next turn.
+    pub fn tick(&mut self) {
+        self.clock += 1;
+    }
+
+    /// Before workers hear of a generation, engines do.
+    fn outdate(&self, generation: Generation) {
+        if let Some(offloader) = &self.offloader {
+            offloader.exchange().outdate(generation);
         }
     }
 

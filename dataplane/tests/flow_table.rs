@@ -80,7 +80,7 @@ fn sweep_out(writer: &mut FlowWriter, now: u32, idle: u32, generation: Generatio
     let mut ended = 0;
     loop {
         let budget = writer.owned();
-        match writer.sweep(Sweep { now, idle, generation, budget }, |_, _, _| true) {
+        match writer.sweep(Sweep { now, idle, generation, budget }, |_| true) {
             0 => return ended,
             some => ended += some,
         }
@@ -251,14 +251,14 @@ fn a_sweep_looks_at_no_more_than_it_may() {
     let mut alive = 0;
     let by = Sweep { now: 10, idle: 1000, generation: FIRST, budget: 7 };
     assert_eq!(
-        writer.sweep(by, |_, _, _| {
+        writer.sweep(by, |_| {
             alive += 1;
             true
         }),
         0
     );
     assert_eq!(alive, 7);
-    assert_eq!(writer.sweep(Sweep { now: 2000, ..by }, |_, _, _| true), 7);
+    assert_eq!(writer.sweep(Sweep { now: 2000, ..by }, |_| true), 7);
     assert_eq!(writer.owned(), 93);
 }
 
@@ -294,7 +294,7 @@ fn churn(table: &Arc<FlowTable>, worker: u16, generation: &AtomicU64, stop: &Ato
         if numbers.next(4) == 0 {
             table.forget(numbers.next(8) as u16);
         }
-        writer.sweep(Sweep { now, idle: numbers.next(40), generation, budget: 32 }, |_, _, _| true);
+        writer.sweep(Sweep { now, idle: numbers.next(40), generation, budget: 32 }, |_| true);
     }
     inserted
 }
@@ -405,6 +405,6 @@ fn what_is_learned_is_never_another_keys_while_workers_learn_and_forget() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(told.load(Ordering::Relaxed) > 1000);
-    map.forget(0..map.slots(), |_, _, _| true, |_, _| ());
+    map.forget(0..map.slots(), |_| true, |_, _| ());
     assert!(map.entries().is_empty(), "no slot is stuck");
 }

@@ -8,12 +8,13 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use zerocopy::FromBytes;
 
 use crate::{
+    counters::Tally,
     flow::{
         key::{FlowKey, KEY_WORDS},
         program::{PROGRAM_WORDS, Program, Watch},
         table::Sighting,
     },
-    ids::WorkerId,
+    ids::{Generation, WorkerId},
 };
 
 #[repr(C, align(128))]
@@ -51,6 +52,10 @@ pub struct FlowRecord {
     pub seen: u32,
     /// The worker that resolved it.
     pub owner: WorkerId,
+    /// The tables it was resolved from.
+    pub generation: Generation,
+    /// The epoch of its program's shard then.
+    pub epoch: u32,
 }
 
 impl Entry {
@@ -88,6 +93,15 @@ impl Entry {
         self.packets.store(self.packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.bytes.store(self.bytes.load(Ordering::Relaxed) + u64::from(seen.bytes), Ordering::Relaxed);
         self.seen.store(seen.now, Ordering::Relaxed);
+    }
+
+    /// Counts what was carried elsewhere until `seen`.
+    pub(super) fn credit(&self, carried: Tally, seen: u32) {
+        self.packets.store(self.packets.load(Ordering::Relaxed) + carried.packets, Ordering::Relaxed);
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + carried.bytes, Ordering::Relaxed);
+        if (seen.wrapping_sub(self.seen.load(Ordering::Relaxed)) as i32) > 0 {
+            self.seen.store(seen, Ordering::Relaxed);
+        }
     }
 
     #[inline]
@@ -141,6 +155,8 @@ impl Entry {
             bytes: self.bytes.load(Ordering::Relaxed),
             seen: self.seen.load(Ordering::Relaxed),
             owner: WorkerId(self.owner.load(Ordering::Relaxed) as u16),
+            generation: Generation(stamp as u32),
+            epoch: self.epoch.load(Ordering::Relaxed),
         };
         fence(Ordering::Acquire);
         (self.stamp.load(Ordering::Relaxed) == stamp).then_some(record)

@@ -185,6 +185,13 @@ impl FlowKey {
         self.words[3] |= u64::from(FRAGMENT) << CLASS_AT;
     }
 
+    /// Whether it is marked as a fragment's.
+    #[inline]
+    #[must_use]
+    pub const fn is_fragment(&self) -> bool {
+        self.words[3] & (FRAGMENT as u64) << CLASS_AT != 0
+    }
+
     /// The words, for hashing and comparing.
     #[inline]
     #[must_use]

@@ -16,4 +16,4 @@ pub use entry::FlowRecord;
 pub use key::{Class, FlowKey, HashSeed, Kind, VlanField};
 pub use program::{Op, Program, TagEdit, Watch};
 pub use table::{Basis, FlowTable};
-pub use writer::{FlowWriter, Insertion, Sweep};
+pub use writer::{FlowWriter, Insertion, Living, Sweep};

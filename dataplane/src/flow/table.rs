@@ -25,12 +25,14 @@ use core::sync::atomic::{AtomicU32, Ordering, fence};
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::OnceLock,
 };
 
 use podlane_rings::{ZeroedSlice, prefetch_of};
 use zerocopy::FromBytes;
 
 use crate::{
+    counters::Tally,
     flow::{
         bucket::{Bucket, Candidates, tag},
         entry::{Entry, FlowRecord},
@@ -39,6 +41,7 @@ use crate::{
         program::Program,
     },
     ids::Generation,
+    offload::Permits,
 };
 
 /// Parts of the learned tables that can be forgotten one by one; a power of two.
@@ -68,6 +71,8 @@ pub struct FlowTable {
     pub(super) entries: ZeroedSlice<Entry>,
     epochs: ZeroedSlice<Epochs>,
     seed: HashSeed,
+    /// Where flows may be offloaded. Not for an heir, which begins with engines that carry nothing.
+    permits: OnceLock<Permits>,
 }
 
 /// One epoch a shard.
@@ -108,6 +113,7 @@ impl FlowTable {
             entries: ZeroedSlice::new(capacity)?,
             epochs: ZeroedSlice::new(1)?,
             seed,
+            permits: OnceLock::new(),
         })
     }
 
@@ -123,6 +129,7 @@ impl FlowTable {
             entries: ZeroedSlice::inherit(entries, capacity)?,
             epochs: ZeroedSlice::inherit(epochs, 1)?,
             seed: HashSeed::of_words(facts.seed),
+            permits: OnceLock::new(),
         })
     }
 
@@ -153,6 +160,24 @@ impl FlowTable {
     /// workers owned when it ended.
     pub fn recycle<'a>(&self, progress: Progress, owned: impl Iterator<Item = &'a u64>) {
         self.index.recycle(progress.high_water, owned.map(|word| entry_of(*word)));
+    }
+
+    /// Makes room for a permit a flow.
+    ///
+    /// # Errors
+    /// The kernel gives no memory.
+    pub fn allow_offload(&self) -> io::Result<()> {
+        if self.permits.get().is_none() {
+            // If another thread was faster, its are as good.
+            let _ = self.permits.set(Permits::new(self.capacity())?);
+        }
+        Ok(())
+    }
+
+    /// Which flows engines may carry, where flows may be offloaded.
+    #[must_use]
+    pub fn permits(&self) -> Option<&Permits> {
+        self.permits.get()
     }
 
     /// The hash of a key in this table.
@@ -221,6 +246,19 @@ impl FlowTable {
         }
     }
 
+    /// Counts what was carried of a flow elsewhere, if it is still there.
+    pub(crate) fn credit(&self, entry: u32, key: &FlowKey, carried: Tally, seen: u32) {
+        if let Some(entry) = self.entries.get(entry as usize).filter(|entry| entry.holds(key)) {
+            entry.credit(carried, seen);
+        }
+    }
+
+    /// One flow, if it can be read.
+    #[must_use]
+    pub fn record(&self, entry: u32) -> Option<FlowRecord> {
+        self.entries.get(entry as usize)?.record()
+    }
+
     /// Says which connection a flow is of.
     pub fn bind(&self, entry: u32, connection: u32) {
         if let Some(entry) = self.entries.get(entry as usize) {
@@ -234,11 +272,19 @@ impl FlowTable {
         self.entries.get(entry as usize).is_some_and(|entry| entry.connection() == Some(connection))
     }
 
-    /// What [`View::acknowledge`] remembered, if the entry is a flow of this connection still and has seen such a header.
+    /// What [`View::acknowledge`] remembered, or an engine that carries the flow, if the entry is a flow of this connection still and has seen such a
+    /// header.
     #[must_use]
-    pub fn acknowledged(&self, entry: u32, connection: u32) -> Option<u64> {
-        let entry = self.entries.get(entry as usize).filter(|entry| entry.connection() == Some(connection))?;
-        Some(entry.acknowledged.load(Ordering::Relaxed)).filter(|bytes| *bytes != 0)
+    pub fn acknowledged(&self, number: u32, connection: u32) -> Option<u64> {
+        let entry = self.entries.get(number as usize).filter(|entry| entry.connection() == Some(connection))?;
+        let here = Some(entry.acknowledged.load(Ordering::Relaxed)).filter(|bytes| *bytes != 0);
+        let there = self.permits().and_then(|permits| permits.acknowledged(number));
+        // Sequence numbers: the later one is ahead by less than half of them (RFC 9293, 3.4).
+        let is_later = |one: u64, other: u64| (acknowledgement(one).wrapping_sub(acknowledgement(other)) as i32) > 0;
+        match (here, there) {
+            (Some(here), Some(there)) => Some(if is_later(there, here) { there } else { here }),
+            (here, there) => here.or(there),
+        }
     }
 
     /// Up to `limit` current flows that `wanted` accepts. For the control side: it reads while workers write.
@@ -251,6 +297,11 @@ impl FlowTable {
             .take(limit)
             .collect()
     }
+}
+
+/// The acknowledgement number in what [`View::acknowledge`] is given.
+const fn acknowledgement(bytes: u64) -> u32 {
+    (bytes as u32).swap_bytes()
 }
 
 /// The parts of the table that a look-up reads, each where a loop can keep it in a register.

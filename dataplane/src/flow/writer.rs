@@ -42,6 +42,19 @@ pub struct Sweep {
     pub budget: usize,
 }
 
+/// A flow that a sweep has passed.
+#[derive(Clone, Copy, Debug)]
+pub struct Living<'a> {
+    /// Its entry.
+    pub entry: u32,
+    /// Its key.
+    pub key: &'a FlowKey,
+    /// When it was seen: worker-clock milliseconds.
+    pub seen: u32,
+    /// The number of its connection, if it is of one.
+    pub connection: Option<u32>,
+}
+
 impl FlowWriter {
     /// The writer of `worker`; make one per worker.
     #[must_use]
@@ -56,6 +69,7 @@ impl FlowWriter {
             let entry = &self.table.entries[number as usize];
             entry.write(basis.generation.0, |entry| entry.fill(key, program, basis.epoch));
             entry.seen.store(now, Ordering::Relaxed);
+            self.begin(number);
             return Insertion::Done(number);
         }
         let Some(number) = self.table.index.take() else { return Insertion::Full };
@@ -73,20 +87,34 @@ impl FlowWriter {
             return Insertion::Full;
         };
         self.owned.push(place);
+        self.begin(number);
         Insertion::Done(number)
+    }
+
+    /// What engines were told of the entry's former flow does not hold for this one.
+    #[inline]
+    fn begin(&self, number: u32) {
+        if let Some(permits) = self.table.permits() {
+            permits.begin(number);
+        }
     }
 
     /// Has another look at the packets of a flow from now on, if the flow is this worker's.
     pub fn watch(&self, entry: u32, watch: Watch) {
-        let entry = self.table.entries.get(entry as usize);
+        let number = entry;
+        let entry = self.table.entries.get(number as usize);
         if let Some(entry) = entry.filter(|entry| entry.owner.load(Ordering::Relaxed) == u32::from(self.worker.0)) {
             entry.watch(watch);
+            if watch == Watch::Each
+                && let Some(permits) = self.table.permits()
+            {
+                permits.revoke(number);
+            }
         }
     }
 
-    /// Ends idle and outdated flows, a few at a call. Tells `alive` of each of the others it passed, when it was seen and of which
-    /// connection it is, and ends it if that answers no.
-    pub fn sweep(&mut self, by: Sweep, mut alive: impl FnMut(&FlowKey, u32, Option<u32>) -> bool) -> usize {
+    /// Ends idle and outdated flows, a few at a call. Tells `alive` of each of the others it passed, and ends it if that answers no.
+    pub fn sweep(&mut self, by: Sweep, mut alive: impl FnMut(Living<'_>) -> bool) -> usize {
         let Self { table, owned, .. } = self;
         owned.sweep(&table.index, by.budget, |number| {
             let entry = &table.entries[number as usize];
@@ -94,9 +122,13 @@ impl FlowWriter {
             let current = entry.stamp.load(Ordering::Relaxed) as u32 == by.generation.0;
             // A worker a little ahead may have stamped a time that is still to come here: no age at all.
             let age = (by.now.wrapping_sub(seen) as i32).max(0) as u32;
-            let stays = current && age < by.idle && alive(&entry.read_key(), seen, entry.connection());
+            let living = |key| Living { entry: number, key, seen, connection: entry.connection() };
+            let stays = current && age < by.idle && alive(living(&entry.read_key()));
             if !stays {
                 entry.write(0, |_| ());
+                if let Some(permits) = table.permits() {
+                    permits.revoke(number);
+                }
             }
             !stays
         })
@@ -139,6 +171,11 @@ impl Drop for FlowWriter {
     /// A worker that ends takes its flows with it, so that their entries serve the others.
     fn drop(&mut self) {
         let Self { table, owned, .. } = self;
-        owned.end_all(&table.index, |number| table.entries[number as usize].write(0, |_| ()));
+        owned.end_all(&table.index, |number| {
+            table.entries[number as usize].write(0, |_| ());
+            if let Some(permits) = table.permits() {
+                permits.revoke(number);
+            }
+        });
     }
 }

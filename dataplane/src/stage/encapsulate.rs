@@ -114,7 +114,7 @@ pub(super) fn of_no_flow(
 
 /// The congestion bits of the packet, zero unless it is IP. What the switch made itself has no layout, and no such bits.
 #[inline]
-fn ecn(packet: &Packet<'_>) -> u8 {
+pub(super) fn ecn(packet: &Packet<'_>) -> u8 {
     let l3 = usize::from(packet.layout.l3);
     if l3 == 0 {
         return 0;

@@ -1,6 +1,7 @@
 //! The stages of a packet's line, in the order a burst passes them.
 
 pub mod apply;
+pub(crate) mod carry;
 mod claims;
 pub mod classify;
 mod dhcp;

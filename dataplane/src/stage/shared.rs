@@ -7,7 +7,7 @@ use core::net::IpAddr;
 use std::{
     io,
     os::fd::{BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
@@ -24,6 +24,7 @@ use crate::{
         table::{FLOW_FILES, SHARDS, TableFacts},
     },
     ids::{NetworkId, PortId},
+    offload::Exchange,
     stage::{meter::Meters, ways::Renewal},
     tables::Network,
     worker::asked::Asked,
@@ -56,6 +57,8 @@ pub struct Shared {
     pub groups: Groups,
     /// How much of its rates each port has used.
     pub meters: std::sync::Arc<Meters>,
+    /// Where flows may be offloaded: set before there are workers.
+    pub offload: OnceLock<Arc<Exchange>>,
 }
 
 /// Memory files of the shared tables.
@@ -98,6 +101,7 @@ impl Shared {
             renewal: Renewal::default(),
             groups: Groups::default(),
             meters: Arc::default(),
+            offload: OnceLock::new(),
         })
     }
 
@@ -128,6 +132,7 @@ impl Shared {
             // Until somebody asks again, multicast goes to all; and every port begins with its whole burst.
             groups: Groups::default(),
             meters: Arc::default(),
+            offload: OnceLock::new(),
         })
     }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// FIN, SYN and RST among the bytes 8 to 16 of a TCP header, as they stand there.
-const TURNS: u64 = 0x07 << (5 * 8);
+pub(crate) const TURNS: u64 = 0x07 << (5 * 8);
 
 /// Where those bytes begin.
 pub(crate) const ACKNOWLEDGEMENT: usize = 8;

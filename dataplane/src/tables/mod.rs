@@ -17,6 +17,7 @@ use podlane_wire::MacAddr;
 use crate::{
     flow::{TagEdit, VlanField},
     ids::{Generation, NetworkId, PathId, PortId, VrfId},
+    offload::EngineId,
     slow,
     tables::{
         lpm::{Lpm4, Lpm6},
@@ -123,6 +124,8 @@ pub struct PortTable {
     pub dhcp: Dhcp,
     /// What the pod behind it may send, receive and open a second.
     pub rates: Rates,
+    /// What carries established flows that come in by it.
+    pub offload: Option<EngineId>,
 }
 
 impl PortTable {

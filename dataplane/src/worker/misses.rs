@@ -114,6 +114,9 @@ impl Worker {
         match self.flows.insert(hash, key, program, basis, now) {
             Insertion::Done(entry) => {
                 self.shared.flows.touch(entry, self.line.lengths[row], now);
+                if let Some(feed) = &mut self.feed {
+                    feed.note(entry, now);
+                }
                 Some(entry)
             }
             Insertion::Full => {

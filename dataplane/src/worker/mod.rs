@@ -36,6 +36,7 @@ use crate::{
     burst::{Burst, Line},
     flow::{FlowWriter, connections::ConnectionWriter},
     ids::{Generation, PortId, WorkerId},
+    offload::Feed,
     policy::Enforcement,
     port::{Port, PortError},
     stage::{
@@ -106,6 +107,8 @@ pub struct Worker {
     generation: Generation,
     flows: FlowWriter,
     connections: ConnectionWriter,
+    /// Where flows may be offloaded.
+    feed: Option<Box<Feed>>,
     exits: Exits,
     line: Line,
     burst: Burst,
@@ -217,6 +220,7 @@ impl Worker {
                 generation: Generation::default(),
                 flows: FlowWriter::new(Arc::clone(&shared.flows), id),
                 connections: ConnectionWriter::new(Arc::clone(&shared.connections), id),
+                feed: shared.offload.get().map(|exchange| Box::new(Feed::new(Arc::clone(exchange), id))),
                 exits: Exits::new(pool, peers, Arc::clone(&shared.meters)),
                 line: Line::new(),
                 burst: Burst::new(),
@@ -292,6 +296,7 @@ impl Worker {
                     let _ = back.send(self.policy.replace(policy));
                 }
                 Command::Attach(id, port) => {
+                    let port = self.front(id, port);
                     self.exits.attach(id, port);
                     self.exits.limit(&self.tables);
                 }
@@ -319,6 +324,15 @@ impl Worker {
             }
         }
         true
+    }
+
+    /// A port as this worker is to serve it: behind the engine that is chosen for it, if that sits there.
+    fn front(&self, id: PortId, port: Box<dyn Port>) -> Box<dyn Port> {
+        let engine = self.tables.port(id).and_then(|port| port.offload);
+        match (&self.feed, engine) {
+            (Some(feed), Some(engine)) => feed.exchange().front(engine, id, self.id, port),
+            _ => port,
+        }
     }
 
     /// One turn: every port once. Returns whether a packet moved.

@@ -1,8 +1,9 @@
 //! What a worker does on the side, a little each millisecond: end idle flows, forget silent stations, look after devices.
 
 use crate::{
-    flow::{FlowKey, Sweep},
+    flow::{FlowKey, Living, Sweep},
     ids::{MAX_PORTS, NetworkId, PortId, VrfId, WorkerId},
+    offload::Grounds,
     stage::{
         police::Parties,
         shared::{Shared, shard},
@@ -45,6 +46,7 @@ impl Worker {
     pub(super) fn keep_up(&mut self, now: u32) {
         let elapsed = (now.wrapping_sub(self.upkeep.last) as usize).clamp(1, 100);
         self.upkeep.last = now;
+        self.feed_engines(now);
         self.end_idle_flows(now, elapsed);
         if self.id == WorkerId(0) {
             self.forget_silent_stations(now, elapsed);
@@ -58,11 +60,21 @@ impl Worker {
         }
     }
 
+    /// Hears what engines carried, and offers them what has moved enough.
+    fn feed_engines(&mut self, now: u32) {
+        let Some(feed) = &mut self.feed else { return };
+        let (tables, flows, generation) = (&*self.tables, &*self.shared.flows, self.generation);
+        feed.keep_up(&Grounds { tables, flows, generation, now }, &mut self.exits.counters);
+    }
+
     fn end_idle_flows(&mut self, now: u32, elapsed: usize) {
         let budget = (self.flows.owned() * elapsed / ROUND + 4).min(4096);
         let by = Sweep { now, idle: self.config.flow_idle, generation: self.generation, budget };
-        let (tables, shared) = (&self.tables, &self.shared);
-        self.flows.sweep(by, |key, seen, connection| {
+        let (tables, shared, feed) = (&self.tables, &self.shared, &mut self.feed);
+        self.flows.sweep(by, |Living { entry, key, seen, connection }| {
+            if let Some(feed) = feed {
+                feed.note(entry, now);
+            }
             // A station is alive, and is where it is, as long as one of its flows is.
             let number = tables.network_at(key.port(), key.vlan());
             let Some((number, network)) = number.and_then(|number| Some((number, tables.network(number)?))) else {

@@ -12,6 +12,7 @@ mod isolation;
 mod malformed;
 mod meter;
 mod multicast;
+mod offload;
 mod outer_mac;
 mod packets;
 mod parsers;

@@ -1,0 +1,4 @@
+//! Offload: flows that an emulated engine carries, and everything that ends that.
+
+mod bed;
+mod carried;
