@@ -177,6 +177,7 @@ fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, (numbers, de
         policed: desired.polices(port),
         dhcp: port.dhcp,
         rates: rates::of(&port.rates, mtu),
+        offload: None,
     });
 }
 
