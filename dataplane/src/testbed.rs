@@ -205,6 +205,13 @@ impl TestBed {
         }
     }
 
+    /// Takes a port out and puts it in again, at the same wire.
+    pub fn plug_again(&mut self, port: PortId) {
+        self.detach(port);
+        let wire = self.wire(port).clone();
+        self.attach(port, Box::new(MemoryPort::new(wire)));
+    }
+
     /// Puts a packet on the wire of a port.
     ///
     /// # Panics

@@ -405,6 +405,6 @@ fn what_is_learned_is_never_another_keys_while_workers_learn_and_forget() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(told.load(Ordering::Relaxed) > 1000);
-    map.forget(0..map.slots(), |_| true, |_, _| ());
+    map.forget(0..map.slots(), |_, _, _| true, |_, _| ());
     assert!(map.entries().is_empty(), "no slot is stuck");
 }

@@ -11,7 +11,7 @@ use crate::{
     headers::{ETHERNET, ICMP, ICMPV6, TCP, VLAN_TAG},
     ids::{Generation, PortId, WorkerId},
     offload::{
-        EngineId, Exchange, Fields, IntoTunnel, Offer, Permits, Refusal,
+        EngineId, Exchange, Fields, IntoTunnel, Offer, Permits, Refusal, Usage,
         told::{End, Told},
     },
     tables::{PortTable, Tables},
@@ -115,19 +115,20 @@ impl Feed {
 
     /// Credits what was carried: to the ledger, and to the flow, which lives by it.
     fn hear(&mut self, told: &Told, grounds: &Grounds<'_>, permits: &Permits, counters: &mut Counters) {
-        if told.carried.packets > 0 {
+        let Usage { carried, seen } = told.usage;
+        if carried.packets > 0 {
             let ([from, into], (ingress, egress)) = (told.paths, told.ports);
-            let bytes = |outer: u8| told.carried.bytes + told.carried.packets * u64::from(outer);
+            let bytes = |outer: u8| carried.bytes + carried.packets * u64::from(outer);
             let outer = |path: Option<(_, u8)>| path.map_or(0, |(_, outer)| outer);
-            counters.port(ingress).received.add(told.carried.packets, bytes(outer(from)));
-            counters.port(egress).sent.add(told.carried.packets, bytes(outer(into)));
+            counters.port(ingress).received.add(carried.packets, bytes(outer(from)));
+            counters.port(egress).sent.add(carried.packets, bytes(outer(into)));
             if let Some((path, _)) = from {
-                counters.path(path).received.add(told.carried.packets, told.carried.bytes);
+                counters.path(path).received.add(carried.packets, carried.bytes);
             }
             if let Some((path, _)) = into {
-                counters.path(path).sent.add(told.carried.packets, told.carried.bytes);
+                counters.path(path).sent.add(carried.packets, carried.bytes);
             }
-            grounds.flows.credit(told.permit.entry, &told.key, told.carried, told.seen);
+            grounds.flows.credit(told.permit.entry, &told.key, carried, seen);
         }
         let Some(end) = told.over else { return };
         // If another flow is at the entry by now, or this one was offered anew, the news is not about it.

@@ -69,13 +69,13 @@ pub trait Engine: Send {
     fn insert(&mut self, offer: &Offer) -> Result<(), Refusal>;
 
     /// Carries a flow no more. Returns what it has carried since it was last asked.
-    fn remove(&mut self, permit: Permit) -> Tally;
+    fn remove(&mut self, permit: Permit) -> Usage;
 
     /// Tells of every flow it has, and what it carried of it since it was last asked. What it has lost it does not tell of.
-    fn usage(&mut self, tell: &mut dyn FnMut(Permit, Tally));
+    fn usage(&mut self, tell: &mut dyn FnMut(Permit, Usage));
 
     /// Tells of the flows it has put out by itself since it was last asked, with what it carried of each until then.
-    fn evicted(&mut self, tell: &mut dyn FnMut(Permit, Tally));
+    fn evicted(&mut self, tell: &mut dyn FnMut(Permit, Usage));
 
     /// Time passes: worker-clock milliseconds.
     fn keep_up(&mut self, now: u32);
@@ -99,6 +99,16 @@ pub trait Gate: Send + Sync {
     fn front(&self, _id: PortId, _worker: WorkerId, port: Box<dyn Port>) -> Box<dyn Port> {
         port
     }
+}
+
+/// What an engine carried of a flow since it was last asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Packets and their bytes, as they came in: of inner frames.
+    pub carried: Tally,
+    /// When the last of them was, worker-clock milliseconds; not later than that, since a station is where it was heard last. Means nothing if
+    /// there was none.
+    pub seen: u32,
 }
 
 /// Packets an engine looked at.

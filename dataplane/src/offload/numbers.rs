@@ -66,8 +66,8 @@ impl Numbers {
 
     /// Counts what a worker is told.
     pub(super) fn tell(&self, told: &Told) {
-        add(&self.packets, told.carried.packets);
-        add(&self.bytes, told.carried.bytes);
+        add(&self.packets, told.usage.carried.packets);
+        add(&self.bytes, told.usage.carried.bytes);
         match told.over {
             None => {}
             Some(End::Refused(refusal)) => self.refuse(refusal),

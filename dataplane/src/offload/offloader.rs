@@ -15,11 +15,10 @@ use std::{
 };
 
 use crate::{
-    counters::Tally,
     flow::{FlowKey, FlowTable},
     ids::{Generation, PathId, PortId, WorkerId},
     offload::{
-        Engine, EngineId, Exchange, Offer, Permit, Permits, Refusal,
+        Engine, EngineId, Exchange, Offer, Permit, Permits, Refusal, Usage,
         told::{End, Told},
     },
 };
@@ -85,9 +84,9 @@ impl Carried {
         }
     }
 
-    const fn told(&self, carried: Tally, seen: u32, over: Option<End>) -> Told {
+    const fn told(&self, usage: Usage, over: Option<End>) -> Told {
         let Self { permit, key, ports, paths, .. } = *self;
-        Told { permit, key, ports, paths, carried, seen, over }
+        Told { permit, key, ports, paths, usage, over }
     }
 }
 
@@ -128,19 +127,19 @@ impl Offloader {
         let mut news = Vec::new();
         for desk in &mut self.engines {
             desk.engine.keep_up(now);
-            desk.hear_evicted(now, &mut news);
-            desk.take_out_outdated((&self.exchange, &self.flows), now, &mut news);
+            desk.hear_evicted(&mut news);
+            desk.take_out_outdated((&self.exchange, &self.flows), &mut news);
         }
         for _ in 0..OFFERS {
             let Some(offer) = self.exchange.next_offer() else { break };
             let place = usize::from(offer.engine.0);
             if let Some(desk) = self.engines.get_mut(place) {
-                desk.take(&offer, (&self.exchange, &self.flows, permits), now, &mut news);
+                desk.take(&offer, (&self.exchange, &self.flows, permits), &mut news);
             }
         }
         for desk in &mut self.engines {
             if ask {
-                desk.ask(permits, now, &mut news);
+                desk.ask(permits, &mut news);
             }
             desk.publish(&self.exchange);
         }
@@ -202,15 +201,9 @@ type News = Vec<(EngineId, WorkerId, Told)>;
 
 impl Desk {
     /// Takes an offer, or says why not.
-    fn take(
-        &mut self,
-        offer: &Offer,
-        (exchange, flows, permits): (&Exchange, &FlowTable, &Permits),
-        now: u32,
-        news: &mut News,
-    ) {
+    fn take(&mut self, offer: &Offer, (exchange, flows, permits): (&Exchange, &FlowTable, &Permits), news: &mut News) {
         let entry = offer.permit.entry;
-        self.end(entry, End::Aged, now, news);
+        self.end(entry, End::Aged, news);
         if !permits.stands(offer.permit) {
             return;
         }
@@ -234,31 +227,31 @@ impl Desk {
             }
             Err(refusal) => {
                 let over = Some(End::Refused(refusal));
-                news.push((self.id, carried.worker, carried.told(Tally::default(), now, over)));
+                news.push((self.id, carried.worker, carried.told(Usage::default(), over)));
             }
         }
     }
 
     /// Takes a flow out of the engine, if it has it.
-    fn end(&mut self, entry: u32, end: End, now: u32, news: &mut News) {
+    fn end(&mut self, entry: u32, end: End, news: &mut News) {
         if let Some(carried) = self.carried.remove(&entry) {
             let last = self.engine.remove(carried.permit);
-            news.push((self.id, carried.worker, carried.told(last, now, Some(end))));
+            news.push((self.id, carried.worker, carried.told(last, Some(end))));
         }
     }
 
-    fn hear_evicted(&mut self, now: u32, news: &mut News) {
+    fn hear_evicted(&mut self, news: &mut News) {
         let Self { id, engine, carried, .. } = self;
         engine.evicted(&mut |permit, last| {
             let is_it = carried.get(&permit.entry).is_some_and(|carried| carried.permit == permit);
             if is_it && let Some(carried) = carried.remove(&permit.entry) {
-                news.push((*id, carried.worker, carried.told(last, now, Some(End::Evicted))));
+                news.push((*id, carried.worker, carried.told(last, Some(End::Evicted))));
             }
         });
     }
 
     /// Takes out what was decided under another generation, and what rests on an address that has moved.
-    fn take_out_outdated(&mut self, (exchange, flows): (&Exchange, &FlowTable), now: u32, news: &mut News) {
+    fn take_out_outdated(&mut self, (exchange, flows): (&Exchange, &FlowTable), news: &mut News) {
         let generation = exchange.generation();
         let moved =
             core::mem::take(&mut self.moved) || self.epochs.iter().any(|(shard, epoch)| flows.epoch(*shard) != *epoch);
@@ -269,12 +262,12 @@ impl Desk {
         let outdated =
             |carried: &&Carried| carried.generation != generation || flows.epoch(carried.shard) != carried.epoch;
         let entries: Vec<u32> = self.carried.values().filter(outdated).map(|carried| carried.permit.entry).collect();
-        entries.into_iter().for_each(|entry| self.end(entry, End::Aged, now, news));
+        entries.into_iter().for_each(|entry| self.end(entry, End::Aged, news));
         self.epochs = self.carried.values().map(|carried| (carried.shard, carried.epoch)).collect();
     }
 
     /// Asks the engine what it carried, and takes out what has no permit any more.
-    fn ask(&mut self, permits: &Permits, now: u32, news: &mut News) {
+    fn ask(&mut self, permits: &Permits, news: &mut News) {
         let Self { id, engine, carried, .. } = self;
         carried.values_mut().for_each(|carried| carried.present = false);
         engine.usage(&mut |permit, since| {
@@ -282,8 +275,8 @@ impl Desk {
                 return;
             };
             carried.present = true;
-            if since.packets > 0 {
-                news.push((*id, carried.worker, carried.told(since, now, None)));
+            if since.carried.packets > 0 {
+                news.push((*id, carried.worker, carried.told(since, None)));
             }
         });
         let gone = |carried: &&Carried| !carried.present || !permits.stands(carried.permit);
@@ -293,7 +286,7 @@ impl Desk {
             .filter(gone)
             .map(|carried| (carried.permit.entry, if carried.present { End::Aged } else { End::Lost }))
             .collect();
-        gone.into_iter().for_each(|(entry, end)| self.end(entry, end, now, news));
+        gone.into_iter().for_each(|(entry, end)| self.end(entry, end, news));
     }
 
     fn publish(&self, exchange: &Exchange) {

@@ -1,10 +1,9 @@
 //! What the offloader tells a worker about a flow of its: what was carried, and whether that is over.
 
 use crate::{
-    counters::Tally,
     flow::FlowKey,
     ids::{PathId, PortId},
-    offload::{Permit, Refusal},
+    offload::{Permit, Refusal, Usage},
 };
 
 /// Why a flow is not carried any more, or never was.
@@ -31,10 +30,8 @@ pub struct Told {
     pub ports: (PortId, PortId),
     /// The path they came out of, and how long its outer headers are; the path they went into, likewise.
     pub paths: [Option<(PathId, u8)>; 2],
-    /// What was carried since the last news: inner frames.
-    pub carried: Tally,
-    /// When, as far as it is known: worker-clock milliseconds.
-    pub seen: u32,
+    /// What was carried since the last news.
+    pub usage: Usage,
     /// Whether it is over.
     pub over: Option<End>,
 }

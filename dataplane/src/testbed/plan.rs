@@ -38,6 +38,13 @@ impl Plan {
         Self { tables, routes: Vec::new() }
     }
 
+    /// Tables of this generation.
+    #[must_use]
+    pub const fn generation(mut self, generation: u32) -> Self {
+        self.tables.generation = Generation(generation);
+        self
+    }
+
     /// Changes a network in place.
     #[must_use]
     pub fn network(mut self, number: u16, change: impl FnOnce(&mut Network)) -> Self {

@@ -156,7 +156,7 @@ impl Card {
         if let (Some(said), Some(permits)) = (sent.acknowledged, self.flows.permits()) {
             permits.acknowledge(offer.permit, said);
         }
-        table.count(&told, bytes);
+        table.count(&told, bytes, self.now.load(Ordering::Relaxed));
         let length = sent.frame.len();
         // There is room: it was looked for.
         lane.queue.push(sent.frame, length).err()

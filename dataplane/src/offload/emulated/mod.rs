@@ -25,12 +25,11 @@ use std::{
 
 use crate::{
     burst::OutQueue,
-    counters::Tally,
     flow::{Class, FlowTable, Op, TagEdit},
     headers::{ICMP, ICMPV6, SCTP, TCP, UDP},
     ids::{Generation, PortId, WorkerId},
     offload::{
-        Engine, Fields, Gate, Looks, Offer, Permit, Refusal,
+        Engine, Fields, Gate, Looks, Offer, Permit, Refusal, Usage,
         emulated::{front::Front, table::Table},
     },
     port::Port,
@@ -125,6 +124,8 @@ pub(super) struct Card {
     matches: Fields,
     /// The generation under which it carries.
     register: AtomicU32,
+    /// Worker-clock milliseconds, as of the last tick.
+    now: AtomicU32,
     table: Mutex<Table>,
     /// What is to leave by each port, by worker: frames do not leave their worker.
     lanes: Vec<Mutex<Lanes>>,
@@ -149,6 +150,7 @@ impl Emulated {
             flows,
             matches: settings.matches,
             register: AtomicU32::new(0),
+            now: AtomicU32::new(0),
             table: Mutex::new(Table::new(settings.capacity, settings.eviction, settings.seed)),
             lanes: (0..workers).map(|_| Mutex::default()).collect(),
             looked_up: AtomicU64::new(0),
@@ -230,20 +232,21 @@ impl Engine for Emulated {
         Ok(())
     }
 
-    fn remove(&mut self, permit: Permit) -> Tally {
+    fn remove(&mut self, permit: Permit) -> Usage {
         self.card.table().remove(permit)
     }
 
-    fn usage(&mut self, tell: &mut dyn FnMut(Permit, Tally)) {
+    fn usage(&mut self, tell: &mut dyn FnMut(Permit, Usage)) {
         self.card.table().usage(tell);
     }
 
-    fn evicted(&mut self, tell: &mut dyn FnMut(Permit, Tally)) {
+    fn evicted(&mut self, tell: &mut dyn FnMut(Permit, Usage)) {
         self.card.table().take_evicted().into_iter().for_each(|(permit, last)| tell(permit, last));
     }
 
     fn keep_up(&mut self, now: u32) {
         self.now = now;
+        self.card.now.store(now, Ordering::Relaxed);
         self.card.table().activate(now);
     }
 

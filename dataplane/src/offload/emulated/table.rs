@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    counters::Tally,
     flow::{FlowKey, key::KEY_WORDS},
-    offload::{Offer, Permit, Refusal, emulated::Eviction},
+    offload::{Offer, Permit, Refusal, Usage, emulated::Eviction},
 };
 
 type Words = [u64; KEY_WORDS];
@@ -18,7 +17,7 @@ pub(super) struct Rule {
     active: bool,
     /// Its place in the order.
     turn: u64,
-    since: Tally,
+    since: Usage,
 }
 
 /// The flows.
@@ -31,7 +30,7 @@ pub(super) struct Table {
     /// By turn: which goes first.
     order: BTreeMap<u64, Words>,
     turn: u64,
-    evicted: Vec<(Permit, Tally)>,
+    evicted: Vec<(Permit, Usage)>,
     dice: u64,
 }
 
@@ -75,7 +74,7 @@ impl Table {
         self.turn += 1;
         self.entries.insert(offer.permit.entry, words);
         self.order.insert(self.turn, words);
-        self.rules.insert(words, Rule { offer, from, active: false, turn: self.turn, since: Tally::default() });
+        self.rules.insert(words, Rule { offer, from, active: false, turn: self.turn, since: Usage::default() });
         Ok(())
     }
 
@@ -101,10 +100,11 @@ impl Table {
     }
 
     /// Counts a packet of a flow that [`Self::find`] found.
-    pub(super) fn count(&mut self, key: &FlowKey, bytes: u64) {
+    pub(super) fn count(&mut self, key: &FlowKey, bytes: u64, now: u32) {
         let Self { rules, order, turn, eviction, .. } = self;
         let Some(rule) = rules.get_mut(key.words()) else { return };
-        rule.since.add(1, bytes);
+        rule.since.carried.add(1, bytes);
+        rule.since.seen = now;
         if *eviction == Eviction::LeastRecentlyUsed {
             order.remove(&rule.turn);
             *turn += 1;
@@ -120,10 +120,10 @@ impl Table {
         }
     }
 
-    pub(super) fn remove(&mut self, permit: Permit) -> Tally {
-        let Some(words) = self.entries.get(&permit.entry).copied() else { return Tally::default() };
+    pub(super) fn remove(&mut self, permit: Permit) -> Usage {
+        let Some(words) = self.entries.get(&permit.entry).copied() else { return Usage::default() };
         self.entries.remove(&permit.entry);
-        let Some(rule) = self.rules.remove(&words) else { return Tally::default() };
+        let Some(rule) = self.rules.remove(&words) else { return Usage::default() };
         self.order.remove(&rule.turn);
         rule.since
     }
@@ -133,13 +133,13 @@ impl Table {
         self.remove(permit);
     }
 
-    pub(super) fn usage(&mut self, mut tell: impl FnMut(Permit, Tally)) {
+    pub(super) fn usage(&mut self, mut tell: impl FnMut(Permit, Usage)) {
         for rule in self.rules.values_mut() {
             tell(rule.offer.permit, core::mem::take(&mut rule.since));
         }
     }
 
-    pub(super) fn take_evicted(&mut self) -> Vec<(Permit, Tally)> {
+    pub(super) fn take_evicted(&mut self) -> Vec<(Permit, Usage)> {
         core::mem::take(&mut self.evicted)
     }
 

@@ -2,3 +2,5 @@
 
 mod bed;
 mod carried;
+mod differential;
+mod twins;

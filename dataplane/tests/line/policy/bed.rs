@@ -135,7 +135,7 @@ impl Talk {
 }
 
 /// A segment of 10 bytes, or none if it is a SYN or RST, that acknowledges all there is.
-fn segment(from: End, to: End, (flags, ahead): (TcpFlags, u32), v6: bool) -> Vec<u8> {
+pub(crate) fn segment(from: End, to: End, (flags, ahead): (TcpFlags, u32), v6: bool) -> Vec<u8> {
     let header = TcpHeader {
         source_port: from.port,
         destination_port: to.port,

@@ -1,6 +1,6 @@
 //! Policy on packets: who may open what, what of it comes back, and what is left when a policy changes.
 
-mod bed;
+pub(crate) mod bed;
 mod changes;
 mod copies;
 mod fragments;
