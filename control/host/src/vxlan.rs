@@ -19,6 +19,7 @@ const VXLAN_LOCAL: u16 = 4;
 const VXLAN_LEARNING: u16 = 7;
 const VXLAN_PORT: u16 = 15;
 const VXLAN_LOCAL6: u16 = 17;
+const VXLAN_COLLECT_METADATA: u16 = 25;
 
 /// `AF_BRIDGE`: the family of forwarding entries.
 const AF_BRIDGE: u8 = 7;
@@ -68,6 +69,27 @@ impl Links {
         info.end_nested();
         self.tell(&request, format_args!("make the vxlan device {} with VNI {}", vxlan.name, vxlan.vni))?;
         Ok(self.by_name(vxlan.name)?.index)
+    }
+
+    /// Makes a `vxlan` device in external mode, down, and returns its index: for each packet it is told the network and the VTEP, and
+    /// it tells them.
+    ///
+    /// # Errors
+    /// [`HostError::Exists`], also when another device hears this port; and as any request.
+    pub fn external_vxlan(&mut self, name: &str, udp_port: u16, mtu: u32) -> Result<u32, HostError> {
+        check_name(name)?;
+        let mut request = Request::new().set_create().set_excl().op_newlink_do(&Ifinfomsg::new());
+        let attributes = request.encode().push_ifname_bytes(name.as_bytes()).push_mtu(mtu);
+        let mut info = attributes.nested_linkinfo().push_kind(c"vxlan");
+        let message = info.as_vec_mut();
+        let data = push_nested_header(message, INFO_DATA);
+        push(message, VXLAN_COLLECT_METADATA, &[1]);
+        push(message, VXLAN_LEARNING, &[0]);
+        push(message, VXLAN_PORT, &udp_port.to_be_bytes());
+        finalize_nested_header(message, data);
+        info.end_nested();
+        self.tell(&request, format_args!("make the external vxlan device {name}"))?;
+        Ok(self.by_name(name)?.index)
     }
 
     /// Has a `vxlan` device send what is for everybody, or for nobody it has learned, to this VTEP too. One it sends to already
