@@ -12,5 +12,5 @@ mod receive;
 mod settle;
 mod transmit;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

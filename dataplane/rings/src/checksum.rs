@@ -42,7 +42,7 @@ fn fold(mut sum: u64) -> u16 {
     sum as u16
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use crate::{FrameSize, HugePages, Umem, UmemConfig, ones_complement_sum};
     use proptest::prelude::*;

@@ -282,5 +282,5 @@ impl<T: Entry> ConsumerRing<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) mod tests;

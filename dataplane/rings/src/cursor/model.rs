@@ -1,6 +1,6 @@
 //! The cursor in every interleaving of two threads that the memory model allows.
 //!
-//! Run with `RUSTFLAGS="--cfg loom" cargo test -p podlane-rings --lib --release cursor`. Loom fails the model if an entry is
+//! Run with `RUSTFLAGS="--cfg loom" cargo test -p podlane-rings --lib cursor`. Loom fails the model if an entry is
 //! ever touched by both sides without an order between them: that is what the acquires and releases are for.
 
 use loom::cell::UnsafeCell;
