@@ -137,7 +137,7 @@ impl Carrier {
             pins::prepare(directory)?;
         }
         let mut ebpf = maps::load(pins, capacity)?;
-        let maps = Maps::take(&mut ebpf)?;
+        let mut maps = Maps::take(&mut ebpf)?;
         let hooks = Hooks::new(Programs::load(ebpf)?, pins.map(Path::to_owned))?;
         let flows = maps.slots()?;
         let taken: HashSet<u32> = flows.values().copied().collect();
@@ -171,7 +171,8 @@ impl Carrier {
         self.hooks.devices()
     }
 
-    /// Gives a number on the trunk to where packets come from and go to, instead of what it stood for before.
+    /// Gives a number on the trunk to where packets come from and go to, instead of what it stood for before. A place has one number:
+    /// the one it had stands for nothing then.
     ///
     /// # Errors
     /// [`CarryError::Vni`] or [`CarryError::Map`].
@@ -180,8 +181,9 @@ impl Carrier {
         // Through nothing: a target that is half the old one and half the new one would mix two pods.
         self.unseat(number)?;
         self.maps.put_seat(number, seat)?;
+        let former = self.seats.iter().find(|(_, other)| other.origin == seat.origin).map(|(number, _)| *number);
         self.seats.insert(number, *seat);
-        Ok(())
+        former.map_or(Ok(()), |former| self.unseat(former))
     }
 
     /// Makes a number stand for nothing. What its place sends is dropped from here on, decided flows apart.

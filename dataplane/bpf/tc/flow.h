@@ -111,7 +111,14 @@ enum event {
 MAP(FLOWS, MAP_HASH, sizeof(struct key), sizeof(struct flow), 65536);
 MAP(COUNTS, MAP_PERCPU_ARRAY, 4, sizeof(struct count), 65536);
 MAP(GENERATION, MAP_ARRAY, 4, sizeof(u64), 1);
-MAP(ORIGINS, MAP_HASH, sizeof(struct origin_key), sizeof(struct origin), 65536);
+/* Most numbers are nobody's: entries are made as they are needed. */
+struct {
+	int (*type)[MAP_HASH];
+	int (*key_size)[sizeof(struct origin_key)];
+	int (*value_size)[sizeof(struct origin)];
+	int (*max_entries)[65536];
+	int (*map_flags)[NO_PREALLOCATION];
+} ORIGINS SECTION(".maps");
 MAP(PORTS, MAP_ARRAY, 4, sizeof(struct target), 65536);
 MAP(EVENTS, MAP_PERCPU_ARRAY, 4, sizeof(u64), EVENTS_KNOWN);
 

@@ -40,7 +40,25 @@ struct packet {
 
 static INLINE u32 be16(const u8 *at)
 {
-	return at[0] << 8 | at[1];
+	return __builtin_bswap16(*(const u16 *)at);
+}
+
+/*
+ * Words of a packet, whatever address they are at: byte by byte the program is
+ * a quarter larger and takes 72 ns instead of 67. `to` is aligned.
+ */
+static INLINE void copy(void *to, const void *from, u32 bytes)
+{
+	u32 at = 0;
+
+	for (; at + 8 <= bytes; at += 8)
+		*(u64 *)(to + at) = *(const u64 *)(from + at);
+	if (bytes & 4) {
+		*(u32 *)(to + at) = *(const u32 *)(from + at);
+		at += 4;
+	}
+	if (bytes & 2)
+		*(u16 *)(to + at) = *(const u16 *)(from + at);
 }
 
 /* DATA or a heartbeat; or a SACK and nothing after it, where a SHUTDOWN may be. */
@@ -99,7 +117,7 @@ static INLINE u32 read_l4(struct packet *packet, const u8 *l4, const u8 *end, u3
 	default:
 		return NOT_PLAIN;
 	}
-	__builtin_memcpy(packet->key.ports, l4, sizeof(packet->key.ports));
+	copy(packet->key.ports, l4, sizeof(packet->key.ports));
 	return CARRIED;
 }
 
@@ -119,8 +137,8 @@ static INLINE u32 read_ipv4(struct packet *packet, const u8 *ip, const u8 *end, 
 	packet->key.protocol = ip[9];
 	if (ip[9] == ICMPV6)
 		return NOT_PLAIN;
-	__builtin_memcpy(packet->key.source, ip + 12, 4);
-	__builtin_memcpy(packet->key.destination, ip + 16, 4);
+	copy(packet->key.source, ip + 12, 4);
+	copy(packet->key.destination, ip + 16, 4);
 	return read_l4(packet, ip + IPV4_BYTES, end, ETHERNET_BYTES + IPV4_BYTES, total - IPV4_BYTES);
 }
 
@@ -139,8 +157,8 @@ static INLINE u32 read_ipv6(struct packet *packet, const u8 *ip, const u8 *end, 
 	packet->key.protocol = ip[6];
 	if (ip[6] == ICMP)
 		return NOT_PLAIN;
-	__builtin_memcpy(packet->key.source, ip + 8, 16);
-	__builtin_memcpy(packet->key.destination, ip + 24, 16);
+	copy(packet->key.source, ip + 8, 16);
+	copy(packet->key.destination, ip + 24, 16);
 	return read_l4(packet, ip + IPV6_BYTES, end, ETHERNET_BYTES + IPV6_BYTES, payload);
 }
 
@@ -158,7 +176,7 @@ static INLINE u32 parse(struct packet *packet, struct skb *skb)
 	}
 	if (data + ETHERNET_BYTES > end || skb->vlan_present)
 		return NOT_PLAIN;
-	__builtin_memcpy(packet->key.link, data, ETHERNET_BYTES);
+	copy(packet->key.link, data, ETHERNET_BYTES);
 	switch (be16(data + 12)) {
 	case 0x0800:
 		verdict = read_ipv4(packet, data + ETHERNET_BYTES, end, length);

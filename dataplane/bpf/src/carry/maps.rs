@@ -108,14 +108,18 @@ impl Maps {
         })
     }
 
-    /// The flows in the map and their slots.
-    pub(super) fn slots(&self) -> Result<Table<KeyBytes, u32>, CarryError> {
-        let mut slots = Table::new();
+    /// The flows in the map and their slots. What cannot be read is removed: no Podlane wrote it.
+    pub(super) fn slots(&mut self) -> Result<Table<KeyBytes, u32>, CarryError> {
+        let (mut slots, mut strays) = (Table::new(), Vec::new());
         for entry in self.flows.iter() {
             let (key, flow) = entry.map_err(|error| CarryError::map("reading the carried flows", error))?;
-            if let Some((.., slot)) = read_flow(&flow) {
-                slots.insert(key, slot);
+            match read_flow(&flow) {
+                Some((.., slot)) => _ = slots.insert(key, slot),
+                None => strays.push(key),
             }
+        }
+        for key in strays {
+            self.take_flow(&key)?;
         }
         Ok(slots)
     }
@@ -165,36 +169,44 @@ impl Maps {
         Ok(Counters { packets, bytes, idle })
     }
 
+    /// The origin first, and in [`take_seat`](Self::take_seat) last: whenever a process dies, what it leaves half done is an origin
+    /// whose number leads nowhere, and found by that.
     pub(super) fn put_seat(&mut self, number: u16, seat: &Seat) -> Result<(), CarryError> {
-        let doing = "giving a number on the trunk away";
         let mut origin = OriginBytes::default();
         origin[..4].copy_from_slice(&seat.trunk.to_ne_bytes());
         origin[4..6].copy_from_slice(&number.to_ne_bytes());
-        let put = self.ports.set(number.into(), seat.target.bytes(), 0);
-        put.and_then(|()| self.origins.insert(seat.origin.key(), origin, 0))
-            .map_err(|error| CarryError::map(doing, error))
+        let put = self.origins.insert(seat.origin.key(), origin, 0);
+        put.and_then(|()| self.ports.set(number.into(), seat.target.bytes(), 0))
+            .map_err(|error| CarryError::map("giving a number on the trunk away", error))
     }
 
     pub(super) fn take_seat(&mut self, number: u16, seat: &Seat) -> Result<(), CarryError> {
-        let doing = "taking a number on the trunk back";
-        let origin = gone(self.origins.remove(&seat.origin.key()));
-        origin
-            .and_then(|()| self.ports.set(number.into(), [0; TARGET_BYTES], 0))
-            .map_err(|error| CarryError::map(doing, error))
+        let failed = |error| CarryError::map("taking a number on the trunk back", error);
+        self.ports.set(number.into(), [0; TARGET_BYTES], 0).map_err(failed)?;
+        let key = seat.origin.key();
+        match self.origins.get(&key, 0) {
+            // Another number's by now, if its place was given that one.
+            Ok(origin) if numbered(&origin).1 == number => gone(self.origins.remove(&key)).map_err(failed),
+            Ok(_) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
     }
 
-    /// The seats in the maps: an origin whose number leads nowhere was on its way in or out, and is left out.
-    pub(super) fn seats(&self) -> Result<BTreeMap<u16, Seat>, CarryError> {
-        let mut seats = BTreeMap::new();
+    /// The seats in the maps. Origins whose numbers lead nowhere are removed.
+    pub(super) fn seats(&mut self) -> Result<BTreeMap<u16, Seat>, CarryError> {
         let failed = |error| CarryError::map("reading the numbers on the trunk", error);
+        let (mut seats, mut strays) = (BTreeMap::new(), Vec::new());
         for entry in self.origins.iter() {
             let (key, origin) = entry.map_err(failed)?;
-            let [a, b, c, d, e, f, ..] = origin;
-            let (trunk, number) = (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]));
+            let (trunk, number) = numbered(&origin);
             let target = self.ports.get(&number.into(), 0).map_err(failed)?;
-            if let Some(target) = Target::of_bytes(&target) {
-                seats.insert(number, Seat { origin: Origin::of_key(&key), trunk, target });
+            match Target::of_bytes(&target) {
+                Some(target) => _ = seats.insert(number, Seat { origin: Origin::of_key(&key), trunk, target }),
+                None => strays.push(key),
             }
+        }
+        for key in strays {
+            gone(self.origins.remove(&key)).map_err(failed)?;
         }
         Ok(seats)
     }
@@ -214,11 +226,28 @@ impl Maps {
     }
 }
 
+/// The trunk of an origin, and its number.
+fn numbered([a, b, c, d, e, f, ..]: &OriginBytes) -> (u32, u16) {
+    (u32::from_ne_bytes([*a, *b, *c, *d]), u16::from_ne_bytes([*e, *f]))
+}
+
 /// What was to be removed and is not there is gone.
 fn gone(removed: Result<(), MapError>) -> Result<(), MapError> {
     match removed {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(error) if errno(&error) == Some(libc::ENOENT) => Ok(()),
         removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Maps {
+        /// Leaves behind what a process does that dies between two writes.
+        pub(in crate::carry) fn half_a_seat(&mut self, number: u16) {
+            self.ports.set(number.into(), [0; TARGET_BYTES], 0).unwrap();
+        }
     }
 }

@@ -108,7 +108,7 @@ fn the_programs_are_small_enough_to_be_read_and_verified_quickly() {
     };
     // (role, bytes of instructions, instructions the verifier walked): a quarter above what clang 14 and Linux 6.18 make of them.
     for (role, most_bytes, most_walked) in
-        [(Role::Pod, 8_300, 1_900), (Role::Tunnel, 8_900, 2_100), (Role::Trunk, 2_400, 310)]
+        [(Role::Pod, 6_600, 1_310), (Role::Tunnel, 7_200, 1_460), (Role::Trunk, 2_400, 310)]
     {
         let info = bed.carrier.hooks.program(role).info().unwrap();
         let (bytes, walked) = (info.size_translated().unwrap(), info.verified_instruction_count().unwrap());
@@ -143,6 +143,50 @@ fn a_full_table_and_what_no_packet_could_be_are_errors_by_name_and_change_nothin
     bed.carrier.insert(&flow(3), &to_red(), GENERATION).unwrap();
     assert_eq!(bed.carrier.remove(&flow(1)).unwrap(), None, "twice is no error");
     assert_eq!((bed.carrier.len(), bed.carrier.capacity()), (2, 2));
+}
+
+#[test]
+fn a_place_has_one_number_the_last_it_was_given() {
+    let test = "a_place_has_one_number_the_last_it_was_given";
+    let Some(mut bed) = Bed::or_skip(test, 8) else { return };
+    let (origin, target) = (Origin::Device(LOOPBACK), Target::Host { ifindex: TARGET });
+    let seat = Seat { origin, trunk: TARGET, target };
+    bed.carrier.seat(SEAT + 1, &seat).unwrap();
+    assert_eq!(bed.judge(&Packet::udp().bytes()), Some(Event::NoFlow));
+    assert_eq!(bed.carrier.seats().collect::<Vec<_>>(), [(SEAT + 1, &seat)]);
+    bed.carrier.unseat(SEAT).unwrap();
+    assert_eq!(bed.judge(&Packet::udp().bytes()), Some(Event::NoFlow), "it was the other's already");
+    bed.carrier.unseat(SEAT + 1).unwrap();
+    assert_eq!(bed.judge(&Packet::udp().bytes()), Some(Event::NoOrigin));
+}
+
+#[test]
+fn what_a_process_left_half_done_is_removed_by_the_next() {
+    let test = "what_a_process_left_half_done_is_removed_by_the_next";
+    if Bed::or_skip(test, 1).is_none() {
+        return;
+    }
+    let bpffs = Path::new("/sys/fs/bpf");
+    crate::ensure_bpffs(bpffs).unwrap();
+    let pins = bpffs.join(format!("podlane-half-{}", std::process::id()));
+    let mut first = Carrier::open(Some(&pins), 4).unwrap();
+    let target = Target::Host { ifindex: TARGET };
+    for number in [1, 2] {
+        let origin = Origin::Device(number.into());
+        first.seat(number, &Seat { origin, trunk: TARGET, target }).unwrap();
+    }
+    first.insert(&Packet::udp().key(), &to_red(), GENERATION).unwrap();
+    first.maps.half_a_seat(2);
+    drop(first);
+    let mut second = Carrier::open(Some(&pins), 4).unwrap();
+    assert_eq!(second.seats().map(|(number, _)| number).collect::<Vec<_>>(), [1]);
+    assert_eq!((second.len(), second.maps.seats().unwrap().len()), (1, 1));
+    drop(second);
+    // A table of another size is another table.
+    let third = Carrier::open(Some(&pins), 8).unwrap();
+    assert_eq!((third.len(), third.capacity(), third.seats().count()), (0, 8, 1));
+    third.remove_all().unwrap();
+    assert!(!pins.exists());
 }
 
 fn address(ipv6: bool) -> BoxedStrategy<IpAddr> {

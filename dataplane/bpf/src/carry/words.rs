@@ -86,7 +86,8 @@ pub struct Order {
 /// Where packets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Into a pod, by the index of its host end.
+    /// Into a pod, by the index of its host end. The pod's end has to be in another network namespace, or the kernel drops the
+    /// packets.
     Pod {
         /// The host end's index.
         ifindex: u32,

@@ -9,9 +9,9 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 
 use node::{BLUE, Node, RED, Talk, connect, into, know, reversed, skip, tcp_flow, udp_flow};
-use podlane_bpf::carry::{AskHook, Event, Hook, Hooked, Order, Origin, Role};
-use podlane_host::Feature;
+use podlane_bpf::carry::{AskHook, Event, Hook, Hooked, Key, Order, Origin, Rewrite, Role, Target};
 use podlane_host::lab::Pod;
+use podlane_host::{Feature, Veth, VethPeer};
 
 const DATAGRAM: usize = 42; // bytes of headers
 
@@ -190,6 +190,41 @@ fn what_is_too_long_for_its_target_goes_to_the_worker() {
     assert!(talk.carries(&[1; 1372]));
     assert!(talk.loses(&[2; 1373]));
     assert_eq!((worker.next().0, node.events(Event::TooLong)), (BLUE, 1));
+}
+
+#[test]
+fn the_host_is_reached_by_the_pods_own_link_and_by_one_of_its_own() {
+    let test = "the_host_is_reached_by_the_pods_own_link_and_by_one_of_its_own";
+    if skip(test) {
+        return;
+    }
+    let mut node = Node::new(test, false);
+    let blue = node.pod("blue", 1, BLUE);
+    let peer = VethPeer { name: "host-far", netns: None, mac: None };
+    let own_mac = [2, 0, 0, 0, 1, 1];
+    let links = node.lab.links();
+    let own = links.veth(&Veth { name: "host", mtu: 1500, mac: Some(own_mac), queues: 1, peer }).unwrap();
+    for end in ["host", "host-far"] {
+        links.set_up(end).unwrap();
+    }
+    let rewrite = Rewrite { destination_mac: own_mac, source_mac: blue.mac, hop: false };
+    let table = [(blue.host_ifindex, 101, None), (own, 102, Some(rewrite))];
+    for (ifindex, host, rewrite) in table {
+        let ip = node::address(host);
+        node.lab.links().add_address(ifindex, ip.into(), 24).unwrap();
+        blue.links().unwrap().add_neighbour("eth0", ip.into(), blue.host_mac).unwrap();
+        let open = || UdpSocket::bind((ip, node::PORT)).unwrap();
+        let talk = Talk {
+            red: node.lab.switch().run(open).unwrap(),
+            blue: blue.run(|| UdpSocket::bind((node::address(1), node::PORT)).unwrap()).unwrap(),
+        };
+        assert!(talk.loses(b"undecided"));
+        let key = Key { destination_mac: blue.host_mac, destination: ip.into(), ..udp_flow(&blue, &blue) };
+        let order = Order { target: Target::Host { ifindex }, mtu: 1500, rewrite };
+        node.carrier().insert(&key, &order, node::GENERATION).unwrap();
+        assert!(talk.carries(b"host"), "by device {ifindex}");
+        assert_eq!(node.carrier().counters(&key).unwrap().unwrap().packets, 1);
+    }
 }
 
 #[test]

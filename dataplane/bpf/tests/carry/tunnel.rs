@@ -1,11 +1,11 @@
 //! Two nodes and the kernel's own VXLAN between them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
 use podlane_bpf::carry::{AskHook, Event, Key, Order, Origin, Role, Seat, Target};
 use podlane_host::lab::Pod;
-use podlane_host::{Veth, VethPeer};
+use podlane_host::{Veth, VethPeer, sysctl};
 
 use crate::node::{BLUE, GENERATION, Node, RED, Talk, connect, into, know, reversed, skip, tcp_flow, udp_flow};
 use crate::{ports, pour};
@@ -15,8 +15,13 @@ const VNI: u32 = 4242;
 const OTHER: u16 = 900;
 const MTU: u16 = 1500;
 
-fn vtep(host: u8) -> IpAddr {
-    Ipv4Addr::new(192, 0, 2, host).into()
+/// The endpoints, over IPv4 or IPv6.
+fn vtep(ipv6: bool, host: u8) -> IpAddr {
+    if ipv6 {
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, host.into()).into()
+    } else {
+        Ipv4Addr::new(192, 0, 2, host).into()
+    }
 }
 
 /// A node, and what is its side of the tunnel.
@@ -31,14 +36,17 @@ struct Side {
 
 impl Side {
     /// Gives a node its endpoint, its tunnel and the number of the other node. The underlay has room for outer headers.
-    fn new(mut node: Node, pod: Pod, (number, host, peer): (u16, u8, u8)) -> Self {
+    fn new(mut node: Node, pod: Pod, number: u16, (host, peer): (IpAddr, IpAddr)) -> Self {
+        // A lab has IPv6 switched off.
+        let ipv6 = || sysctl("net/ipv6/conf/underlay/disable_ipv6", 0).unwrap();
+        node.lab.switch().run(ipv6).unwrap();
         let links = node.lab.links();
-        links.add_address("underlay", vtep(host), 24).unwrap();
+        links.add_address("underlay", host, 24).unwrap();
         links.set_up("underlay").unwrap();
         let tunnel = links.external_vxlan("tunnel", 4789, MTU.into()).unwrap();
         links.set_up(tunnel).unwrap();
         node.attach(tunnel, "tunnel", Role::Tunnel, AskHook::Auto);
-        let mut side = Self { node, pod, number, tunnel, peer: vtep(peer) };
+        let mut side = Self { node, pod, number, tunnel, peer };
         let (origin, trunk, target) = (side.origin(), side.node.trunk.host_ifindex, side.remote());
         side.node.carrier().seat(OTHER, &Seat { origin, trunk, target }).unwrap();
         side
@@ -62,13 +70,14 @@ impl Side {
 }
 
 /// Blue on one node, red on another.
-fn two_nodes(test: &str) -> (Side, Side) {
+fn two_nodes(test: &str, ipv6: bool) -> (Side, Side) {
     let (mut one, mut two) = (Node::new(test, false), Node::new(test, false));
     let peer = VethPeer { name: "underlay", netns: Some(two.lab.switch().as_fd()), mac: None };
     one.lab.links().veth(&Veth { name: "underlay", mtu: 1600, mac: None, queues: 1, peer }).unwrap();
     let (blue, red) = (one.pod("blue", 1, BLUE), two.pod("red", 2, RED));
     know(&blue, &red);
-    (Side::new(one, blue, (BLUE, 1, 2)), Side::new(two, red, (RED, 2, 1)))
+    let (here, there) = (vtep(ipv6, 1), vtep(ipv6, 2));
+    (Side::new(one, blue, BLUE, (here, there)), Side::new(two, red, RED, (there, here)))
 }
 
 #[test]
@@ -77,8 +86,13 @@ fn flows_go_through_the_kernels_tunnel_in_and_out_decided_or_not() {
     if skip(test) {
         return;
     }
+    for ipv6 in [false, true] {
+        through_the_tunnel(two_nodes(test, ipv6));
+    }
+}
+
+fn through_the_tunnel((mut one, mut two): (Side, Side)) {
     const BYTES: usize = 300_000;
-    let (mut one, mut two) = two_nodes(test);
     let workers = [&one, &two].map(|side| side.node.worker(&[(side.number, OTHER), (OTHER, side.number)]));
     let (mut near, mut far) = connect(&one.pod, &two.pod);
     pour(&mut near, &mut far, BYTES);
@@ -120,7 +134,7 @@ fn what_comes_from_another_endpoint_or_network_is_not_the_flow() {
     if skip(test) {
         return;
     }
-    let (mut one, mut two) = two_nodes(test);
+    let (mut one, mut two) = two_nodes(test, false);
     let key = udp_flow(&one.pod, &two.pod);
     one.decide(&key);
     let talk = Talk::new(&one.pod, &two.pod);
@@ -129,7 +143,7 @@ fn what_comes_from_another_endpoint_or_network_is_not_the_flow() {
     assert_eq!((worker.next().0, two.node.events(Event::NoFlow)), (OTHER, 1));
 
     // Decided for a third node.
-    let arrives = Key { from: Origin::Tunnel { vni: VNI, peer: vtep(3) }, ..key };
+    let arrives = Key { from: Origin::Tunnel { vni: VNI, peer: vtep(false, 3) }, ..key };
     let order = Order { target: into(&two.pod), mtu: MTU, rewrite: None };
     two.node.carrier().insert(&arrives, &order, GENERATION).unwrap();
     assert!(talk.loses(b"not that one's"));

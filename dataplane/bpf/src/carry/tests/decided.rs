@@ -243,3 +243,19 @@ fn what_comes_from_where_nobody_has_a_seat_is_dropped_unless_decided() {
     bed.carrier.unseat(SEAT).unwrap();
     assert_eq!(bed.carrier.seats().count(), 0);
 }
+
+/// `cargo test --release -p podlane-bpf --lib -- --ignored --nocapture what_the_program_costs`
+#[test]
+#[ignore = "a measurement, which wants the machine for itself"]
+fn what_the_program_costs_a_packet() {
+    let packet = Packet { payload: 18, ..Packet::udp() };
+    let Some(mut bed) = Bed::deciding("what_the_program_costs_a_packet", &packet) else { return };
+    let repeat = 1_000_000;
+    for (what, packet) in [("carried", packet.clone()), ("carried over IPv6", packet.over_ipv6())] {
+        let known = bed.carrier.insert(&packet.key(), &to_red(), GENERATION);
+        assert!(matches!(known, Ok(()) | Err(CarryError::Known)));
+        let program = bed.carrier.hooks.program(Role::Pod);
+        let options = TestRunOptions { data_in: Some(&packet.bytes()), repeat, ..TestRunOptions::new() };
+        println!("{what}: {} ns", program.test_run(options).unwrap().duration.as_nanos());
+    }
+}
