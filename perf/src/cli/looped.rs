@@ -41,6 +41,7 @@ impl Arguments {
         let traffic = self.packets.traffic()?;
         let threads = self.netdevs.threads(self.far.is_some())?;
         let mut around_device = self.open(traffic.longest(), threads, around.stop)?;
+        around_device.check(&traffic).map_err(GenerateError::from)?;
         let limit = Limit::measure(&traffic, Ends::Both, threads, around.stop).map_err(GenerateError::from)?;
         let wires = around_device.describe();
         around_device.introduce(&traffic).map_err(GenerateError::from)?;

@@ -130,6 +130,15 @@ impl FromStr for Against {
     }
 }
 
+/// A length of time as one says it beforehand.
+fn rough(length: Duration) -> String {
+    match length.as_secs() {
+        seconds @ 0..=119 => format!("{seconds} seconds"),
+        seconds @ 120..=7_199 => format!("{} minutes", (seconds + 30) / 60),
+        seconds => format!("{} hours", (seconds + 1_800) / 3_600),
+    }
+}
+
 /// Why a share was refused.
 #[derive(Debug, Error)]
 #[error("give per cent above 0 and below 100")]
@@ -181,8 +190,7 @@ impl Arguments {
         around: &Surroundings<'_>,
     ) -> Result<Findings, CliError> {
         let plan = self.plan(mtu);
-        let minutes = plan.estimate(device.forgetting()).as_secs_f64() / 60.0;
-        (around.progress)(&format!("this will take about {minutes:.1} minutes"));
+        (around.progress)(&format!("this will take about {}", rough(plan.estimate(device.forgetting()))));
         Ok(run(device, &plan, patience, around.progress)?)
     }
 
@@ -228,6 +236,12 @@ mod tests {
         for other in ["veth", "kernel-vxlan", "nothing", "cisco"] {
             assert!(name(other).is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn how_long_it_will_take_is_said_roughly() {
+        let said = [9, 119, 120, 200, 7_199, 7_200, 30_000].map(|seconds| rough(Duration::from_secs(seconds)));
+        assert_eq!(said, ["9 seconds", "119 seconds", "2 minutes", "3 minutes", "120 minutes", "2 hours", "8 hours"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
         limit::{Ends, Limit},
         pktgen::Pktgen,
         view::{Half, watch},
-        wire::{Wire, af_xdp::Use},
+        wire::{self, Wire, af_xdp::Use},
     },
     machine::Origin,
     traffic::{Traffic, stamp::RunId},
@@ -62,6 +62,7 @@ impl Arguments {
         let mut wire = self.netdevs.open(&netns, &self.device, Use::Send, traffic.longest())?;
         let run = self.run.map_or_else(|| RunId::fresh(Monotonic.now()), RunId);
         let (gauge, threads) = (Gauge::default(), self.netdevs.threads(false)?);
+        wire::check(&wire, traffic).map_err(GenerateError::from)?;
         let limit = Limit::measure(traffic, Ends::Sender, threads, around.stop).map_err(GenerateError::from)?;
         let errand = Errand { run, frames: traffic, offered: self.packets.rate(), until: self.packets.until() };
         let sent = std::thread::scope(|scope| {

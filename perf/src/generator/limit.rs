@@ -10,6 +10,7 @@
 
 use std::{
     fmt::{self, Display, Formatter},
+    iter::repeat_with,
     sync::atomic::AtomicBool,
     time::Duration,
 };
@@ -27,7 +28,7 @@ use super::{
     pace::Packets,
     threads::on_core,
     wire::{
-        WireError,
+        Wire, WireError,
         af_xdp::{AfXdpWire, Ask, Use},
         memory,
     },
@@ -37,8 +38,11 @@ use crate::{
     traffic::{Traffic, stamp::RunId},
 };
 
-/// How long each is measured, and in how many slots of memory: what stays in a core's own cache.
-const LENGTH: Duration = Duration::from_millis(200);
+/// How often and how long each is measured. The best counts: whoever else runs on the machine makes a limit look lower, and nobody higher.
+const TIMES: usize = 4;
+const LENGTH: Duration = Duration::from_millis(50);
+
+/// Slots of the ring in memory: what stays in a core's own cache.
 const SLOTS: usize = 128;
 
 /// How long it must be silent before the last packet is taken to have arrived. Nobody but the kernel is in the way.
@@ -101,8 +105,17 @@ impl Display for Limit {
 
 fn in_memory(frames: &Traffic, stop: &AtomicBool) -> Result<f64, CreationError> {
     let [near, far] = memory::plain(SLOTS);
-    let mut around = Loop::new(near, Some(far), Monotonic, Threads::Here, stop)?.with_silence(SILENCE);
-    Ok(around.trial(Rate::Maximum, frames, Until::Time(LENGTH)).reached)
+    let around = Loop::new(near, Some(far), Monotonic, Threads::Here, stop)?;
+    Ok(around_and_around(around, frames))
+}
+
+fn around_and_around<W: Wire>(around: Loop<'_, W, Monotonic>, frames: &Traffic) -> f64 {
+    let mut around = around.with_silence(SILENCE);
+    best(|| around.trial(Rate::Maximum, frames, Until::Time(LENGTH)).reached)
+}
+
+fn best(reached: impl FnMut() -> f64) -> f64 {
+    repeat_with(reached).take(TIMES).fold(0.0, f64::max)
 }
 
 fn over_a_veth(frames: &Traffic, ends: Ends, threads: Threads, stop: &AtomicBool) -> Result<f64, LimitError> {
@@ -112,12 +125,11 @@ fn over_a_veth(frames: &Traffic, ends: Ends, threads: Threads, stop: &AtomicBool
     let open = |netns, used| AfXdpWire::open(&Ask { device: POD_LINK, netns, used, longest, mode: AskMode::Auto });
     if ends == Ends::Both {
         let (near, far) = (open(near, Use::Both)?, open(far, Use::Both)?);
-        let mut around = Loop::new(near, Some(far), Monotonic, threads, stop)?.with_silence(SILENCE);
-        return Ok(around.trial(Rate::Maximum, frames, Until::Time(LENGTH)).reached);
+        return Ok(around_and_around(Loop::new(near, Some(far), Monotonic, threads, stop)?, frames));
     }
     let mut wire = open(near, Use::Send)?;
     let errand = Errand { run: RunId(0), frames, offered: Rate::Maximum, until: Until::Time(LENGTH) };
-    let mut sent = || send(&mut wire, &Monotonic, &errand, &Gauge::default(), stop).outcome.reached;
+    let mut sent = || best(|| send(&mut wire, &Monotonic, &errand, &Gauge::default(), stop).outcome.reached);
     Ok(match threads {
         Threads::One(core) => on_core(core, sent),
         Threads::Here | Threads::Two(_) => sent(),

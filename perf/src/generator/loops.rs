@@ -103,6 +103,14 @@ impl<'a, W: Wire, C: Clock + Sync> Loop<'a, W, C> {
         }
     }
 
+    /// Looks whether the wires carry the longest of these packets; what is longer is refused by a trial, too.
+    ///
+    /// # Errors
+    /// [`WireError::TooLong`], naming both.
+    pub fn check(&self, frames: &Traffic) -> Result<(), WireError> {
+        wire::check(&self.near, frames)
+    }
+
     /// What the receiving end had no room for so far.
     fn overrun(&self) -> u64 {
         self.far.as_ref().unwrap_or(&self.near).overrun()
@@ -233,7 +241,7 @@ impl<W: Wire, C: Clock + Sync> Trial for Loop<'_, W, C> {
         self.run = RunId(self.run.0.wrapping_add(1));
         let analyser = self.analyser(frames);
         let pace = Pace::new(offered, frames, until);
-        if let Err(error) = wire::check(&self.near, frames) {
+        if let Err(error) = self.check(frames) {
             let nothing = Outcome::new(offered, None, Departures::default(), Arrivals::default());
             return Outcome { ended: Ended::Broken(error), ..nothing };
         }

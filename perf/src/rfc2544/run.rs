@@ -237,6 +237,8 @@ impl Run<'_> {
     /// What a search found, in the round under way, in a unit of so many. Where it found nothing there is no sample, and no zero either.
     fn keep_found(&mut self, name: &str, (unit, size): (&'static str, f64), at: Option<Place>, found: Found) {
         let why = match (found, found.load()) {
+            // What is counted one by one comes in no parts.
+            (_, Some(load)) if size == 1.0 => return self.keep(name, unit, at, load.round()),
             (_, Some(load)) => return self.keep(name, unit, at, load / size),
             (Found::LessThan(least), None) => format!("not even {least} is borne"),
             _ => "what is borne once is not borne again".to_owned(),

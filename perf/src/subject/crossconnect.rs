@@ -8,7 +8,7 @@ use podlane_rings::{Frame, FramePool, SocketError, Umem, UmemConfig};
 
 use crate::{
     bed::Bed,
-    subject::{Duty, Running, Subject, SubjectError, end::End, poller::Poller},
+    subject::{Duty, Running, Subject, SubjectError, Way, end::End, poller::Poller},
 };
 
 /// Frames taken at once, as many as the switch takes.
@@ -23,7 +23,9 @@ impl Subject for CrossConnect {
     }
 
     fn takes(&self, duty: &Duty) -> bool {
-        duty.is_plain() && duty.silent == 0
+        // A packet for a gateway is one like any other to what looks at none.
+        let moved = matches!(duty.way, Way::Bridged | Way::Routed);
+        moved && Duty { way: Way::Bridged, ..*duty }.is_plain() && duty.silent == 0
     }
 
     fn start(&self, bed: &Bed, _: &Duty) -> Result<Box<dyn Running>, SubjectError> {
