@@ -1,6 +1,6 @@
 //! The real binary, running: what it logs, what it answers, how it ends.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -164,14 +164,29 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
-    /// The processor time it has had.
+    /// The processor time its threads have had. A clock's tick is longer than what an idle daemon takes in a second.
     pub(crate) fn cpu_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // Fields 14 and 15 of proc(5); the name before them may have spaces, and ends with a bracket.
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        // USER_HZ is 100 on every architecture that Linux still runs Podlane on.
-        Duration::from_millis(ticks * 10)
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().flatten();
+        // The first number of Documentation/scheduler/sched-stats.rst; a thread may have ended meanwhile.
+        let schedstats = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
+        Duration::from_nanos(schedstats.map(|text| text.split(' ').next().unwrap().parse::<u64>().unwrap()).sum())
+    }
+
+    /// Asserts that it takes this share of a core at most while nothing happens: in one of a few seconds, since a busy machine makes what it
+    /// does longer, and what it should not do is done in each of them.
+    pub(crate) fn assert_rests(&self, what: &str, most: f64) {
+        let share = || {
+            let (before, began) = (self.cpu_time(), Instant::now());
+            std::thread::sleep(Duration::from_secs(1));
+            self.cpu_time().saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64()
+        };
+        let mut shares = Vec::new();
+        while shares.len() < 6 && shares.last().is_none_or(|share| *share > most) {
+            shares.push(share());
+        }
+        let said: Vec<_> = shares.iter().map(|share| format!("{:.2} %", share * 100.0)).collect();
+        let _ = writeln!(std::io::stderr(), "{what}: {} of a core", said.join(", "));
+        assert!(shares.last().is_some_and(|share| *share <= most), "{what}: {said:?} of a core\n{}", self.log());
     }
 }
 
