@@ -31,7 +31,11 @@ mod words;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use aya::maps::{Array, MapData};
 
 use crate::pins;
 use hook::{Hooks, Programs};
@@ -40,10 +44,22 @@ use words::KeyBytes;
 
 pub use counts::{Counters, Event};
 pub use error::CarryError;
-pub use words::{Key, MAX_VNI, Order, Origin, Rewrite, Seat, Target};
+pub use words::{Key, MAX_VNI, Order, Origin, Permit, Rewrite, Seat, Target};
 
-/// Flows that fit, unless it is said otherwise. A flow takes about 300 bytes, and 24 more for each processor.
-pub const FLOWS: u32 = 65_536;
+/// How much fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Flows. Each takes about 300 bytes, and 24 more for each processor.
+    pub flows: u32,
+    /// Permits, as many as the workers' flow table has entries. Each takes 16 bytes.
+    pub permits: u32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { flows: 65_536, permits: 65_536 }
+    }
+}
 
 /// What a device is to the switch, and so which program it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,24 +142,24 @@ impl fmt::Debug for Carrier {
 }
 
 impl Carrier {
-    /// Loads the programs, and makes the maps with room for `capacity` flows or finds them in the directory `pins` ([`carry_pin`]).
+    /// Loads the programs, and makes the maps with this room or finds them in the directory `pins` ([`carry_pin`]).
     /// Flows and seats found there stay in force; maps of another shape are replaced, and what was in them is forgotten. Devices
     /// keep the programs they have until they are attached again.
     ///
     /// # Errors
     /// [`CarryError::Load`], [`CarryError::NotPermitted`], [`CarryError::Map`] or [`CarryError::Pin`].
-    pub fn open(pins: Option<&Path>, capacity: u32) -> Result<Self, CarryError> {
+    pub fn open(pins: Option<&Path>, room: Room) -> Result<Self, CarryError> {
         if let Some(directory) = pins {
             pins::prepare(directory)?;
         }
-        let mut ebpf = maps::load(pins, capacity)?;
+        let mut ebpf = maps::load(pins, room)?;
         let mut maps = Maps::take(&mut ebpf)?;
         let hooks = Hooks::new(Programs::load(ebpf)?, pins.map(Path::to_owned))?;
         let flows = maps.slots()?;
         let taken: HashSet<u32> = flows.values().copied().collect();
-        let free = (0..capacity).filter(|slot| !taken.contains(slot)).collect();
+        let free = (0..room.flows).filter(|slot| !taken.contains(slot)).collect();
         let seats = maps.seats()?;
-        Ok(Self { maps, hooks, flows, free, seats, capacity })
+        Ok(Self { maps, hooks, flows, free, seats, capacity: room.flows })
     }
 
     /// Puts the program of its role on a device, or replaces an earlier one's. A trunk is kept from leaving tags beside its packets.
@@ -278,6 +294,21 @@ impl Carrier {
         self.maps.set_generation(generation)
     }
 
+    /// What puts a generation in force from any thread, also after the carrier itself is gone.
+    ///
+    /// # Errors
+    /// [`CarryError::Map`], without descriptors left.
+    pub fn gate(&self) -> Result<Gate, CarryError> {
+        self.maps.gate().map(|generation| Gate(Mutex::new(generation)))
+    }
+
+    /// The memory of permits, to be mapped: 16 bytes each, of which the first four are the stamp, and the last eight bytes 8 to 16 of the latest TCP
+    /// header that was carried under it, as they stood there. It outlives the process as the flows do.
+    #[must_use]
+    pub fn permits(&self) -> BorrowedFd<'_> {
+        self.maps.permits()
+    }
+
     /// The generation in force; 0 where none ever was.
     ///
     /// # Errors
@@ -338,6 +369,26 @@ impl Carrier {
             self.detach(device)?;
         }
         self.hooks.remove_pins()
+    }
+}
+
+/// Puts generations in force.
+pub struct Gate(Mutex<Array<MapData, u64>>);
+
+impl Gate {
+    /// As [`Carrier::set_generation`].
+    ///
+    /// # Errors
+    /// [`CarryError::Map`].
+    pub fn set_generation(&self, generation: u64) -> Result<(), CarryError> {
+        let set = self.0.lock().unwrap_or_else(PoisonError::into_inner).set(0, generation, 0);
+        set.map_err(|error| CarryError::map("putting a generation in force", error))
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gate")
     }
 }
 

@@ -60,6 +60,7 @@ enum packet_type {
 
 enum {
 	NO_PREALLOCATION = 1,
+	MAPPABLE = 1024,
 	REDIRECT_INGRESS = 1,
 	STORE_RECOMPUTE_SUM = 1,
 	TUNNEL_IPV6 = 1,

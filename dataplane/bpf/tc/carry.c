@@ -53,6 +53,7 @@ static INLINE int same_mac(const u8 *one, const u8 *other)
 static INLINE u32 find(const struct packet *packet, const u32 *peer, struct order *order)
 {
 	struct flow *flow = map_lookup(&FLOWS, &packet->key);
+	struct permit *permit;
 	u32 zero = 0;
 	u64 *generation = map_lookup(&GENERATION, &zero);
 
@@ -70,6 +71,13 @@ static INLINE u32 find(const struct packet *packet, const u32 *peer, struct orde
 		return TOO_LONG;
 	if (order->edits & HOP && packet->hops <= 1)
 		return NO_HOPS;
+	if (order->stamp == 0)
+		return CARRIED;
+	permit = map_lookup(&PERMITS, &order->permit);
+	if (!permit || *(volatile u32 *)&permit->stamp != order->stamp)
+		return REVOKED;
+	if (packet->key.protocol == TCP)
+		permit->acknowledged = packet->acknowledged;
 	return CARRIED;
 }
 

@@ -8,6 +8,7 @@
  *   GENERATION  the one word under which flows are in force
  *   ORIGINS     where a packet came from: its number on the trunk, and which trunk
  *   PORTS       a number on the trunk: where it leads to
+ *   PERMITS     which flows may be carried at this moment: memory that workers write
  *   EVENTS      why packets were not carried
  */
 #ifndef PODLANE_TC_FLOW_H
@@ -59,6 +60,18 @@ struct order {
 	u8 macs[12]; /* destination and source, if they are to be rewritten */
 	u32 peer[4]; /* who has to have sent it, if it comes out of a tunnel; as in a target */
 	struct target target;
+	u32 permit; /* in PERMITS */
+	u32 stamp;  /* what has to stand there; 0 where the flow needs no permit */
+};
+
+/*
+ * A worker takes a flow back by one store into it, without a call. Its layout
+ * is that of the workers' (dataplane/src/offload/permits.rs).
+ */
+struct permit {
+	u32 stamp;
+	u32 refused;
+	u64 acknowledged; /* bytes 8 to 16 of the last TCP header that was carried */
 };
 
 /*
@@ -100,6 +113,7 @@ enum event {
 	NO_HOPS,
 	TOO_LONG,
 	OTHER_PEER,
+	REVOKED,
 	MISSES,
 	NO_ORIGIN = MISSES,
 	NO_PORT,
@@ -119,6 +133,14 @@ struct {
 	int (*max_entries)[65536];
 	int (*map_flags)[NO_PREALLOCATION];
 } ORIGINS SECTION(".maps");
+/* The workers have it mapped. */
+struct {
+	int (*type)[MAP_ARRAY];
+	int (*key_size)[4];
+	int (*value_size)[sizeof(struct permit)];
+	int (*max_entries)[65536];
+	int (*map_flags)[MAPPABLE];
+} PERMITS SECTION(".maps");
 MAP(PORTS, MAP_ARRAY, 4, sizeof(struct target), 65536);
 MAP(EVENTS, MAP_PERCPU_ARRAY, 4, sizeof(u64), EVENTS_KNOWN);
 

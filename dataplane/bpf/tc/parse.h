@@ -36,6 +36,7 @@ struct packet {
 	u32 longest; /* of the IP packets that it is or will be cut into */
 	u8 hops;
 	u8 ipv6;
+	u64 acknowledged; /* of TCP, as in a permit */
 };
 
 static INLINE u32 be16(const u8 *at)
@@ -92,6 +93,7 @@ static INLINE u32 read_l4(struct packet *packet, const u8 *l4, const u8 *end, u3
 		if (l4[13] & TCP_FIN_SYN_RST)
 			return CONTROL;
 		packet->head = at + offset;
+		packet->acknowledged = *(const u64 *)(l4 + 8);
 		break;
 	case UDP:
 		if (l4 + UDP_BYTES > end)

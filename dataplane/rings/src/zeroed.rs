@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use zerocopy::FromBytes;
@@ -54,12 +54,35 @@ impl<T: FromBytes> ZeroedSlice<T> {
         Self::of(file, len)
     }
 
+    /// The slice of `len` elements that a BPF array map has which was made to be mapped (`BPF_F_MMAPABLE`), with what is in it now, as from
+    /// [`Self::inherit`]: programs in the kernel read and write it too.
+    ///
+    /// # Errors
+    /// It is no such map, or has fewer bytes.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn of_array_map(map: OwnedFd, len: usize) -> io::Result<Self> {
+        let map = File::from(map);
+        if !is_array_map(&map) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an array map of BPF"));
+        }
+        Self::of(map, len)
+    }
+
     fn of(file: File, len: usize) -> io::Result<Self> {
         let map = MmapOptions::new().len(bytes::<T>(len)).map_raw(&file)?;
         // Without huge pages it is slower, not wrong.
         let _ = map.advise(Advice::HugePage);
         Ok(Self { map, file, len, of: PhantomData })
     }
+}
+
+/// Whether a descriptor is that of an array map: unlike a file, none can be cut short once it is mapped, and none is mapped past its end.
+fn is_array_map(map: &File) -> bool {
+    const ARRAY: &str = "map_type:\t2"; // BPF_MAP_TYPE_ARRAY
+    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_raw_fd()));
+    told.is_ok_and(|told| told.lines().any(|line| line == ARRAY))
 }
 
 /// Bytes that so many elements take; one for none, since nothing cannot be mapped.
@@ -82,8 +105,8 @@ impl<T> Deref for ZeroedSlice<T> {
     fn deref(&self) -> &[T] {
         // SAFETY:
         // * The mapping is at least `len * size_of::<T>()` bytes, aligned to a page and so to `T`, and lives as long as `self`.
-        //   Its file is sealed against shrinking, so every page of it stays readable.
-        // * Any bits are a valid `T` (`FromBytes`, asked for by both constructors), and only `T`'s own interior mutability
+        //   Its file is sealed against shrinking, or an array map, which cannot shrink; so every page of it stays readable.
+        // * Any bits are a valid `T` (`FromBytes`, asked for by all constructors), and only `T`'s own interior mutability
         //   writes to it here: nothing hands out the map itself. What another process writes are the same atomics.
         // * No `&mut` to it exists.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast::<T>(), self.len) }
@@ -136,6 +159,8 @@ mod tests {
         let open = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         open.set_len(4096).unwrap();
         std::fs::remove_file(&path).unwrap();
+        let again = open.try_clone().unwrap();
         assert!(ZeroedSlice::<AtomicU64>::inherit(open.into(), 512).is_err(), "a file that can be cut short");
+        assert!(ZeroedSlice::<AtomicU64>::of_array_map(again.into(), 512).is_err(), "nor is it a map");
     }
 }

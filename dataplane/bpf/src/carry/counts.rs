@@ -35,6 +35,8 @@ pub enum Event {
     TooLong,
     /// To a worker: out of the tunnel from another peer than the flow's.
     OtherPeer,
+    /// To a worker: a worker has taken the flow's permit back.
+    Revoked,
     /// Dropped: it came from where nobody has a seat.
     NoOrigin,
     /// Dropped: a worker sent it to a number that stands for nothing.
@@ -47,7 +49,7 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NoFlow,
         Self::Stale,
         Self::NotPlain,
@@ -56,6 +58,7 @@ impl Event {
         Self::NoHops,
         Self::TooLong,
         Self::OtherPeer,
+        Self::Revoked,
         Self::NoOrigin,
         Self::NoPort,
         Self::NoTag,
@@ -80,6 +83,7 @@ impl fmt::Display for Event {
             Self::NoHops => "no hops left",
             Self::TooLong => "longer than its target takes",
             Self::OtherPeer => "from another tunnel endpoint than its flow",
+            Self::Revoked => "its worker has taken it back",
             Self::NoOrigin => "from where no port is",
             Self::NoPort => "to a port that is gone",
             Self::NoTag => "over the trunk without a port",

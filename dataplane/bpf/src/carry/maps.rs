@@ -1,10 +1,11 @@
 //! The maps in the kernel, and the programs' object that declares them.
 
 use std::collections::{BTreeMap, HashMap as Table};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError, MapType, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, MapType, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use rustix::time::{ClockId, clock_gettime};
@@ -13,7 +14,7 @@ use super::words::{
     FLOW_BYTES, FlowBytes, KEY_BYTES, KeyBytes, ORIGIN_BYTES, ORIGIN_KEY_BYTES, OriginBytes, OriginKeyBytes,
     TARGET_BYTES, TargetBytes, flow_bytes, read_flow,
 };
-use super::{CarryError, Counters, Event, Key, Order, Origin, Seat, Target};
+use super::{CarryError, Counters, Event, Key, Order, Origin, Room, Seat, Target};
 use crate::error::errno;
 use crate::object::{Shape, map};
 use crate::{PinError, pins};
@@ -25,6 +26,7 @@ const COUNTS: &str = "COUNTS";
 const GENERATION: &str = "GENERATION";
 const ORIGINS: &str = "ORIGINS";
 const PORTS: &str = "PORTS";
+const PERMITS: &str = "PERMITS";
 const EVENTS: &str = "EVENTS";
 
 /// Numbers on a trunk are of 16 bits.
@@ -34,29 +36,37 @@ const KNOWN_EVENTS: u32 = Event::ALL.len() as u32 + 1;
 /// A flow's counters on one processor: packets, bytes, nanoseconds of the monotonic clock.
 type Count = [u64; 3];
 
+/// A permit's stamp, a word of the workers', and what was acknowledged.
+const PERMIT_BYTES: usize = 16;
+type PermitBytes = [u8; PERMIT_BYTES];
+
 /// Fails where there is an entry (BPF_NOEXIST).
 const NEW: u64 = 1;
 
 /// The maps that are pinned, of which the first two are one table and live or go together.
-fn shapes(capacity: u32) -> [Shape; 6] {
+fn shapes(room: Room) -> [Shape; 7] {
     let bytes = |bytes: usize| bytes as u32;
     [
-        Shape::new(FLOWS, MapType::Hash, (bytes(KEY_BYTES), bytes(FLOW_BYTES)), capacity),
-        Shape::new(COUNTS, MapType::PerCpuArray, (4, bytes(size_of::<Count>())), capacity),
+        Shape::new(FLOWS, MapType::Hash, (bytes(KEY_BYTES), bytes(FLOW_BYTES)), room.flows),
+        Shape::new(COUNTS, MapType::PerCpuArray, (4, bytes(size_of::<Count>())), room.flows),
         Shape::new(GENERATION, MapType::Array, (4, 8), 1),
         Shape::new(ORIGINS, MapType::Hash, (bytes(ORIGIN_KEY_BYTES), bytes(ORIGIN_BYTES)), NUMBERS),
         Shape::new(PORTS, MapType::Array, (4, bytes(TARGET_BYTES)), NUMBERS),
+        Shape::new(PERMITS, MapType::Array, (4, bytes(PERMIT_BYTES)), room.permits),
         Shape::new(EVENTS, MapType::PerCpuArray, (4, 8), KNOWN_EVENTS),
     ]
 }
 
 /// Makes the maps or finds them again, and relocates the programs.
-pub(super) fn load(pins: Option<&Path>, capacity: u32) -> Result<Ebpf, CarryError> {
+pub(super) fn load(pins: Option<&Path>, room: Room) -> Result<Ebpf, CarryError> {
     let mut loader = EbpfLoader::new();
     // No object here has a use for the kernel's own.
-    loader.btf(None).map_max_entries(FLOWS, capacity).map_max_entries(COUNTS, capacity);
+    loader.btf(None);
+    for (name, entries) in [(FLOWS, room.flows), (COUNTS, room.flows), (PERMITS, room.permits)] {
+        loader.map_max_entries(name, entries);
+    }
     if let Some(directory) = pins {
-        let shapes = shapes(capacity);
+        let shapes = shapes(room);
         remove_unfit(directory, &shapes)?;
         for shape in shapes {
             loader.map_pin_path(shape.name, directory.join(shape.pin_name()));
@@ -85,6 +95,7 @@ pub(super) struct Maps {
     origins: HashMap<MapData, OriginKeyBytes, OriginBytes>,
     ports: Array<MapData, TargetBytes>,
     events: PerCpuArray<MapData, u64>,
+    permits: Array<MapData, PermitBytes>,
     processors: usize,
 }
 
@@ -104,6 +115,7 @@ impl Maps {
             origins: take(ORIGINS)?.try_into()?,
             ports: take(PORTS)?.try_into()?,
             events: take(EVENTS)?.try_into()?,
+            permits: take(PERMITS)?.try_into()?,
             processors,
         })
     }
@@ -220,6 +232,19 @@ impl Maps {
         self.generation.get(&0, 0).map_err(|error| CarryError::map("reading the generation in force", error))
     }
 
+    pub(super) fn permits(&self) -> BorrowedFd<'_> {
+        self.permits.map().fd().as_fd()
+    }
+
+    /// Another way to the generation, for whoever has it.
+    pub(super) fn gate(&self) -> Result<Array<MapData, u64>, CarryError> {
+        let doing = "opening the generation in force";
+        let again = self.generation.map().fd().as_fd().try_clone_to_owned();
+        let again = again.map_err(|error| CarryError::map(doing, error))?;
+        let map = MapData::from_fd(again).and_then(|map| Array::try_from(Map::Array(map)));
+        map.map_err(|error| CarryError::map(doing, error))
+    }
+
     pub(super) fn event(&self, event: Event) -> Result<u64, CarryError> {
         let counts = self.events.get(&(event as u32), 0);
         Ok(counts.map_err(|error| CarryError::map("reading why packets were not carried", error))?.iter().sum())
@@ -248,6 +273,17 @@ mod tests {
         /// Leaves behind what a process does that dies between two writes.
         pub(in crate::carry) fn half_a_seat(&mut self, number: u16) {
             self.ports.set(number.into(), [0; TARGET_BYTES], 0).unwrap();
+        }
+
+        /// Writes a permit as a worker would, by a call and not by its mapping.
+        pub(in crate::carry) fn grant(&mut self, entry: u32, stamp: u32) {
+            let mut permit = PermitBytes::default();
+            permit[..4].copy_from_slice(&stamp.to_ne_bytes());
+            self.permits.set(entry, permit, 0).unwrap();
+        }
+
+        pub(in crate::carry) fn acknowledged(&self, entry: u32) -> [u8; 8] {
+            *self.permits.get(&entry, 0).unwrap().last_chunk().unwrap()
         }
     }
 }

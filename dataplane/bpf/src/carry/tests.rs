@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 
 use aya::programs::{TestRun, TestRunOptions};
 use proptest::prelude::*;
@@ -42,7 +43,7 @@ impl Bed {
             writeln!(std::io::stderr(), "skipped: {test}: loading a program needs root").unwrap();
             return None;
         }
-        let mut carrier = Carrier::open(None, capacity).unwrap();
+        let mut carrier = Carrier::open(None, Room { flows: capacity, permits: 4 }).unwrap();
         carrier.set_generation(GENERATION).unwrap();
         let target = Target::Pod { ifindex: LOOPBACK, mac: BLUE };
         carrier.seat(SEAT, &Seat { origin: Origin::Device(LOOPBACK), trunk: TARGET, target }).unwrap();
@@ -98,7 +99,7 @@ impl Bed {
 
 /// Into the pod RED, as it is.
 fn to_red() -> Order {
-    Order { target: Target::Pod { ifindex: TARGET, mac: RED }, mtu: 1500, rewrite: None }
+    Order { target: Target::Pod { ifindex: TARGET, mac: RED }, mtu: 1500, rewrite: None, permit: None }
 }
 
 #[test]
@@ -169,7 +170,8 @@ fn what_a_process_left_half_done_is_removed_by_the_next() {
     let bpffs = Path::new("/sys/fs/bpf");
     crate::ensure_bpffs(bpffs).unwrap();
     let pins = bpffs.join(format!("podlane-half-{}", std::process::id()));
-    let mut first = Carrier::open(Some(&pins), 4).unwrap();
+    let room = |flows| Room { flows, permits: 4 };
+    let mut first = Carrier::open(Some(&pins), room(4)).unwrap();
     let target = Target::Host { ifindex: TARGET };
     for number in [1, 2] {
         let origin = Origin::Device(number.into());
@@ -178,12 +180,12 @@ fn what_a_process_left_half_done_is_removed_by_the_next() {
     first.insert(&Packet::udp().key(), &to_red(), GENERATION).unwrap();
     first.maps.half_a_seat(2);
     drop(first);
-    let mut second = Carrier::open(Some(&pins), 4).unwrap();
+    let mut second = Carrier::open(Some(&pins), room(4)).unwrap();
     assert_eq!(second.seats().map(|(number, _)| number).collect::<Vec<_>>(), [1]);
     assert_eq!((second.len(), second.maps.seats().unwrap().len()), (1, 1));
     drop(second);
     // A table of another size is another table.
-    let third = Carrier::open(Some(&pins), 8).unwrap();
+    let third = Carrier::open(Some(&pins), room(8)).unwrap();
     assert_eq!((third.len(), third.capacity(), third.seats().count()), (0, 8, 1));
     third.remove_all().unwrap();
     assert!(!pins.exists());
@@ -202,7 +204,7 @@ prop_compose! {
     fn flows()(ipv6 in any::<bool>(), outer_ipv6 in any::<bool>())(
         source in address(ipv6), destination in address(ipv6), peer in address(outer_ipv6), device in 1_u32..1 << 31, vni in 0..=MAX_VNI,
         (from_tunnel, rewritten, hop) in any::<(bool, bool, bool)>(), macs in any::<[[u8; 6]; 4]>(),
-        (protocol, ports, mtu) in any::<(u8, [u8; 4], u16)>(), target in 0..3, generation in any::<u64>(), slot in any::<u32>(),
+        (protocol, ports, mtu) in any::<(u8, [u8; 4], u16)>(), target in 0..3, (generation, slot, entry, stamp) in any::<(u64, u32, u32, u32)>(),
     ) -> (Key, Order, u64, u32) {
         let [destination_mac, source_mac, new_destination, new_source] = macs;
         let from = if from_tunnel { Origin::Tunnel { vni, peer } } else { Origin::Device(device) };
@@ -213,7 +215,8 @@ prop_compose! {
         };
         let rewrite = Rewrite { destination_mac: new_destination, source_mac: new_source, hop };
         let key = Key { from, destination_mac, source_mac, source, destination, protocol, ports };
-        (key, Order { target, mtu, rewrite: rewritten.then_some(rewrite) }, generation, slot)
+        let permit = NonZeroU32::new(stamp % 3).map(|stamp| Permit { entry, stamp });
+        (key, Order { target, mtu, rewrite: rewritten.then_some(rewrite), permit }, generation, slot)
     }
 }
 

@@ -4,6 +4,7 @@
 //! may be one needs `unsafe` to say so.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 
 use super::CarryError;
 
@@ -11,7 +12,7 @@ use super::CarryError;
 pub const MAX_VNI: u32 = (1 << 24) - 1;
 
 pub(super) const KEY_BYTES: usize = 56;
-pub(super) const FLOW_BYTES: usize = 136;
+pub(super) const FLOW_BYTES: usize = 144;
 pub(super) const TARGET_BYTES: usize = 36;
 pub(super) const ORIGIN_KEY_BYTES: usize = 20;
 pub(super) const ORIGIN_BYTES: usize = 8;
@@ -81,6 +82,17 @@ pub struct Order {
     pub mtu: u16,
     /// What is rewritten.
     pub rewrite: Option<Rewrite>,
+    /// What allows it, beside the generation; `None` where nothing more has to.
+    pub permit: Option<Permit>,
+}
+
+/// A place in the memory of permits ([`Carrier::permits`](super::Carrier::permits)), and what has to stand there for a packet to be carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// Which of the permits.
+    pub entry: u32,
+    /// Its first word.
+    pub stamp: NonZeroU32,
 }
 
 /// Where packets go.
@@ -277,6 +289,8 @@ pub(super) fn flow_bytes(bytes: &KeyBytes, key: &Key, order: &Order, (generation
     words.put(rewrite.map_or([0; 6], |rewrite| rewrite.source_mac));
     words.put(key.from.peer());
     words.put(order.target.bytes());
+    words.put(order.permit.map_or([0; 4], |permit| permit.entry.to_ne_bytes()));
+    words.put(order.permit.map_or([0; 4], |permit| permit.stamp.get().to_ne_bytes()));
     words.done()
 }
 
@@ -294,7 +308,10 @@ pub(super) fn read_flow(bytes: &FlowBytes) -> Option<(Key, Order, u64, u32)> {
     }
     let rewrite = Rewrite { destination_mac, source_mac, hop: edits & HOP != 0 };
     let target = Target::read(&mut bytes)?;
-    Some((key, Order { target, mtu, rewrite: (edits & REWRITE != 0).then_some(rewrite) }, generation, slot))
+    let (entry, stamp) = (bytes.word(), bytes.word());
+    let permit = NonZeroU32::new(stamp).map(|stamp| Permit { entry, stamp });
+    let rewrite = (edits & REWRITE != 0).then_some(rewrite);
+    Some((key, Order { target, mtu, rewrite, permit }, generation, slot))
 }
 
 fn padded(address: Ipv4Addr) -> [u8; 16] {

@@ -7,11 +7,14 @@ mod tunnel;
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use node::{BLUE, Node, RED, Talk, connect, into, know, reversed, skip, tcp_flow, udp_flow};
-use podlane_bpf::carry::{AskHook, Event, Hook, Hooked, Key, Order, Origin, Rewrite, Role, Target};
+use podlane_bpf::carry::{AskHook, Event, Hook, Hooked, Key, Order, Origin, Permit, Rewrite, Role, Target};
 use podlane_host::lab::Pod;
 use podlane_host::{Feature, Veth, VethPeer};
+use podlane_rings::ZeroedSlice;
 
 const DATAGRAM: usize = 42; // bytes of headers
 
@@ -138,6 +141,28 @@ fn a_new_generation_sends_the_next_packet_to_the_worker() {
 }
 
 #[test]
+fn a_worker_takes_a_flow_back_by_one_store_into_memory_it_has_mapped() {
+    let test = "a_worker_takes_a_flow_back_by_one_store_into_memory_it_has_mapped";
+    if skip(test) {
+        return;
+    }
+    let mut node = Node::new(test, false);
+    let (blue, red) = node.blue_and_red();
+    let map = || node.carrier.as_ref().unwrap().permits().try_clone_to_owned().unwrap();
+    assert!(ZeroedSlice::<[AtomicU32; 4]>::of_array_map(map(), 4096).is_err(), "more than there are");
+    let permits = ZeroedSlice::<[AtomicU32; 4]>::of_array_map(map(), 64).unwrap();
+    let permit = Permit { entry: 9, stamp: NonZeroU32::new(1).unwrap() };
+    permits[9][0].store(1, Ordering::Release);
+    let order = Order { target: into(&red), mtu: 1500, rewrite: None, permit: Some(permit) };
+    node.carrier().insert(&udp_flow(&blue, &red), &order, node::GENERATION).unwrap();
+    let talk = Talk::new(&blue, &red);
+    assert!(talk.carries(b"granted"));
+    permits[9][0].store(2, Ordering::Release);
+    assert!(talk.loses(b"taken back"));
+    assert_eq!(node.events(Event::Revoked), 1);
+}
+
+#[test]
 fn a_forged_address_and_a_forged_number_are_the_forgers_own() {
     let test = "a_forged_address_and_a_forged_number_are_the_forgers_own";
     if skip(test) {
@@ -185,7 +210,7 @@ fn what_is_too_long_for_its_target_goes_to_the_worker() {
     let (blue, red) = node.blue_and_red();
     let worker = node.worker(&[]);
     let talk = Talk::new(&blue, &red);
-    let order = Order { target: into(&red), mtu: 1400, rewrite: None };
+    let order = Order { target: into(&red), mtu: 1400, rewrite: None, permit: None };
     node.carrier().insert(&udp_flow(&blue, &red), &order, node::GENERATION).unwrap();
     assert!(talk.carries(&[1; 1372]));
     assert!(talk.loses(&[2; 1373]));
@@ -220,7 +245,7 @@ fn the_host_is_reached_by_the_pods_own_link_and_by_one_of_its_own() {
         };
         assert!(talk.loses(b"undecided"));
         let key = Key { destination_mac: blue.host_mac, destination: ip.into(), ..udp_flow(&blue, &blue) };
-        let order = Order { target: Target::Host { ifindex }, mtu: 1500, rewrite };
+        let order = Order { target: Target::Host { ifindex }, mtu: 1500, rewrite, permit: None };
         node.carrier().insert(&key, &order, node::GENERATION).unwrap();
         assert!(talk.carries(b"host"), "by device {ifindex}");
         assert_eq!(node.carrier().counters(&key).unwrap().unwrap().packets, 1);

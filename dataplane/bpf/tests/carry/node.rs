@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use podlane_bpf::carry::{AskHook, Carrier, Device, Event, Hooked, Key, Order, Origin, Role, Seat, Target, carry_pin};
+use podlane_bpf::carry::{
+    AskHook, Carrier, Device, Event, Hooked, Key, Order, Origin, Role, Room, Seat, Target, carry_pin,
+};
 use podlane_bpf::{AskMode, Attachment, Program, Request, ensure_bpffs};
 use podlane_host::lab::{Lab, Pod, PodSpec};
 use podlane_rings::{Frame, FramePool, FrameSize, HugePages, Socket, SocketConfig, Umem, UmemConfig};
@@ -59,7 +61,7 @@ impl Node {
     /// A process's beginning: the carrier is opened, the trunk attached.
     pub(crate) fn start(&mut self) -> Hooked {
         let pins = carry_pin(&self.instance);
-        self.carrier = Some(Carrier::open(self.pinned.then_some(&*pins), 64).unwrap());
+        self.carrier = Some(Carrier::open(self.pinned.then_some(&*pins), Room { flows: 64, permits: 64 }).unwrap());
         let (ifindex, name) = (self.trunk.host_ifindex, self.trunk.host_ifname.clone());
         self.attach(ifindex, &name, Role::Trunk, AskHook::Auto)
     }
@@ -116,7 +118,7 @@ impl Node {
 
     /// Has the kernel carry a flow and its answers.
     pub(crate) fn decide(&mut self, key: &Key, target: Target, back: Target) {
-        let order = |target| Order { target, mtu: 1500, rewrite: None };
+        let order = |target| Order { target, mtu: 1500, rewrite: None, permit: None };
         self.carrier().insert(key, &order(target), GENERATION).unwrap();
         let Target::Pod { ifindex, .. } = target else { return };
         self.carrier().insert(&reversed(key, Origin::Device(ifindex)), &order(back), GENERATION).unwrap();

@@ -64,7 +64,10 @@ impl Side {
     fn decide(&mut self, out: &Key) {
         let (there, here, back) = (self.remote(), into(&self.pod), reversed(out, self.origin()));
         for (key, target) in [(out, there), (&back, here)] {
-            self.node.carrier().insert(key, &Order { target, mtu: MTU, rewrite: None }, GENERATION).unwrap();
+            self.node
+                .carrier()
+                .insert(key, &Order { target, mtu: MTU, rewrite: None, permit: None }, GENERATION)
+                .unwrap();
         }
     }
 }
@@ -144,7 +147,7 @@ fn what_comes_from_another_endpoint_or_network_is_not_the_flow() {
 
     // Decided for a third node.
     let arrives = Key { from: Origin::Tunnel { vni: VNI, peer: vtep(false, 3) }, ..key };
-    let order = Order { target: into(&two.pod), mtu: MTU, rewrite: None };
+    let order = Order { target: into(&two.pod), mtu: MTU, rewrite: None, permit: None };
     two.node.carrier().insert(&arrives, &order, GENERATION).unwrap();
     assert!(talk.loses(b"not that one's"));
     assert_eq!((worker.next().0, two.node.events(Event::OtherPeer)), (OTHER, 1));

@@ -38,13 +38,35 @@ fn a_generation_is_over_with_one_write_and_may_come_back() {
     let (packet, frame) = (Packet::udp(), Packet::udp().bytes());
     let Some(mut bed) = Bed::deciding(test, &packet) else { return };
     assert_eq!(bed.judge(&frame), None);
-    bed.carrier.set_generation(GENERATION + 1).unwrap();
+    let gate = bed.carrier.gate().unwrap();
+    std::thread::spawn(move || gate.set_generation(GENERATION + 1).unwrap()).join().unwrap();
     assert_eq!(bed.judge(&frame), Some(Event::Stale));
     bed.carrier.set_generation(GENERATION).unwrap();
     assert_eq!(bed.judge(&frame), None);
     bed.carrier.set_generation(GENERATION + 1).unwrap();
     assert_eq!((bed.carrier.remove_stale().unwrap(), bed.carrier.remove_stale().unwrap()), (1, 0));
     assert_eq!(bed.judge(&frame), Some(Event::NoFlow));
+}
+
+#[test]
+fn a_worker_takes_a_flow_back_by_one_store_and_learns_what_was_acknowledged() {
+    let test = "a_worker_takes_a_flow_back_by_one_store_and_learns_what_was_acknowledged";
+    let (packet, frame) = (Packet::tcp(), Packet::tcp().bytes());
+    let Some(mut bed) = Bed::or_skip(test, 8) else { return };
+    let permit = Permit { entry: 3, stamp: NonZeroU32::new(5).unwrap() };
+    bed.carrier.insert(&packet.key(), &Order { permit: Some(permit), ..to_red() }, GENERATION).unwrap();
+    assert_eq!(bed.judge(&frame), Some(Event::Revoked), "nothing stands there");
+    for (stamp, event) in [(5, None), (6, Some(Event::Revoked)), (7, Some(Event::Revoked)), (5, None)] {
+        bed.carrier.maps.grant(3, stamp);
+        assert_eq!(bed.judge(&frame), event, "stamp {stamp}");
+        let acknowledged = bed.carrier.maps.acknowledged(3);
+        let carried = frame[L3 + 20 + 8..L3 + 20 + 16].try_into().unwrap();
+        assert_eq!(acknowledged, if event.is_none() { carried } else { [0; 8] });
+    }
+    bed.carrier.remove(&packet.key()).unwrap();
+    let beyond = Permit { entry: 4, ..permit };
+    bed.carrier.insert(&packet.key(), &Order { permit: Some(beyond), ..to_red() }, GENERATION).unwrap();
+    assert_eq!(bed.judge(&frame), Some(Event::Revoked), "there is no such permit");
 }
 
 #[test]
@@ -161,7 +183,7 @@ fn fragments_options_extensions_tags_and_lies_go_to_a_worker() {
 fn a_hop_is_counted_and_its_checksum_stays_right() {
     let test = "a_hop_is_counted_and_its_checksum_stays_right";
     let rewrite = Rewrite { destination_mac: [2, 0, 0, 0, 1, 1], source_mac: [2, 0, 0, 0, 1, 2], hop: true };
-    let order = Order { target: Target::Host { ifindex: TARGET }, mtu: 1500, rewrite: Some(rewrite) };
+    let order = Order { target: Target::Host { ifindex: TARGET }, mtu: 1500, rewrite: Some(rewrite), permit: None };
     for packet in [Packet::udp(), Packet::udp().over_ipv6()] {
         let Some(mut bed) = Bed::or_skip(test, 8) else { return };
         bed.carrier.insert(&packet.key(), &order, GENERATION).unwrap();
