@@ -20,8 +20,9 @@ use std::{
 
 use crate::subject::SubjectError;
 
-/// The watcher.
-const SHELL: &str = "sh";
+/// The watcher, and where it finds the programs it needs: what this process finds may be narrowed down, to see who is not installed.
+const SHELL: &str = "/bin/sh";
+const PROGRAMS: &str = "/usr/bin:/bin";
 
 /// Ends a process: asks it, so that it takes its programs off the links, and forces it after five seconds.
 const END: &str = r#"read -r _ && exit
@@ -50,7 +51,7 @@ impl Lifeline {
 
     fn tie(script: &str, object: &OsStr) -> Result<Self, SubjectError> {
         let mut watcher = Command::new(SHELL);
-        watcher.args(["-c", script]).arg(object).current_dir("/");
+        watcher.args(["-c", script]).arg(object).env("PATH", PROGRAMS).current_dir("/");
         watcher.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // What is sent to all processes of a terminal, as Ctrl-C is, is not meant for it.
         watcher.process_group(0);
