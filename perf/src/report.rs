@@ -131,6 +131,9 @@ impl Display for Report {
         let Origin { processor, cores, kernel, load_average, commit, build, .. } = &self.origin;
         writeln!(f, "{}", self.title)?;
         writeln!(f, "{processor}, {cores} cores, Linux {kernel}, load {load_average}, commit {commit}, {build} build")?;
+        if build == "debug" {
+            writeln!(f, "Of a debug build no figure says anything of speed: cargo build --release -p podlane-perf")?;
+        }
         writeln!(f)?;
         let lines = self.series.iter().chain(self.checks.iter().map(|check| &check.series));
         let width = lines.map(|series| series.label().len()).fold(NAME, usize::max);

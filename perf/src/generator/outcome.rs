@@ -145,6 +145,12 @@ impl Outcome {
         }
     }
 
+    /// Whether so many packets left late that a loss behind them may be of the bursts in which they did: more than one in a hundred.
+    #[must_use]
+    pub fn was_held_up(&self) -> bool {
+        self.kept_up() && self.late > self.sent / 100
+    }
+
     /// What to think of it: the gravest thing there is to say.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -301,11 +307,34 @@ impl Display for Outcome {
         if self.overrun > 0 && self.lost > 0 {
             write!(f, "; {} found no room at the receiver: ask for a lower rate", self.overrun)?;
         }
+        if self.lost > 0 && self.was_held_up() {
+            write!(f, "; {} left late, in a burst each time the generator was held up: give it a core", self.late)?;
+        }
         match self.asked {
             _ if self.kept_up() || !matches!(self.ended, Ended::Whole) => Ok(()),
             Some(asked) if self.fell_short() => write!(f, "; {asked} packets were asked for and {sent} left"),
             None if self.fell_short() => Ok(()),
             _ => write!(f, "; {} were asked for and {} reached", self.offered, Packets(self.reached)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_behind_packets_that_left_late_is_told_with_them() {
+        let said = |late, whole| {
+            let departures = Departures { sent: 1_000, bytes: 60_000, late, took: Nanos(999_000_000) };
+            let arrivals = Arrivals { received: whole, whole, next: 1_000, ..Arrivals::default() };
+            let length = Some(Nanos(1_000_000_000));
+            Outcome::new(Rate::PerSecond(1_000.0), length, departures, arrivals).to_string()
+        };
+        let loses = "loses packets: 10 of 1000 did not arrive (1.0000 %)";
+        assert_eq!(said(10, 990), loses);
+        let late = "; 11 left late, in a burst each time the generator was held up: give it a core";
+        assert_eq!(said(11, 990), format!("{loses}{late}"));
+        assert_eq!(said(500, 1_000), "clean: every packet arrived, once, in order, as it left");
     }
 }
