@@ -10,8 +10,6 @@ pub mod rates;
 pub mod underlay;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::collections::HashMap;
-
 use podlane_wire::MacAddr;
 
 use crate::{
@@ -165,10 +163,11 @@ pub struct Network {
     pub gateway: Option<Gateway>,
     /// The ports of the network and the tag each expects.
     pub members: Vec<Member>,
-    /// Where stated MAC addresses are.
-    pub stations: HashMap<MacAddr, PortId>,
+    /// Where stated MAC addresses are. Hashed with a seed of its own, so that no pod can choose addresses that collide; a miss asks up to six
+    /// times, and the standard hash was a quarter of it.
+    pub stations: foldhash::HashMap<MacAddr, PortId>,
     /// The MAC addresses of stated IP addresses.
-    pub neighbours: HashMap<IpAddr, MacAddr>,
+    pub neighbours: foldhash::HashMap<IpAddr, MacAddr>,
     /// Whether MAC addresses of ports that state none are learned.
     pub learning: bool,
     /// Whether frames to unknown MAC addresses go to every port.
