@@ -46,9 +46,16 @@ fn a_default_means_what_it_means_when_written() {
 #[test]
 fn every_mistake_is_told_at_its_place() {
     let names = ["syntax", "header", "keys", "values", "workers", "idle", "networks", "ports", "stations", "routes"];
-    for name in
-        names.into_iter().chain(["rates", "underlay", "peers", "overlay", "no_underlay", "policy", "attachments"])
-    {
+    for name in names.into_iter().chain([
+        "rates",
+        "offload",
+        "underlay",
+        "peers",
+        "overlay",
+        "no_underlay",
+        "policy",
+        "attachments",
+    ]) {
         insta::assert_snapshot!(name, bad(name));
     }
 }

@@ -248,8 +248,8 @@ impl TestBed {
 
     /// Before workers hear of a generation, engines do.
     fn outdate(&self, generation: Generation) {
-        if let Some(offloader) = &self.offloader {
-            offloader.exchange().outdate(generation);
+        if let Some(exchange) = self.shared.offload.get() {
+            exchange.outdate(generation);
         }
     }
 

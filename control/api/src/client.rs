@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::{
     Connection, Counters, Endpoint, EndpointQuery, EndpointRemoval, Endpoints, FlowQuery, Flows, LineError,
-    NeighbourQuery, Neighbours, Ports, Refusal, Reply, Request, Status, Tunnels,
+    NeighbourQuery, Neighbours, Offload, Ports, Refusal, Reply, Request, Status, Tunnels,
 };
 
 mod attached;
@@ -131,6 +131,17 @@ impl Client {
         match self.ask(&Request::Tunnels)? {
             Reply::Tunnels(tunnels) => Ok(tunnels),
             other => Err(self.other_reply("tunnels", &other)),
+        }
+    }
+
+    /// Its offload engines, and what they carry.
+    ///
+    /// # Errors
+    /// [`ClientError`] names the socket and what to do.
+    pub fn offload(&mut self) -> Result<Offload, ClientError> {
+        match self.ask(&Request::Offload)? {
+            Reply::Offload(offload) => Ok(offload),
+            other => Err(self.other_reply("offload", &other)),
         }
     }
 

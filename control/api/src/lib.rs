@@ -23,6 +23,7 @@ mod listener;
 mod mac_addr;
 mod nearest;
 mod neighbour;
+mod offload;
 mod pending;
 mod port;
 mod reply;
@@ -52,6 +53,7 @@ pub use listener::{BindError, Listener, MAX_SOCKET_PATH};
 pub use mac_addr::{BadMacAddr, MacAddr};
 pub use nearest::nearest;
 pub use neighbour::{MAX_NEIGHBOURS, NeighbourQuery, Neighbours, Origin, Station};
+pub use offload::{Offload, OffloadEngine, OffloadRefusal};
 pub use pending::{Call, DEFAULT_PENDING, MAX_PENDING, Pending, PendingCall, PendingError};
 pub use port::{
     AttachMode, Bandwidth, KernelDrops, Port, PortKind, PortState, Ports, Rates, Sharing, Traffic, XdpMode,

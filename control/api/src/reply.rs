@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     Attachments, Connections, Counters, Denied, Endpoint, EndpointRemoval, Endpoints, Flows, Leases, MacAddr,
-    Neighbours, Policies, PolicyApplied, PolicyChange, PolicyFinding, Ports, Shadow, Status, Tunnels, Why,
+    Neighbours, Offload, Policies, PolicyApplied, PolicyChange, PolicyFinding, Ports, Shadow, Status, Tunnels, Why,
 };
 
 /// The answer to the [`Request`](crate::Request) of the same name.
@@ -22,6 +22,8 @@ pub enum Reply {
     Counters(Counters),
     /// To [`Request::Tunnels`](crate::Request::Tunnels).
     Tunnels(Tunnels),
+    /// To [`Request::Offload`](crate::Request::Offload).
+    Offload(Offload),
     /// To [`Request::Neighbours`](crate::Request::Neighbours).
     Neighbours(Neighbours),
     /// To [`Request::Endpoints`](crate::Request::Endpoints).
@@ -67,6 +69,7 @@ impl Reply {
             Self::Flows(_) => "flows",
             Self::Counters(_) => "counters",
             Self::Tunnels(_) => "tunnels",
+            Self::Offload(_) => "offload",
             Self::Neighbours(_) => "neighbours",
             Self::Endpoints(_) => "endpoints",
             Self::SetEndpoint(_) => "set_endpoint",

@@ -24,6 +24,8 @@ pub enum Request {
     Counters,
     /// The tunnels to other nodes, and what carries them.
     Tunnels,
+    /// The offload engines, and what they carry.
+    Offload,
     /// The stations of the networks and the next hops of the underlay that match.
     Neighbours(NeighbourQuery),
     /// The stations on other nodes that are stated.
@@ -71,6 +73,7 @@ impl Request {
             | Self::Flows(_)
             | Self::Counters
             | Self::Tunnels
+            | Self::Offload
             | Self::Neighbours(_)
             | Self::Endpoints(_)
             | Self::Policies

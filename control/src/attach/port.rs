@@ -46,6 +46,7 @@ pub(super) fn port(record: &Record, desired: &Desired) -> Result<Option<Port>, O
         node: false,
         dhcp: dhcp(record),
         rates: rates(order)?,
+        offload: None,
         fault: None,
     }))
 }

@@ -59,6 +59,8 @@ pub(super) enum Verb {
     Counters(Ask),
     /// The tunnels to other nodes, and what carries them
     Tunnels(Ask),
+    /// The offload engines: what they carry, and what they do not and why
+    Offload(Ask),
     /// Who is where: stations of the networks, and next hops of the underlay
     Neighbours {
         #[command(flatten)]

@@ -130,6 +130,7 @@ fn perform(verb: Verb) -> Result<ExitCode, CliError> {
         }
         Verb::Counters(ask) => answer(&connect(&ask)?.counters()?, &ask)?,
         Verb::Tunnels(ask) => answer(&connect(&ask)?.tunnels()?, &ask)?,
+        Verb::Offload(ask) => answer(&connect(&ask)?.offload()?, &ask)?,
         Verb::Neighbours { ask, limit, network, port, peer } => {
             let query = NeighbourQuery { limit: limit.into(), network, port, peer };
             answer(&connect(&ask)?.neighbours(query)?, &ask)?;

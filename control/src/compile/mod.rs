@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use podlane_dataplane::Generation;
+use podlane_dataplane::offload::EngineId;
 use podlane_dataplane::tables::lpm::{Lpm, LpmError, Route};
 use podlane_dataplane::tables::{Gateway, Member, Network, NextHop, PortTable, Tables, Vrf};
 use podlane_wire::MacAddr;
@@ -23,6 +24,9 @@ pub use numbers::{Former, Numbers};
 pub use overlay::proposed_mtu;
 
 use crate::desired::{self, Desired, Endpoint, Name, Target};
+
+/// The place of the emulated offload engine among those of a switch.
+pub const EMULATED: EngineId = EngineId(0);
 
 /// What is known of a port once it is attached. A port that is not attached is in no table: it is closed, and nothing is
 /// sent to it.
@@ -177,7 +181,10 @@ fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, (numbers, de
         policed: desired.polices(port),
         dhcp: port.dhcp,
         rates: rates::of(&port.rates, mtu),
-        offload: None,
+        offload: match desired.offload_of(port) {
+            desired::Offload::None => None,
+            desired::Offload::Emulated => Some(EMULATED),
+        },
     });
 }
 

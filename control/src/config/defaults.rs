@@ -6,7 +6,7 @@ use podlane_api::PortKind;
 
 use crate::desired::{
     BitRate, Burst, ConnectionCapacity, Encapsulation, FloodLimit, FlowCapacity, FrameBytes, FrameCount, Mode, Mtu,
-    Name, Network, Poll, Queues, Ratio, RingSize, Supply, Xdp,
+    Name, Network, Offload, Poll, Queues, Ratio, RingSize, Supply, Xdp,
 };
 
 pub(super) const SOCKET: &str = podlane_api::DEFAULT_SOCKET;
@@ -91,9 +91,13 @@ pub(crate) fn network(name: Name) -> Network {
         flood: FLOOD,
         replication_limit: REPLICATION_LIMIT,
         supply: Supply::default(),
+        offload: OFFLOAD,
         name,
     }
 }
+
+/// An engine is asked for, never assumed.
+pub(super) const OFFLOAD: Offload = Offload::None;
 
 pub(super) const FAULT_SHARE: Ratio = Ratio::ZERO;
 pub(super) const FAULT_SEED: u64 = 1;

@@ -1,6 +1,7 @@
 //! The file as it is written: one struct a table, one line a key, every value typed and still at its place.
 
 mod attachments;
+mod offload;
 mod policy;
 mod rates;
 
@@ -16,8 +17,8 @@ use super::mistake::Findings;
 use super::table::{At, Entry, Table};
 use super::value::{FilePath, SocketPath, UdpPort, WrittenPrefix};
 use crate::desired::{
-    Daemon, DeviceName, Encapsulation, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway, MacAddr, Mode,
-    Mtu, Name, Policy, Poll, Queues, RingSize, Sharing, VlanId, Vni, WakeLatency, Xdp,
+    Daemon, DeviceName, Emulated, Encapsulation, Fault, FloodLimit, FlowTable, FrameBytes, FrameCount, Gateway,
+    MacAddr, Mode, Mtu, Name, Offload, Policy, Poll, Queues, RingSize, Sharing, VlanId, Vni, WakeLatency, Xdp,
 };
 
 pub(super) use attachments::{AttachmentsTable, SupplyKeys};
@@ -29,6 +30,7 @@ pub(super) struct File {
     pub(super) daemon: Daemon,
     pub(super) workers: WorkersTable,
     pub(super) flows: FlowTable,
+    pub(super) emulated: Emulated,
     pub(super) policy: Option<Policy>,
     /// False where `[policy]` is not there for a mistake that is told.
     pub(super) is_policy_sound: bool,
@@ -73,6 +75,7 @@ pub(super) struct NetworkTable {
     pub(super) flood: Entry<bool>,
     pub(super) replication_limit: Entry<FloodLimit>,
     pub(super) supply: SupplyKeys,
+    pub(super) offload: Offload,
 }
 
 /// `[[port]]`
@@ -92,6 +95,7 @@ pub(super) struct PortTable {
     pub(super) generation: u64,
     pub(super) pod: PodKeys,
     pub(super) rates: RateKeys,
+    pub(super) offload: Option<Offload>,
     pub(super) fault: Option<Fault>,
 }
 
@@ -172,6 +176,7 @@ pub(super) fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Finding
         daemon: daemon(&root),
         workers: workers(&root),
         flows: flows(&root),
+        emulated: offload::emulated(&root),
         policy: root.table("policy").map(policy::policy),
         is_policy_sound: true,
         attachments: root.table("attachments").map(AttachmentsTable::of),
@@ -243,6 +248,7 @@ fn network(table: Table<'_>) -> NetworkTable {
         flood: table.get("flood"),
         replication_limit: table.get("replication_limit"),
         supply: SupplyKeys::of(&table),
+        offload: table.get_or("offload", defaults::OFFLOAD).value,
     };
     network.are_peers_sound = table.is_sound("peers");
     if !table.is_sound("vni") {
@@ -282,6 +288,7 @@ fn port(table: Table<'_>) -> PortTable {
         generation: table.get_or("generation", defaults::GENERATION).value,
         pod: PodKeys::of(&table),
         rates: RateKeys::of(&table),
+        offload: table.get("offload").into_value(),
         fault: table.table("fault").map(fault),
     };
     port.pod.is_pod_sound = table.is_sound("pod");

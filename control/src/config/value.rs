@@ -1,5 +1,6 @@
 //! What one value of the file must be: a type a row, with the sentence that says so to people.
 
+mod offload;
 mod pod;
 mod rate;
 
@@ -19,6 +20,7 @@ use crate::desired::{
 };
 use podlane_api::{MAX_SOCKET_PATH, PortKind};
 
+pub(super) use offload::{Capacity, Every, Family, Field, Insertions, Latency, Protocol};
 pub(super) use pod::{LabelKey, LabelValue, PortName, ServicePort};
 
 /// A type that a value of the file can become.

@@ -44,6 +44,7 @@ pub(super) fn verify(file: File, machine: &Machine, findings: &Findings<'_>) -> 
         daemon: file.daemon,
         workers,
         flows: file.flows,
+        emulated: file.emulated,
         policy: file.policy,
         networks,
         ports: ports.into_iter().map(|(name, port)| (name, Arc::new(port))).collect(),

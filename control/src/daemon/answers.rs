@@ -350,6 +350,7 @@ impl Answer for Answers {
             Request::Flows(query) => Reply::Flows(moment.flows(query)?),
             Request::Counters => Reply::Counters(moment.counters()?),
             Request::Tunnels => Reply::Tunnels(moment.tunnels()?),
+            Request::Offload => Reply::Offload(moment.offload()),
             Request::Neighbours(query) => Reply::Neighbours(moment.neighbours(query)?),
             Request::Endpoints(query) => Reply::Endpoints(moment.endpoints(query)?),
             Request::SetEndpoint(endpoint) => Reply::SetEndpoint(moment.set_endpoint(endpoint)?),

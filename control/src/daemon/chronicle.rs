@@ -131,6 +131,7 @@ fn is_change(request: &Request) -> bool {
         | Request::Flows(_)
         | Request::Counters
         | Request::Tunnels
+        | Request::Offload
         | Request::Neighbours(_)
         | Request::Endpoints(_)
         | Request::Policies

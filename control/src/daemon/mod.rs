@@ -17,6 +17,7 @@ mod leases;
 mod moment;
 mod neighbours;
 pub(crate) mod notify;
+mod offload;
 mod policies;
 mod rights;
 mod server;

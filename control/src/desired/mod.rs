@@ -7,6 +7,7 @@
 mod attachments;
 mod name;
 mod network;
+mod offload;
 mod policy;
 mod port;
 mod prefix;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use attachments::{Attachments, Supply};
 pub use name::{DeviceName, Name};
 pub use network::{FloodLimit, Network, Route, Target};
+pub use offload::{Emulated, Eviction, Fields, Offload};
 pub use podlane_api::{Gateway, MacAddr, Poll};
 pub use podlane_host::WakeLatency;
 pub use policy::{Description, Inhabitant, Policy, Timeouts};
@@ -44,6 +46,8 @@ pub struct Desired {
     pub flows: FlowTable,
     /// What is enforced; none where no policy is, and then every port is open.
     pub policy: Option<Policy>,
+    /// What the emulated offload engine is like, where one is chosen.
+    pub emulated: Emulated,
     /// How pods are attached; none where they are not.
     pub attachments: Option<Attachments>,
     /// The networks, by name.
@@ -100,6 +104,21 @@ impl Desired {
     #[must_use]
     pub const fn polices(&self, port: &Port) -> bool {
         self.policy.is_some() && port.pod.is_some()
+    }
+
+    /// What carries a port's flows: as it says itself, else as the network of its untagged frames does.
+    #[must_use]
+    pub fn offload_of(&self, port: &Port) -> Offload {
+        let network = || self.networks.get(port.membership.untagged.as_ref()?);
+        port.offload.unwrap_or_else(|| network().map_or(Offload::None, |network| network.offload))
+    }
+
+    /// Whether an engine may be chosen for a port, one that comes later included.
+    #[must_use]
+    pub fn offloads(&self) -> bool {
+        let of_networks = self.networks.values().map(|network| network.offload);
+        let of_ports = self.ports.values().filter_map(|port| port.offload);
+        of_networks.chain(of_ports).any(|offload| offload != Offload::None)
     }
 
     /// The uplink of a network that is shared with the host. Where there is one, only a port that states its MAC address is reached by it,

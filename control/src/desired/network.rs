@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use podlane_api::{Gateway, MacAddr};
 
-use super::{Mtu, Name, Prefix, Supply, Vni};
+use super::{Mtu, Name, Offload, Prefix, Supply, Vni};
 
 /// One broadcast domain. Frames of two networks never meet, except by routing within a VRF.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ pub struct Network {
     pub flood: bool,
     /// How many copies a second a worker makes for its peers.
     pub replication_limit: FloodLimit,
+    /// What carries the flows of its ports that say nothing of it.
+    pub offload: Offload,
     /// What addresses its pods can get.
     pub supply: Supply,
 }

@@ -9,7 +9,7 @@ pub use podlane_api::Sharing;
 use podlane_api::{MacAddr, PortKind};
 pub use podlane_dataplane::tables::Dhcp;
 
-use super::{DeviceName, Inhabitant, Name, Rates, RingSize};
+use super::{DeviceName, Inhabitant, Name, Offload, Rates, RingSize};
 
 /// One port of the switch.
 #[derive(Clone, PartialEq, Debug)]
@@ -34,6 +34,8 @@ pub struct Port {
     pub dhcp: Dhcp,
     /// How much the pod may send, receive and open a second.
     pub rates: Rates,
+    /// What carries its flows; none where that is left to its network.
+    pub offload: Option<Offload>,
     /// What is done wrong on purpose; for tests.
     pub fault: Option<Fault>,
 }

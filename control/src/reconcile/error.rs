@@ -36,6 +36,9 @@ pub enum StartError {
     /// No way to wake the reconciler.
     #[error("cannot make an event file descriptor: {0}; raise the limit on open files (ulimit -n)")]
     Bell(#[source] std::io::Error),
+    /// No thread for the offloader.
+    #[error("cannot start the offloader: {0}; raise the limit on threads (ulimit -u)")]
+    Offloader(#[source] std::io::Error),
     /// No thread for the reconciler.
     #[error("cannot start the reconciler: {0}; raise the limit on threads (ulimit -u)")]
     Thread(#[source] std::io::Error),

@@ -28,6 +28,7 @@ mod follow;
 mod founder;
 mod frames;
 mod heir;
+mod offload;
 mod open;
 mod pass;
 mod pins;
@@ -49,6 +50,7 @@ use std::time::Instant;
 
 use crossbeam::channel::{Sender, bounded};
 use podlane_dataplane::flow::{FlowTable, HashSeed};
+use podlane_dataplane::offload::Running;
 use podlane_dataplane::stage::shared::Shared;
 use podlane_dataplane::worker::command::Report;
 use podlane_dataplane::worker::handoff::Bell;
@@ -101,6 +103,8 @@ pub struct Engine {
     turnstile: Arc<RwLock<()>>,
     /// The lock on the pins, where there are any.
     pin_lock: Option<OwnedFd>,
+    /// Where an engine is chosen.
+    offloader: Option<Running>,
     crew: Crew,
 }
 
@@ -155,9 +159,12 @@ impl Engine {
         let pin_lock = pins.as_ref().and_then(|pins| pins.lock().try_clone_to_owned().ok());
         let shared = Arc::new(shared);
         let (events, happened) = bounded(1024);
+        let offloader = offload::prepare(&desired, &shared)?;
         let crew = Crew::start(setups, &shared, &events)?;
         let workers = Workers::new(crew.lines.clone());
-        let publisher = Publisher::after(workers.clone(), generation);
+        let publisher = Publisher::after(workers.clone(), generation).outdating(shared.offload.get().cloned());
+        let offloader = offloader.map(|offloader| offloader.start(shared.started)).transpose();
+        let offloader = offloader.map_err(StartError::Offloader)?;
         let turnstile: Arc<RwLock<()>> = Arc::default();
         // Before any port is opened, so that none is ever without its policy.
         let enforcer = policy.map(|(live, doubts)| enforce(live, &doubts, &publisher)).transpose()?.map(Arc::new);
@@ -222,6 +229,7 @@ impl Engine {
             reconciler: None,
             turnstile,
             pin_lock,
+            offloader,
             crew,
         };
         Ok((engine, reconciler))
@@ -366,6 +374,7 @@ impl Engine {
         {
             tracing::error!("the reconciler panicked; XDP programs may be left on devices");
         }
+        drop(self.offloader.take());
         self.crew.stop();
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use podlane_dataplane::Generation;
+use podlane_dataplane::offload::Exchange;
 use podlane_dataplane::policy::{Enforcement, Policy};
 use podlane_dataplane::tables::Tables;
 
@@ -16,13 +17,15 @@ use super::crew::{Silent, Workers};
 pub struct Publisher {
     workers: Workers,
     last: Arc<Mutex<u32>>,
+    /// Where flows are offloaded.
+    exchange: Option<Arc<Exchange>>,
 }
 
 impl Publisher {
     /// Nothing is in force yet.
     #[must_use]
     pub fn new(workers: Workers) -> Self {
-        Self { workers, last: Arc::default() }
+        Self { workers, last: Arc::default(), exchange: None }
     }
 
     /// The last number that was given.
@@ -42,6 +45,7 @@ impl Publisher {
         let mut last = self.lock();
         *last += 1;
         let tables = Arc::new(make(Generation(*last))?);
+        self.outdate(tables.generation);
         self.workers.publish(&tables)?;
         Ok(tables)
     }
@@ -54,6 +58,7 @@ impl Publisher {
         let mut last = self.lock();
         *last += 1;
         let generation = Generation(*last);
+        self.outdate(generation);
         self.workers.enforce(&Arc::new(Enforcement { generation, policy }))?;
         Ok(generation)
     }
@@ -61,7 +66,20 @@ impl Publisher {
     /// A publisher that goes on from a former daemon's last number.
     #[must_use]
     pub fn after(workers: Workers, last: u32) -> Self {
-        Self { workers, last: Arc::new(Mutex::new(last)) }
+        Self { workers, last: Arc::new(Mutex::new(last)), exchange: None }
+    }
+
+    /// The same, which also has offload engines carry nothing that an older number decided: before a worker hears of the new one, so that it is in
+    /// force for what they carry when it is for anybody.
+    #[must_use]
+    pub fn outdating(self, exchange: Option<Arc<Exchange>>) -> Self {
+        Self { exchange, ..self }
+    }
+
+    fn outdate(&self, generation: Generation) {
+        if let Some(exchange) = &self.exchange {
+            exchange.outdate(generation);
+        }
     }
 
     /// Holds up every publication, at the last number that was given.

@@ -7,6 +7,7 @@ mod devices;
 mod floods;
 mod life;
 mod networks;
+mod offload;
 mod overlay;
 mod policy;
 mod rates;

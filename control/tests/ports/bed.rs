@@ -124,6 +124,7 @@ pub(crate) fn port(at: &str) -> Port {
         node: false,
         dhcp: Dhcp::Unused,
         rates: Rates::default(),
+        offload: None,
         fault: None,
     }
 }

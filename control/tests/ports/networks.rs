@@ -21,6 +21,7 @@ fn network(called: &str, number: u8) -> Network {
         flood: false,
         replication_limit: FloodLimit(1000),
         supply: Default::default(),
+        offload: Default::default(),
     }
 }
 

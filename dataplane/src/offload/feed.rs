@@ -1,7 +1,8 @@
 //! The feed: which of a worker's flows are worth an offer, looked at beside the packets' line.
 //!
-//! A flow is noted when it enters the table, a miss, and looked at once a millisecond until it has moved enough; a hit does nothing for it.
-//! What was refused for a reason that passes, and what was put out, is noted again a second later.
+//! A flow is noted when it enters the table, a miss, and looked at every few milliseconds until it has moved enough; a hit does nothing for it.
+//! What was refused for a reason that passes, and what was put out, is noted again a second later; what still moves when it is looked at for
+//! ageing, then. These have to move as much again: one that lies idle would only put out others.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -24,13 +25,16 @@ const ENOUGH: u64 = 8;
 const NOTED: usize = 8192;
 
 /// Flows looked at in a millisecond.
-const GLANCES: usize = 256;
+const GLANCES: usize = 64;
 
 /// A flow that has not moved enough after so many milliseconds is not looked at any more: it will be when it is looked at for ageing.
 const PATIENCE: u32 = 2_000;
 
 /// Until a flow that was put out or refused is offered again, milliseconds.
 const AGAIN: u32 = 1_000;
+
+/// A flow that was silent for so long when it is looked at for ageing is not worth another look, milliseconds.
+const SILENT: u32 = 1_000;
 
 /// News taken in a millisecond.
 const NEWS: usize = 1024;
@@ -47,6 +51,8 @@ struct Noted {
     entry: u32,
     /// Not looked at before.
     from: u32,
+    /// From how many packets on it has to move; none before it is first looked at.
+    base: Option<u64>,
 }
 
 /// What flows are judged by.
@@ -88,10 +94,21 @@ impl Feed {
         &self.exchange
     }
 
-    /// Has a flow looked at from `from` on.
-    pub(crate) fn note(&mut self, entry: u32, from: u32) {
-        if self.noted.len() < NOTED {
-            self.noted.push_back(Noted { entry, from });
+    /// Has a flow looked at that has just been resolved.
+    pub(crate) fn note(&mut self, entry: u32, flows: &FlowTable, now: u32) {
+        self.look(Noted { entry, from: now, base: Some(0) }, flows);
+    }
+
+    /// Has a flow looked at again that was last seen at `seen`.
+    pub(crate) fn note_again(&mut self, entry: u32, flows: &FlowTable, (seen, now): (u32, u32)) {
+        if (now.wrapping_sub(seen) as i32) < SILENT as i32 {
+            self.look(Noted { entry, from: now, base: None }, flows);
+        }
+    }
+
+    fn look(&mut self, noted: Noted, flows: &FlowTable) {
+        if self.noted.len() < NOTED && flows.permits().is_some_and(|permits| permits.note(noted.entry)) {
+            self.noted.push_back(noted);
         }
     }
 
@@ -103,12 +120,13 @@ impl Feed {
             self.hear(&told, grounds, permits, counters);
         }
         for _ in 0..self.noted.len().min(GLANCES) {
-            let Some(noted) = self.noted.pop_front() else { break };
+            let Some(mut noted) = self.noted.pop_front() else { break };
             let age = grounds.now.wrapping_sub(noted.from) as i32;
-            if age < 0 {
+            let stays = age < 0 || !self.consider(&mut noted, grounds, permits) && age < PATIENCE as i32;
+            if stays {
                 self.noted.push_back(noted);
-            } else if !self.consider(noted.entry, grounds, permits) && age < PATIENCE as i32 {
-                self.noted.push_back(noted);
+            } else {
+                permits.look_away(noted.entry);
             }
         }
     }
@@ -138,19 +156,23 @@ impl Feed {
             _ if !about => {}
             End::Refused(refusal) if !refusal.passes() => permits.refuse(told.permit.entry),
             End::Refused(_) | End::Evicted | End::Lost => {
-                self.note(told.permit.entry, grounds.now.wrapping_add(AGAIN));
+                let from = grounds.now.wrapping_add(AGAIN);
+                self.look(Noted { entry: told.permit.entry, from, base: None }, grounds.flows);
             }
-            End::Aged => self.note(told.permit.entry, grounds.now),
+            // If it goes on, it is resolved anew, or still moves when it is looked at for ageing.
+            End::Aged => {}
         }
     }
 
     /// Looks at a flow. Returns whether that is settled.
-    fn consider(&self, entry: u32, grounds: &Grounds<'_>, permits: &Permits) -> bool {
+    fn consider(&self, noted: &mut Noted, grounds: &Grounds<'_>, permits: &Permits) -> bool {
+        let entry = noted.entry;
         if permits.is_granted(entry) || permits.is_refused(entry) {
             return true;
         }
         let Some(flow) = grounds.flows.record(entry).filter(|flow| flow.owner == self.worker) else { return true };
-        match judge(&flow, grounds) {
+        let moved = flow.packets.saturating_sub(*noted.base.get_or_insert(flow.packets));
+        match judge(&flow, moved, grounds) {
             Judgement::Never => true,
             Judgement::Wait => false,
             Judgement::Refuse(engine, refusal) => {
@@ -185,8 +207,8 @@ impl Feed {
     }
 }
 
-/// What is to become of a flow.
-fn judge(flow: &FlowRecord, grounds: &Grounds<'_>) -> Judgement {
+/// What is to become of a flow that has moved so many packets.
+fn judge(flow: &FlowRecord, moved: u64, grounds: &Grounds<'_>) -> Judgement {
     let Grounds { tables, flows, generation, .. } = *grounds;
     let (key, program) = (&flow.key, &flow.program);
     if flow.generation != generation || flows.epoch(program.shard()) != flow.epoch {
@@ -209,7 +231,7 @@ fn judge(flow: &FlowRecord, grounds: &Grounds<'_>) -> Judgement {
     };
     let policed = tables.is_policed_between(key.port(), to);
     let watched = if policed && key.kind().protocol == TCP { Watch::Acknowledged } else { Watch::None };
-    if flow.packets < ENOUGH || program.watch() != watched {
+    if moved < ENOUGH || program.watch() != watched {
         return Judgement::Wait;
     }
     let into = match program.op() {

@@ -204,10 +204,7 @@ impl Desk {
     fn take(&mut self, offer: &Offer, (exchange, flows, permits): (&Exchange, &FlowTable, &Permits), news: &mut News) {
         let entry = offer.permit.entry;
         self.end(entry, End::Aged, news);
-        if !permits.stands(offer.permit) {
-            return;
-        }
-        let current = offer.generation == exchange.generation();
+        let current = permits.stands(offer.permit) && offer.generation == exchange.generation();
         let refused = if !current || flows.epoch(offer.program.shard()) != offer.epoch {
             Err(Refusal::Outdated)
         } else if !self.engine.matches().contain(offer.needs) {

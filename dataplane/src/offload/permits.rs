@@ -27,13 +27,18 @@ pub struct Permits {
     places: ZeroedSlice<Place>,
 }
 
+/// The flow is not worth another offer.
+const REFUSED: u32 = 1;
+/// The flow is looked at already.
+const NOTED: u32 = 2;
+
 #[repr(C)]
 #[derive(FromBytes)]
 struct Place {
     /// Odd while it is granted.
     stamp: AtomicU32,
-    /// Not zero: the flow is not worth another offer.
-    refused: AtomicU32,
+    /// [`REFUSED`] and [`NOTED`]: the owner's own notes.
+    notes: AtomicU32,
     /// Bytes 8 to 16 of the latest TCP header that an engine carried, as they stand there.
     acknowledged: AtomicU64,
 }
@@ -108,7 +113,7 @@ impl Permits {
     pub(crate) fn begin(&self, entry: u32) {
         self.revoke(entry);
         if let Some(place) = self.place(entry) {
-            place.refused.store(0, Ordering::Relaxed);
+            place.notes.store(0, Ordering::Relaxed);
             place.acknowledged.store(0, Ordering::Relaxed);
         }
     }
@@ -116,13 +121,30 @@ impl Permits {
     /// Notes that a flow is not worth another offer.
     pub(crate) fn refuse(&self, entry: u32) {
         if let Some(place) = self.place(entry) {
-            place.refused.store(1, Ordering::Relaxed);
+            place.notes.store(place.notes.load(Ordering::Relaxed) | REFUSED, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a flow is looked at. Returns whether there is anything to look for: it was not noted yet, nor refused or granted.
+    pub(crate) fn note(&self, entry: u32) -> bool {
+        let Some(place) = self.place(entry) else { return false };
+        let new = place.notes.load(Ordering::Relaxed) == 0 && !self.is_granted(entry);
+        if new {
+            place.notes.store(NOTED, Ordering::Relaxed);
+        }
+        new
+    }
+
+    /// Notes that it is not looked at any more.
+    pub(crate) fn look_away(&self, entry: u32) {
+        if let Some(place) = self.place(entry) {
+            place.notes.store(place.notes.load(Ordering::Relaxed) & !NOTED, Ordering::Relaxed);
         }
     }
 
     /// Whether a flow is not worth another offer.
     pub(crate) fn is_refused(&self, entry: u32) -> bool {
-        self.place(entry).is_some_and(|place| place.refused.load(Ordering::Relaxed) != 0)
+        self.place(entry).is_some_and(|place| place.notes.load(Ordering::Relaxed) & REFUSED != 0)
     }
 
     #[inline]
@@ -153,6 +175,20 @@ mod tests {
         permits.take_back(third);
         assert!(!permits.is_granted(2));
         assert!(permits.grant(4).is_none(), "the table has four entries");
+    }
+
+    #[test]
+    fn a_flow_is_noted_once_and_not_where_there_is_nothing_to_look_for() {
+        let permits = Permits::new(1).unwrap();
+        assert!(permits.note(0) && !permits.note(0));
+        permits.look_away(0);
+        let permit = permits.grant(0).unwrap();
+        assert!(!permits.note(0));
+        permits.take_back(permit);
+        assert!(permits.note(0));
+        permits.refuse(0);
+        permits.look_away(0);
+        assert!(!permits.note(0) && permits.is_refused(0));
     }
 
     #[test]

@@ -41,7 +41,7 @@ refusals! {
     Program, "program", false, "What is done to the flow's packets (a copy for many, an answer, a drop, another station's address) is done by workers alone.";
     Rate, "rate", false, "A rate is set for the pod at one of its ends, and each packet is held against it.";
     Turning, "turning", true, "Its TCP connection is not established yet, or is ending: each segment may move it.";
-    Outdated, "outdated", true, "It was decided by tables or a policy that are not in force any more.";
+    Outdated, "outdated", true, "The flow ended, or what decided it is not in force any more, before the engine was asked.";
     Family, "family", false, "The engine does not carry its address family.";
     Protocol, "protocol", false, "The engine does not carry its protocol.";
     Vlan, "vlan", false, "The engine does not carry tagged packets, or does not edit tags.";

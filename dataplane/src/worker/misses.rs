@@ -115,7 +115,7 @@ impl Worker {
             Insertion::Done(entry) => {
                 self.shared.flows.touch(entry, self.line.lengths[row], now);
                 if let Some(feed) = &mut self.feed {
-                    feed.note(entry, now);
+                    feed.note(entry, &self.shared.flows, now);
                 }
                 Some(entry)
             }

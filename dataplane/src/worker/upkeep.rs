@@ -73,7 +73,7 @@ impl Worker {
         let (tables, shared, feed) = (&self.tables, &self.shared, &mut self.feed);
         self.flows.sweep(by, |Living { entry, key, seen, connection }| {
             if let Some(feed) = feed {
-                feed.note(entry, now);
+                feed.note_again(entry, &shared.flows, (seen, now));
             }
             // A station is alive, and is where it is, as long as one of its flows is.
             let number = tables.network_at(key.port(), key.vlan());

@@ -9,6 +9,7 @@ mod endpoints;
 mod flows;
 mod leases;
 mod neighbours;
+mod offload;
 pub(super) mod policies;
 mod ports;
 mod shadow;

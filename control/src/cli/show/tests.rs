@@ -11,6 +11,7 @@ use podlane_api::{
 use super::*;
 
 mod attached;
+mod offload;
 mod overlay;
 mod policy;
 

@@ -74,6 +74,7 @@ fn network(table: &NetworkTable, name: &Name) -> Network {
         flood: table.flood.given().map_or(defaults::FLOOD, |flood| flood.value),
         replication_limit: table.replication_limit.given().map_or(defaults::REPLICATION_LIMIT, |limit| limit.value),
         supply: Supply::default(),
+        offload: table.offload,
     }
 }
 

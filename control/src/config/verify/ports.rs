@@ -64,11 +64,11 @@ fn port(table: PortTable, membership: Membership, name: Name) -> Option<Port> {
     };
     let mac = table.mac.into_value();
     let addresses = table.addresses.iter().map(|address| address.value).collect();
-    let PortTable { generation, fault, pod, rates, .. } = table;
+    let PortTable { generation, offload, fault, pod, rates, .. } = table;
     let node = pod.node.given().is_some_and(|node| node.value);
     let (pod, rates) = (inhabitant(pod), rates::of(rates));
     let dhcp = Dhcp::Unused;
-    Some(Port { name, behind, membership, mac, addresses, generation, pod, node, dhcp, rates, fault })
+    Some(Port { name, behind, membership, mac, addresses, generation, pod, node, dhcp, rates, offload, fault })
 }
 
 fn device(keys: DeviceKeys, role: Role) -> Option<Device> {

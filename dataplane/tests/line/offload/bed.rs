@@ -3,7 +3,7 @@
 use podlane_dataplane::{
     PortId,
     offload::{
-        EngineReport,
+        EngineReport, Refusal,
         emulated::{Emulated, Settings},
     },
     testbed::{Plan, TestBed},
@@ -52,4 +52,9 @@ pub(crate) fn settle(bed: &mut TestBed) {
 pub(crate) fn report(bed: &TestBed) -> EngineReport {
     let offloader = bed.offloader.as_ref().expect("a bed with an engine");
     offloader.exchange().report().remove(0)
+}
+
+/// How many flows were refused for this reason.
+pub(crate) fn refused(bed: &TestBed, refusal: Refusal) -> u64 {
+    report(bed).refused.iter().find(|(reason, _)| *reason == refusal).map_or(0, |(_, count)| *count)
 }

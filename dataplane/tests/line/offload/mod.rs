@@ -3,4 +3,6 @@
 mod bed;
 mod carried;
 mod differential;
+mod ended;
+mod refused;
 mod twins;
