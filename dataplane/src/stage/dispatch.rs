@@ -13,7 +13,11 @@ use crate::{
     port::{Port, PortError},
     stage::meter::Meters,
     tables::{Tables, rates::Rate},
-    worker::{handoff::Peers, limits::Limits},
+    worker::{
+        handoff::Peers,
+        limits::Limits,
+        watch::{QUIET, Watch},
+    },
 };
 
 /// Frames that may wait for one port, beyond what its ring took: so that a slow port delays its own packets and keeps a bounded share of
@@ -46,6 +50,18 @@ pub struct Attached {
     rate: Option<Rate>,
     /// Set while the port is on [`Exits::busy`].
     marked: bool,
+    /// Whether its sockets are in [`Exits::watch`].
+    pub is_watched: bool,
+    /// When it last moved a packet, worker-clock milliseconds.
+    moved: u32,
+}
+
+impl Attached {
+    fn unwatch(&mut self, watch: &Watch) {
+        if core::mem::take(&mut self.is_watched) {
+            watch.leave(&*self.port);
+        }
+    }
 }
 
 /// Every way out: the ports of this worker, the rings to the others, and the pool and ledger they need.
@@ -68,6 +84,8 @@ pub struct Exits {
     exits: Box<[Exit]>,
     /// Slots with frames to send or to bring home.
     busy: Vec<u16>,
+    /// What is slept on for ports that are silent.
+    pub watch: Watch,
 }
 
 impl Exits {
@@ -88,6 +106,7 @@ impl Exits {
             meters,
             exits: vec![Exit::None; MAX_PORTS].into(),
             busy: Vec::new(),
+            watch: Watch::default(),
         }
     }
 
@@ -97,7 +116,8 @@ impl Exits {
         let finishes_checksums = port.facts().finishes_checksums;
         self.set(id, Exit::Here { slot: self.slots.len() as u16, finishes_checksums });
         let queue = OutQueue::new(QUEUE_BOUND);
-        self.slots.push(Attached { id, port, queue, dead: false, rate: None, marked: false });
+        let (marked, is_watched, moved) = (false, false, self.now);
+        self.slots.push(Attached { id, port, queue, dead: false, rate: None, marked, is_watched, moved });
         self.busy.reserve(self.slots.len());
         // Its rings want frames before anything can arrive.
         self.mark(self.slots.len() - 1);
@@ -126,24 +146,46 @@ impl Exits {
         }
     }
 
+    /// A port received something: it is settled at the end of the turn, and not silent.
+    #[inline]
+    pub fn hear(&mut self, slot: usize) {
+        self.slots[slot].moved = self.now;
+        self.mark(slot);
+    }
+
+    /// Has the set watch the ports that have become silent.
+    pub fn hush(&mut self) {
+        let now = self.now;
+        let is_silent = |port: &&mut Attached| !port.dead && !port.is_watched && now.wrapping_sub(port.moved) >= QUIET;
+        for attached in self.slots.iter_mut().filter(is_silent) {
+            attached.is_watched = self.watch.join(&*attached.port);
+            if !attached.is_watched {
+                // One that can only be polled; asked again when it has been silent for as long again.
+                attached.moved = now;
+            }
+        }
+    }
+
     /// Closes the way to a port; what waits for it is dropped by name. Returns the port, if it was this worker's.
     pub fn detach(&mut self, id: PortId) -> Option<Box<dyn Port>> {
         self.set(id, Exit::None);
         let slot = self.slots.iter().position(|attached| attached.id == id)?;
         let mut attached = self.slots.swap_remove(slot);
         self.discard(&mut attached);
+        attached.unwatch(&self.watch);
         if let Some(moved) = self.slots.get(slot).filter(|moved| !moved.dead) {
             let (id, finishes_checksums) = (moved.id, moved.port.facts().finishes_checksums);
             self.set(id, Exit::Here { slot: slot as u16, finishes_checksums });
         }
-        // Slots have moved: look at all of them once.
-        self.busy.clear();
-        for slot in 0..self.slots.len() {
-            self.slots[slot].marked = false;
-            if !self.slots[slot].dead {
-                self.mark(slot);
+        // The last slot is this one now.
+        let (slot, last) = (slot as u16, self.slots.len() as u16);
+        self.busy.retain_mut(|busy| {
+            let is_gone = *busy == slot;
+            if *busy == last {
+                *busy = slot;
             }
-        }
+            !is_gone
+        });
         Some(attached.port)
     }
 
@@ -151,6 +193,7 @@ impl Exits {
     pub fn kill(&mut self, slot: usize) {
         let Some(attached) = self.slots.get_mut(slot) else { return };
         attached.dead = true;
+        attached.unwatch(&self.watch);
         let id = attached.id;
         let mut frames = core::mem::take(attached.queue.frames());
         for frame in frames.drain(..) {
@@ -249,6 +292,12 @@ impl Exits {
             let after = attached.queue.waiting();
             let sent = &mut self.counters.port(attached.id).sent;
             sent.add(before.packets - after.packets, before.bytes - after.bytes);
+            if before.packets > after.packets {
+                attached.moved = self.now;
+            }
+            if attached.is_watched && attached.moved == self.now {
+                attached.unwatch(&self.watch);
+            }
             if let Err(error) = attached.port.settle(&mut self.pool) {
                 died(attached.id, error);
                 self.kill(usize::from(slot));

@@ -17,6 +17,7 @@ pub mod legacy;
 pub mod limits;
 mod misses;
 mod upkeep;
+pub mod watch;
 
 use std::{
     io,
@@ -54,6 +55,7 @@ use crate::{
         handoff::{Bell, Peers},
         idle::{LONGEST, Poll, SPIN, STALL, STALLED},
         upkeep::Upkeep,
+        watch::Watch,
     },
 };
 
@@ -249,21 +251,22 @@ impl Worker {
             // Without a control side there is no one to tell, and it works, if slowly.
             let _ = self.events.try_send(Event::Unpinned { worker: self.id, core });
         }
-        let mut last_work = Instant::now();
+        let (mut last_work, mut has_slept) = (Instant::now(), false);
         while self.obey() {
             if self.halted {
                 let commands = &self.commands;
-                idle::sleep(&self.bell, &[], LONGEST, || !commands.is_empty());
+                idle::sleep(&self.bell, (&[], &Watch::default()), LONGEST, || !commands.is_empty());
                 continue;
             }
             let turned = Instant::now();
             if self.turn(self.clock(turned)) {
-                last_work = turned;
+                (last_work, has_slept) = (turned, false);
             } else if self.config.poll == Poll::Adaptive {
                 let idle = turned.duration_since(last_work);
-                if !self.exits.is_busy() && idle > SPIN {
+                // What woke it was no packet, but a command or the time: there is nothing more to wait for awake.
+                if !self.exits.is_busy() && (idle > SPIN || has_slept) {
                     self.rest(LONGEST);
-                    last_work = Instant::now();
+                    (last_work, has_slept) = (Instant::now(), true);
                 } else if idle > STALL {
                     self.rest(STALLED);
                 }
@@ -404,7 +407,7 @@ impl Worker {
             return false;
         }
         let ingress = attached.id;
-        self.exits.mark(slot);
+        self.exits.hear(slot);
         let tables = Arc::clone(&self.tables);
         let port = tables.port(ingress);
         // An Ethernet header and two tags, beyond the MTU.
@@ -449,8 +452,11 @@ impl Worker {
 
     fn rest(&mut self, longest: Duration) {
         self.pace.sleeps += 1;
+        self.exits.hush();
         let (commands, peers) = (&self.commands, &self.exits.peers);
-        idle::sleep(&self.bell, &self.exits.slots, longest, || !commands.is_empty() || peers.has_work());
+        idle::sleep(&self.bell, (&self.exits.slots, &self.exits.watch), longest, || {
+            !commands.is_empty() || peers.has_work()
+        });
     }
 
     /// The end: ports close, and frames lent to other workers come home while they still turn.

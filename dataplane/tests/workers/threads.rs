@@ -108,6 +108,33 @@ fn a_sleeping_worker_is_woken_by_a_hand_over() {
 }
 
 #[test]
+fn a_sleeping_worker_is_woken_by_a_port_that_was_silent_for_long() {
+    let running = Running::start(1, Poll::Adaptive);
+    let times = (0..8).map(|_| {
+        // Longer than it takes until a port's socket is waited on in the common set.
+        thread::sleep(Duration::from_millis(250));
+        running.lines[&RED].send(&small());
+        running.wait_for(BLUE)
+    });
+    let quick = quick_ones(times.collect());
+    assert!(quick < Duration::from_millis(5), "{quick:?}");
+    let counters = running.settled();
+    assert_eq!((counters.received(), counters.sent(), counters.lost()), (8, 8, 0));
+}
+
+#[test]
+fn a_silent_port_that_was_taken_away_wakes_nobody() {
+    let running = Running::start(1, Poll::Adaptive);
+    thread::sleep(Duration::from_millis(250));
+    running.detach(RED);
+    running.lines[&RED].send(&small());
+    let before = running.report(0).pace.turns;
+    thread::sleep(Duration::from_millis(300));
+    let turns = running.report(0).pace.turns - before;
+    assert!(turns < 1000, "{turns} turns, of which ten a second are due");
+}
+
+#[test]
 fn a_sleeping_worker_is_woken_by_a_command() {
     let running = Running::start(1, Poll::Adaptive);
     let times = (0..24).map(|_| {
