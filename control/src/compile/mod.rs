@@ -3,6 +3,7 @@
 //! [`compile`] is pure: the same desires, numbers and attachments give the same tables. It is where names become numbers; a
 //! worker never meets a name, and nothing here has met a device.
 
+mod amend;
 mod numbers;
 mod overlay;
 mod rates;
@@ -20,6 +21,7 @@ use podlane_dataplane::tables::{Gateway, Member, Network, NextHop, PortTable, Ta
 use podlane_wire::MacAddr;
 use thiserror::Error;
 
+pub use amend::{Changed, amend, is_amendable};
 pub use numbers::{Former, Numbers};
 pub use overlay::proposed_mtu;
 
@@ -79,14 +81,14 @@ pub fn compile(
         ports: vec![None; numbers.ports_end()],
         networks: numbers.networks().map(|name| network_of(desired, name, (numbers, seen))).collect(),
         vrfs: numbers.vrfs().map(|vrf| vrf_of(desired, numbers, vrf)).collect::<Result<_, _>>()?,
-        underlay: overlay::underlay(desired, numbers, seen),
+        underlay: overlay::underlay(desired, numbers, seen).into(),
     };
     // Both are in the order of the names: of hundreds of ports, none is looked for among the others.
     let mut attached = seen.attached.iter().peekable();
     for (name, port) in &desired.ports {
         while attached.next_if(|(other, _)| *other < name).is_some() {}
         if let Some((_, facts)) = attached.next_if(|(other, _)| *other == name) {
-            open(&mut tables, port, *facts, (numbers, desired));
+            open(&mut tables, port, *facts, (desired, numbers));
         }
     }
     for network in desired.networks.values().filter(|network| network.flood) {
@@ -159,7 +161,8 @@ fn gateway(network: &desired::Network, mtu: u16) -> Option<Gateway> {
     Some(Gateway { mac, ipv4, ipv6, link_local: mac.link_local(), mtu })
 }
 
-fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, (numbers, desired): (&Numbers, &Desired)) {
+/// Enters a port that is attached.
+fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, (desired, numbers): (&Desired, &Numbers)) {
     let id = numbers.port(&port.name);
     let Attached { mtu, mac, unfinished_checksums } = facts;
     let native = port.membership.untagged.as_ref().map(|name| numbers.network(name));
@@ -167,7 +170,10 @@ fn open(tables: &mut Tables, port: &desired::Port, facts: Attached, (numbers, de
     let vlans: Vec<_> = port.membership.tagged.iter().map(|(vlan, name)| (vlan.get(), numbers.network(name))).collect();
     let tagged = vlans.iter().map(|(vlan, network)| (Some(*vlan), *network));
     for (vlan, network) in native.iter().map(|network| (None, *network)).chain(tagged) {
-        tables.networks[network.index()].members.push(Member { port: id, vlan, mtu });
+        let members = &mut tables.networks[network.index()].members;
+        // By number, in whatever order they come: a table that was amended is the one that would have been compiled.
+        let at = members.partition_point(|member| member.port < id);
+        members.insert(at, Member { port: id, vlan, mtu });
     }
     tables.ports[id.index()] = Some(PortTable {
         mac: port.mac.map(|mac| MacAddr(mac.0)),

@@ -18,8 +18,9 @@ use podlane_dataplane::port::af_xdp::Device;
 
 use super::change::{ChangeError, fits, fits_beside, is_idle, unknown};
 use super::close::{Closing, Freed, abandon};
-use super::pass::{Reconciler, Unpublished, Up};
+use super::pass::{Reconciler, Up};
 use super::plan::Plan;
+use super::publish::{Due, Unpublished};
 use super::requests::{Back, Birth, Request};
 use crate::compile::Numbers;
 use crate::desired::{Behind, Desired, Name, Port};
@@ -65,7 +66,10 @@ impl Reconciler {
                     (back.clone(), self.restate((name, addresses), back, &mut batch))
                 }
                 Request::RemovePort(name, back) => (back.clone(), self.dismiss(name, back, &mut batch)),
-                Request::AddNetwork(network, back) => (back.clone(), make(*network, back, &mut batch)),
+                Request::AddNetwork(network, back) => {
+                    self.due = Due::All;
+                    (back.clone(), make(*network, back, &mut batch))
+                }
                 Request::RemoveNetwork(name, back) => (back.clone(), self.unmake(name, back, &mut batch)),
             };
             if let Err(error) = refused {
@@ -110,6 +114,7 @@ impl Reconciler {
                 tracing::info!(port = %name, mtu = opened.attached.mtu, "port added");
                 batch.desired.ports.insert(name.clone(), Arc::clone(&port));
                 self.up.insert(name.clone(), Up::of(opened));
+                self.due.note((batch.numbers.port(&name), Arc::clone(&port)));
                 self.been_up.insert(name);
                 batch.waiting.born.push((port, back));
                 Ok(())
@@ -177,6 +182,7 @@ impl Reconciler {
         if let Some(enforcer) = &self.enforcer {
             enforcer.unhouse(number, &port);
         }
+        self.due.note((number, port));
         self.leaving.push(Leaving::Port { name: name.clone(), number, up });
     }
 
@@ -189,6 +195,7 @@ impl Reconciler {
 
     fn take_network_out(&mut self, name: &Name, desired: &mut Desired, numbers: &mut Numbers) {
         let Some(network) = desired.networks.remove(name) else { return };
+        self.due = Due::All;
         tracing::info!(network = %name, "network removed");
         let is_empty = desired.networks_of(&network.vrf).next().is_none();
         if let Some((network, vrf)) = numbers.release_network(name, is_empty.then_some(&network.vrf)) {

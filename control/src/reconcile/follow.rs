@@ -1,5 +1,6 @@
 //! Following the world: devices that go, are renamed, replaced or changed, ports that die, and addresses that the host gets or loses.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use podlane_api::PortState;
@@ -14,15 +15,15 @@ use super::close::Leave;
 use super::open::{OpenDevice, spans_frames};
 use super::pass::{RETRY, Reconciler, Retry, Up};
 use super::underlay::{self, Claimed};
-use super::world::Missing;
-use crate::desired::{Behind, Name};
+use super::world::{Missing, News};
+use crate::desired::{Behind, Name, Port};
 
 impl Reconciler {
-    /// Follows the devices of the ports that are up: one that is gone, renamed or another takes its port down; a new MTU is
-    /// taken over.
-    pub(super) fn follow(&mut self) -> bool {
+    /// Follows the devices of the ports that are up, as far as there is news of them: one that is gone, renamed or another takes its port
+    /// down; a new MTU is taken over.
+    pub(super) fn follow(&mut self, news: &News) -> bool {
         let mut changed = false;
-        for name in self.up.keys().cloned().collect::<Vec<_>>() {
+        for name in self.spoken_of(news) {
             let Some(Up { device: Some(open), fate, attached, .. }) = self.up.get(&name) else { continue };
             let Some(Behind::Device(device)) = self.desired.ports.get(&name).map(|port| &port.behind) else {
                 continue;
@@ -58,6 +59,12 @@ impl Reconciler {
             }
         }
         changed
+    }
+
+    /// The ports that there is news of.
+    fn spoken_of(&self, news: &News) -> Vec<Name> {
+        let is_of = |port: &&Arc<Port>| matches!(&port.behind, Behind::Device(device) if news.is_of(device));
+        self.desired.ports.values().filter(is_of).map(|port| port.name.clone()).collect()
     }
 
     /// Looks which of our addresses are the host's too: VTEPs, and those of pods that share an uplink's MAC address.

@@ -34,6 +34,7 @@ mod pass;
 mod pins;
 mod plan;
 mod policy;
+mod publish;
 mod publisher;
 mod requests;
 mod restate;
@@ -193,6 +194,8 @@ impl Engine {
             leaving: Vec::new(),
             enforcer: enforcer.clone(),
             passed: None,
+            looked: None,
+            due: Default::default(),
             has_news: false,
             pins,
             turnstile: Arc::clone(&turnstile),

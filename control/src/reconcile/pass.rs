@@ -8,19 +8,16 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use podlane_api::PortState;
 use podlane_dataplane::port::af_xdp::Device;
-use podlane_dataplane::tables::Tables;
 use podlane_dataplane::worker::command::Event;
 use podlane_dataplane::worker::handoff::Bell;
 use podlane_rings::PacketRing;
-use thiserror::Error;
 
 use super::apply::Leaving;
 use super::board::{Board, Fate};
 use super::chain;
-use super::change::ChangeError;
 use super::close::{Closer, Leave};
 use super::cores::Cores;
-use super::crew::{Ends, Silent, Workers};
+use super::crew::{Ends, Workers};
 use super::endpoints::Endpoints;
 use super::fill::Fill;
 use super::founder::Founder;
@@ -28,11 +25,11 @@ use super::frames::Frames;
 use super::open::{OpenDevice, OpenError, Opened, Opener};
 use super::pins::Pins;
 use super::plan::Plans;
+use super::publish::Due;
 use super::publisher::Publisher;
 use super::requests::Request;
-use super::underlay;
-use super::world::{Woken, World};
-use crate::compile::{Attached, Numbers, Seen, Unsatisfied, compile};
+use super::world::{News, Woken, World};
+use crate::compile::{Attached, Numbers};
 use crate::desired::{Behind, Desired, Name};
 use crate::enforce::Enforcer;
 
@@ -72,22 +69,6 @@ impl Up {
     /// What its device hears for everyone, where no worker has it yet.
     pub(super) fn everyone(&mut self) -> Option<PacketRing> {
         self.device.as_mut()?.everyone.take()
-    }
-}
-
-/// Why the tables in force are not those that should be.
-#[derive(Debug, Error)]
-pub(super) enum Unpublished {
-    #[error(transparent)]
-    Compile(#[from] Unsatisfied),
-    #[error(transparent)]
-    Workers(#[from] Silent),
-}
-
-impl Unpublished {
-    /// As those are told whose change it held up.
-    pub(super) fn told(&self) -> ChangeError {
-        ChangeError::NotInForce { why: self.to_string() }
     }
 }
 
@@ -141,8 +122,12 @@ pub(super) struct Reconciler {
     pub(super) publisher: Publisher,
     /// Whether what is open is not in force yet, because a worker did not answer.
     pub(super) behind: bool,
+    /// What the tables in force do not have yet.
+    pub(super) due: Due,
     /// Where pods are attached.
     pub(super) founder: Option<Founder>,
+    /// When all devices were last looked at.
+    pub(super) looked: Option<Instant>,
     /// When the last pass ended, and whether links have changed since.
     pub(super) passed: Option<Instant>,
     pub(super) has_news: bool,
@@ -208,9 +193,14 @@ impl Reconciler {
         self.closer.take_room();
         self.has_news = false;
         self.world.look();
+        let news = self.news();
         changed |= self.follow_hosts();
-        changed |= self.follow();
+        changed |= self.follow(&news);
         self.reclaim();
+        if changed {
+            // What pods ask for meanwhile takes all of it along.
+            self.due = Due::All;
+        }
         let mut published = Instant::now();
         for name in self.missing() {
             if self.is_stopped() {
@@ -233,6 +223,16 @@ impl Reconciler {
         self.passed = Some(Instant::now());
     }
 
+    /// What devices are to be looked at: those that were announced, and all of them once a pulse.
+    fn news(&mut self) -> News {
+        let news = self.world.news();
+        if self.looked.is_some_and(|looked| looked.elapsed() < PULSE) {
+            return news;
+        }
+        self.looked = Some(Instant::now());
+        News::All
+    }
+
     /// Writes down what the uplinks' programs have judged. It is three look-ups an uplink.
     fn count_uplinks(&self) {
         let judged = |(name, up): (&Name, &Up)| {
@@ -253,9 +253,15 @@ impl Reconciler {
             Some(Retry::NotBefore(at)) => *at <= now,
             Some(Retry::Never) => false,
         };
+        // Both are in the order of the names: of hundreds of ports, none is looked for among the others.
+        let mut up = self.up.keys().peekable();
+        let is_down = |name: &&Name| {
+            while up.next_if(|other| other < name).is_some() {}
+            up.next_if(|other| other == name).is_none()
+        };
         // What was open under a name has to be closed before it is opened again, and rings when it is.
-        let free = |name: &&Name| !self.up.contains_key(*name) && !self.closer.holds(name);
-        self.desired.ports.keys().filter(free).filter(due).cloned().collect()
+        let is_free = |name: &&Name| !self.closer.holds(name);
+        self.desired.ports.keys().filter(is_down).filter(is_free).filter(due).cloned().collect()
     }
 
     fn bring_up(&mut self, name: &Name) -> bool {
@@ -330,58 +336,5 @@ impl Reconciler {
             self.close((name, None), self.taken(number, up), leave);
         }
         self.closer.finish();
-    }
-
-    /// Gives the workers the ends of ports that are in their tables.
-    fn hand_out(&mut self) {
-        for (name, up) in self.up.iter_mut().filter(|(_, up)| !up.ends.is_empty()) {
-            let ends = std::mem::take(&mut up.ends);
-            if let Err(error) = self.workers.attach(self.numbers.port(name), ends) {
-                tracing::error!(port = %name, %error, "port not attached");
-            }
-        }
-    }
-
-    /// As [`Self::publish`], where nobody waits: what fails is on the board, and tried again.
-    fn republish(&mut self) {
-        let _ = self.publish();
-    }
-
-    /// Compiles and puts in force what is desired and open now, and only then gives new ports to the workers: what comes in by
-    /// a port that is in no table yet would be dropped.
-    pub(super) fn publish(&mut self) -> Result<(), Unpublished> {
-        let attached = self.up.iter().map(|(name, up)| (name.clone(), up.attached)).collect();
-        let seen = Seen { attached, hosts: self.hosts.clone(), endpoints: self.endpoints.list() };
-        let outcome = self.put_in_force(&seen);
-        self.behind = outcome.is_err();
-        if outcome.is_ok() {
-            self.hand_out();
-            self.let_go();
-            // Who does not wait any more need not be told.
-            for waits in self.waiting.drain(..) {
-                let _ = waits.send(());
-            }
-        }
-        self.board.write(|facts| match &outcome {
-            Ok(tables) => {
-                facts.generation = tables.generation.0;
-                facts.tables = Arc::clone(tables);
-                underlay::tell_mtus(&self.desired, &seen, facts);
-                facts.warnings.remove("tables");
-                for (name, up) in self.up.iter_mut().filter(|(_, up)| !up.told) {
-                    facts.ports.insert(name.clone(), up.fate.clone());
-                    up.told = true;
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "tables not in force");
-                facts.warnings.insert("tables".to_owned(), error.to_string());
-            }
-        });
-        outcome.map(drop)
-    }
-
-    fn put_in_force(&self, seen: &Seen) -> Result<Arc<Tables>, Unpublished> {
-        self.publisher.tables(|generation| Ok(compile(&self.desired, &self.numbers, seen, generation)?))
     }
 }

@@ -27,6 +27,7 @@ impl Reconciler {
         batch.desired.ports.insert(name.clone(), now);
         outcome?;
         tracing::info!(port = %name, "port has its addresses");
+        self.due.note((batch.numbers.port(&name), Arc::clone(&former)));
         batch.waiting.restated.push((former, back));
         Ok(())
     }

@@ -60,6 +60,24 @@ pub(super) struct Found<'w> {
     pub(super) netns: Option<&'w Netns>,
 }
 
+/// Which devices may be other than they were.
+pub(super) enum News {
+    /// Any.
+    All,
+    /// Those that have or had one of these names, in some namespace.
+    Of(BTreeSet<String>),
+}
+
+impl News {
+    /// Whether a device is to be looked at.
+    pub(super) fn is_of(&self, device: &desired::Device) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(names) => names.contains(device.name.as_str()),
+        }
+    }
+}
+
 /// All namespaces of interest, by the path that names them; none is the daemon's own.
 pub(super) struct World {
     places: BTreeMap<Option<PathBuf>, Result<Place, PlaceError>>,
@@ -94,6 +112,8 @@ struct Place {
     events: Option<LinkEvents>,
     found: Directory,
     stale: bool,
+    /// Whether it was listed since news were last asked for.
+    was_listed: bool,
 }
 
 /// The links of a namespace, by name; of each number there is one.
@@ -101,6 +121,8 @@ struct Place {
 struct Directory {
     links: BTreeMap<String, Link>,
     names: BTreeMap<u32, String>,
+    /// The names under which something changed since they were last taken.
+    news: BTreeSet<String>,
 }
 
 impl Directory {
@@ -113,8 +135,10 @@ impl Directory {
     /// Takes over what a link is now, under whatever name it was known.
     fn take(&mut self, link: Link) {
         let (index, name) = (link.index, link.name.clone());
+        self.news.insert(name.clone());
         if let Some(former) = self.names.insert(index, name.clone()).filter(|former| *former != name) {
             self.links.remove(&former);
+            self.news.insert(former);
         }
         if let Some(other) = self.links.insert(name, link).filter(|other| other.index != index) {
             self.names.remove(&other.index);
@@ -124,6 +148,7 @@ impl Directory {
     fn lose(&mut self, index: u32) {
         if let Some(name) = self.names.remove(&index) {
             self.links.remove(&name);
+            self.news.insert(name);
         }
     }
 }
@@ -150,6 +175,18 @@ impl World {
         for (path, place) in &mut self.places {
             look_at(path.as_deref(), place);
         }
+    }
+
+    /// What changed since this was last asked, as far as it was announced: where links were listed anew, or a namespace is another one by now,
+    /// anything may have.
+    pub(super) fn news(&mut self) -> News {
+        let mut names = BTreeSet::new();
+        let mut is_all = false;
+        for place in self.places.values_mut().flatten() {
+            names.append(&mut place.found.news);
+            is_all |= std::mem::take(&mut place.was_listed);
+        }
+        if is_all { News::All } else { News::Of(names) }
     }
 
     /// Has a device be known as it is now, and its namespace be followed from now on.
@@ -216,7 +253,7 @@ impl Place {
         let events = events
             .inspect_err(|error| tracing::warn!(%error, "no link events; devices are looked for every quarter second"))
             .ok();
-        Ok(Self { netns, links, events, found: Directory::default(), stale: true })
+        Ok(Self { netns, links, events, found: Directory::default(), stale: true, was_listed: false })
     }
 
     /// Asks the kernel for one link. What is announced of it and not heard yet is older, and what follows is not.
@@ -257,7 +294,7 @@ impl Place {
         }
         if self.stale {
             self.found = Directory::of(self.links.list()?);
-            self.stale = false;
+            (self.stale, self.was_listed) = (false, true);
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ pub mod rates;
 pub mod underlay;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
 use podlane_wire::MacAddr;
 
 use crate::{
@@ -24,8 +26,8 @@ use crate::{
     },
 };
 
-/// Everything resolve reads, for one generation.
-#[derive(Debug, Default)]
+/// Everything resolve reads, for one generation. What does not change with ports that come and go is shared with the tables before.
+#[derive(Clone, Debug, Default)]
 pub struct Tables {
     /// Which tables these are; never 0, which no table has.
     pub generation: Generation,
@@ -34,9 +36,9 @@ pub struct Tables {
     /// By [`NetworkId`].
     pub networks: Vec<Network>,
     /// By [`VrfId`].
-    pub vrfs: Vec<Vrf>,
+    pub vrfs: Arc<[Vrf]>,
     /// What carries tunnelled packets.
-    pub underlay: Underlay,
+    pub underlay: Arc<Underlay>,
 }
 
 impl Tables {

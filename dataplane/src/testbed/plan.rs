@@ -104,7 +104,7 @@ impl Plan {
     /// Puts the networks of these segments on an underlay. Its uplinks must be ports: see [`Self::uplink`].
     #[must_use]
     pub fn overlay(mut self, vteps: Vec<Vtep>, uplinks: Vec<Uplink>, peers: Vec<Peer>, segments: &[Segment]) -> Self {
-        self.tables.underlay = Underlay::of(vteps, uplinks, peers, segments);
+        self.tables.underlay = Underlay::of(vteps, uplinks, peers, segments).into();
         self
     }
 
