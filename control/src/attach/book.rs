@@ -80,15 +80,19 @@ impl Book {
         keys
     }
 
+    /// Whether there is such an attachment.
+    pub(super) fn has(&self, wanted: impl Fn(&Record) -> bool) -> bool {
+        self.pages().values().any(|page| page.record.as_deref().is_some_and(&wanted))
+    }
+
     /// Whether some attachment has this port.
     pub(super) fn has_port(&self, port: &str) -> bool {
-        self.pages().values().any(|page| page.record.as_ref().is_some_and(|record| record.attachment.port == port))
+        self.has(|record| record.attachment.port == port)
     }
 
     /// Whether a port is that of another interface of the same pod, in the same sandbox.
     pub(super) fn is_beside(&self, record: &Record, port: &str) -> bool {
-        let is_it = |other: &Record| other.attachment.port == port && record.is_beside(other);
-        self.pages().values().any(|page| page.record.as_deref().is_some_and(is_it))
+        self.has(|other| other.attachment.port == port && record.is_beside(other))
     }
 
     /// Waits until none of those that `wanted` says is being taken away by somebody, though not for ever.

@@ -97,7 +97,7 @@ impl Inner {
     /// Takes the addresses back, along with other changes.
     fn release(&self, record: &Record, along: Vec<Change>) -> Result<(), AttachError> {
         // A journal from before they were told apart may have two of one owner.
-        if self.book.all().iter().any(|other| other.key() != record.key() && other.shares_leases(record)) {
+        if self.book.has(|other| other.key() != record.key() && other.shares_leases(record)) {
             self.journal.commit(along)?;
         } else {
             let key = &record.attachment.order.key;

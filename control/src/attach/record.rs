@@ -44,9 +44,10 @@ impl Record {
     }
 
     /// Whether the two would have the same leases.
-    pub(super) fn shares_leases(&self, other: &Self) -> bool {
-        self.attachment.order.network == other.attachment.order.network
-            && lease_owner(self.key()) == lease_owner(other.key())
+    pub(super) fn shares_leases<'a>(&'a self, other: &'a Self) -> bool {
+        // As `lease_owner` says, of two words without a slash; asked of everybody for each who comes.
+        let owner = |record: &'a Self| (&record.key().container, &record.key().interface);
+        owner(self) == owner(other) && self.attachment.order.network == other.attachment.order.network
     }
 
     /// Its pod, as policies call it.

@@ -52,6 +52,12 @@ impl Crowd {
         self.of(port).load(Ordering::Relaxed) < self.most
     }
 
+    /// Whether nobody is behind a port.
+    #[must_use]
+    pub fn is_empty(&self, port: u64) -> bool {
+        self.of(port).load(Ordering::Relaxed) == 0
+    }
+
     /// One more is behind a port.
     pub fn came(&self, port: u64) {
         self.of(port).fetch_add(1, Ordering::Relaxed);

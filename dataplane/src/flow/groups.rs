@@ -193,6 +193,12 @@ impl Groups {
         }
     }
 
+    /// Whether a group is registered at a port.
+    #[must_use]
+    pub fn has_any(&self, port: PortId) -> bool {
+        self.account(port).is_some_and(|account| account.registered.load(Ordering::Relaxed) > 0)
+    }
+
     /// Forgets at once what is known of the places that `gone` says yes to. A querier is at no port.
     pub fn forget_at(&self, gone: impl Fn(NetworkId, PortId) -> bool) {
         let is_gone = |key: &[u64; 3], _, _| gone(NetworkId(key[0] as u16), port_of(key));

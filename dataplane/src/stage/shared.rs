@@ -194,6 +194,12 @@ impl Shared {
         self.flows.forget(shard(key));
     }
 
+    /// Whether a station or a listener was learned at a port; where workers learned at once, it may say no of one that is forgotten by its age.
+    #[must_use]
+    pub fn has_learned_at(&self, port: PortId) -> bool {
+        !self.crowd.is_empty(u64::from(port.0) + 1) || self.groups.has_any(port)
+    }
+
     /// Forgets everything that is known of ports whose numbers are to be others'. To be called when no worker has them.
     pub fn forget_ports(&self, ports: &[PortId]) {
         self.forget_stations(|_, at| ports.contains(&at));
