@@ -41,11 +41,12 @@ impl Inner {
         // Known first: who has labels for one that is up writes it anew, and that must not be the last word of it.
         held.write(&ending);
         let written = self.journal.submit(vec![put(&ending)]);
-        self.close(&ending)?;
-        if let Err(error) = written.wait() {
-            // It is the next daemon that would miss it, and that finds neither link nor namespace.
-            tracing::warn!(%error, "that a pod was detached is not written down yet");
-        }
+        self.close_when(&ending, || {
+            if let Err(error) = written.wait() {
+                // It is the next daemon that would miss it, and that finds neither link nor namespace.
+                tracing::warn!(%error, "that a pod was detached is not written down yet");
+            }
+        })?;
         // The rest of a veth is its link, which can wait. The others' netdevs are wanted by whoever comes next.
         if ending.attachment.order.kind == Kind::Veth {
             return Ok(Some(Rest { held, record: Arc::new(ending) }));
@@ -56,6 +57,11 @@ impl Inner {
 
     /// Has no packet of the pod go anywhere.
     pub(super) fn close(&self, record: &Record) -> Result<(), AttachError> {
+        self.close_when(record, || ())
+    }
+
+    /// The same, and waits in between until it is `known`: a port is opened again by whoever finds the pod attached, a link that is down is not set up.
+    fn close_when(&self, record: &Record, known: impl FnOnce()) -> Result<(), AttachError> {
         let Attachment { order, port, .. } = &record.attachment;
         // Over the link, which is there for as long.
         let goodbye = record.speaks_dhcp().then(|| delegate::del(order));
@@ -65,6 +71,7 @@ impl Inner {
                 Err(source) => return Err(AttachError::Port { port: port.clone(), source }),
             }
         }
+        known();
         if order.kind == Kind::Veth {
             let down = Links::open().and_then(|mut host| host.set_down(port));
             absent_is_well(down).map_err(AttachError::host("the pod's link"))?;

@@ -213,6 +213,8 @@ impl Worker {
         for (number, (((config, pool), peers), (_, bell))) in setups.into_iter().zip(peers).zip(ends).enumerate() {
             let id = WorkerId(number as u16);
             let (line, commands) = command::Line::new(bell.clone());
+            let mut exits = Exits::new(pool, peers, Arc::clone(&shared.meters));
+            exits.watch = Watch::new().map_err(resources(id))?;
             let worker = Self {
                 id,
                 config,
@@ -223,7 +225,7 @@ impl Worker {
                 flows: FlowWriter::new(Arc::clone(&shared.flows), id),
                 connections: ConnectionWriter::new(Arc::clone(&shared.connections), id),
                 feed: shared.offload.get().map(|exchange| Box::new(Feed::new(Arc::clone(exchange), id))),
-                exits: Exits::new(pool, peers, Arc::clone(&shared.meters)),
+                exits,
                 line: Line::new(),
                 burst: Burst::new(),
                 commands,

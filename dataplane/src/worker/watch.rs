@@ -9,7 +9,7 @@
 //! send. A set is asked for what rang. But a socket in it takes a lock with each packet it sends, 8 % of a busy worker's core (decision 11); so
 //! only those are in it that send none.
 
-use std::os::fd::BorrowedFd;
+use std::{io, os::fd::BorrowedFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
@@ -18,25 +18,29 @@ use crate::port::Port;
 /// After so many milliseconds without a packet a port is silent. To take one in and out is two system calls, as much as half a dozen sleeps on it.
 pub(crate) const QUIET: u32 = 100;
 
-/// One worker's set; none before the first port is silent, or where the kernel has no descriptor for it.
+/// One worker's set; none before it is [made](Self::new), and then every port is slept on by itself.
 #[derive(Debug, Default)]
 pub struct Watch {
     set: Option<Epoll>,
 }
 
 impl Watch {
+    /// An empty set, there from the start: what a worker has open is then the same before and after its ports.
+    ///
+    /// # Errors
+    /// The kernel has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { set: Some(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?) })
+    }
+
     /// What to sleep on for all that are in it.
     pub(crate) const fn set(&self) -> Option<&Epoll> {
         self.set.as_ref()
     }
 
     /// Takes in a port's sockets, all of them or none. Returns whether it has: one that can only be polled has no socket.
-    pub(crate) fn join(&mut self, port: &dyn Port) -> bool {
-        let fds = port.wake_fds();
-        if self.set.is_none() && !fds.is_empty() {
-            self.set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).ok();
-        }
-        let Some(set) = &self.set else { return false };
+    pub(crate) fn join(&self, port: &dyn Port) -> bool {
+        let (Some(set), fds) = (&self.set, port.wake_fds()) else { return false };
         let joins = |fd: &&BorrowedFd<'_>| set.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0)).is_ok();
         let joined = fds.iter().take_while(joins).count();
         let is_in = joined > 0 && joined == fds.len();
