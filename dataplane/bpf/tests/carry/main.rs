@@ -6,7 +6,7 @@ mod pace;
 mod tunnel;
 
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -110,16 +110,49 @@ fn large_sends_cross_the_trunk_whole_and_are_whole_segments_once_decided() {
     let counters = node.carrier().counters(&key).unwrap().unwrap();
     assert!(counters.bytes > BYTES as u64 && counters.packets > BYTES as u64 / 1500, "{counters:?}");
     assert!(counters.bytes <= counters.packets * 1514, "segments are counted as on a wire: {counters:?}");
-    worker.seen();
+    let before = node.not_carried();
     pour(&mut near, &mut far, BYTES);
-    assert_eq!(worker.seen().len(), 0, "nothing of it comes to the worker");
+    assert_eq!(node.not_carried(), before, "nothing of it goes to the worker");
     for pod in [&blue, &red] {
         let features = pod.links().unwrap().features("eth0").unwrap();
         assert!(features.is_on(Feature::Tso) && features.is_on(Feature::Gso), "pods keep their offloads");
     }
-    drop((near, far));
-    let (_, _, rest) = worker.next();
-    assert_eq!(rest[2 + 20 + 13] & 1, 1, "the end of a connection is the worker's to see");
+    let before = node.events(Event::Control);
+    near.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(
+        far.read(&mut [0]).unwrap(),
+        0,
+        "the end of a connection is the worker's to see, and goes on from there"
+    );
+    assert!(node.events(Event::Control) > before);
+}
+
+#[test]
+fn a_connection_whose_headers_are_rewritten_arrives_whole() {
+    let test = "a_connection_whose_headers_are_rewritten_arrives_whole";
+    if skip(test) {
+        return;
+    }
+    const BYTES: usize = 300_000;
+    let mut node = Node::new(test, false);
+    let (blue, red) = node.blue_and_red();
+    let _worker = node.worker(&[(BLUE, RED), (RED, BLUE)]);
+    let (mut near, mut far) = connect(&blue, &red);
+    let out = tcp_flow(&blue, &red, ports(&near));
+    let back = reversed(&out, Origin::Device(red.host_ifindex));
+    for (key, pod) in [(&out, &red), (&back, &blue)] {
+        let rewrite = Rewrite { destination_mac: pod.mac, source_mac: [2, 0, 0, 0, 9, 9], hop: true };
+        let order = Order { target: into(pod), mtu: 1500, rewrite: Some(rewrite), permit: None };
+        node.carrier().insert(key, &order, node::GENERATION).unwrap();
+    }
+    pour(&mut near, &mut far, BYTES);
+    pour(&mut far, &mut near, BYTES);
+    let before = node.not_carried();
+    pour(&mut near, &mut far, BYTES);
+    assert_eq!(node.not_carried(), before);
+    for key in [out, back] {
+        assert!(node.carrier().counters(&key).unwrap().unwrap().bytes > BYTES as u64);
+    }
 }
 
 #[test]

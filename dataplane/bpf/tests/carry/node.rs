@@ -116,6 +116,11 @@ impl Node {
         events.iter().find(|(named, _)| *named == event).unwrap().1
     }
 
+    /// How many packets were not carried, for whatever reason.
+    pub(crate) fn not_carried(&mut self) -> u64 {
+        self.carrier().events().unwrap().iter().map(|(_, count)| count).sum()
+    }
+
     /// Has the kernel carry a flow and its answers.
     pub(crate) fn decide(&mut self, key: &Key, target: Target, back: Target) {
         let order = |target| Order { target, mtu: 1500, rewrite: None, permit: None };
