@@ -304,10 +304,12 @@ impl Display for Outcome {
         if let Ended::Broken(error) = &self.ended {
             write!(f, ": {error}")?;
         }
-        if self.overrun > 0 && self.lost > 0 {
+        // A device that died or forwards nothing did not lose packets for these reasons.
+        let losing = self.verdict() == Verdict::Losing;
+        if losing && self.overrun > 0 {
             write!(f, "; {} found no room at the receiver: ask for a lower rate", self.overrun)?;
         }
-        if self.lost > 0 && self.was_held_up() {
+        if losing && self.was_held_up() {
             write!(f, "; {} left late, in a burst each time the generator was held up: give it a core", self.late)?;
         }
         match self.asked {
@@ -335,6 +337,7 @@ mod tests {
         assert_eq!(said(10, 990), loses);
         let late = "; 11 left late, in a burst each time the generator was held up: give it a core";
         assert_eq!(said(11, 990), format!("{loses}{late}"));
+        assert!(said(500, 0).ends_with("look at links, addresses and tables"), "nothing arrived, for another reason");
         assert_eq!(said(500, 1_000), "clean: every packet arrived, once, in order, as it left");
     }
 }
