@@ -39,21 +39,22 @@ struct Listed {
     numbers: Numbers,
 }
 
+impl Listed {
+    fn of(engine: &dyn Engine) -> Self {
+        let (name, capacity, gate) = (engine.name(), engine.capacity(), engine.gate());
+        Self { name, capacity, gate, numbers: Numbers::default() }
+    }
+}
+
 impl Exchange {
     /// For so many workers and these engines, in the order of their [`EngineId`]s.
     #[must_use]
     pub fn new(workers: usize, engines: &[Box<dyn Engine>]) -> Self {
-        let listed = |engine: &Box<dyn Engine>| Listed {
-            name: engine.name(),
-            capacity: engine.capacity(),
-            gate: engine.gate(),
-            numbers: Numbers::default(),
-        };
         Self {
             offers: ArrayQueue::new(OFFERS),
             news: (0..workers).map(|_| ArrayQueue::new(NEWS)).collect(),
             generation: AtomicU32::new(0),
-            engines: engines.iter().map(listed).collect(),
+            engines: engines.iter().map(|engine| Listed::of(&**engine)).collect(),
         }
     }
 
@@ -107,12 +108,9 @@ impl Exchange {
         }
     }
 
-    /// The offloader tells a worker.
-    ///
-    /// # Errors
-    /// The news themselves: there is no room, or no such worker.
-    pub(super) fn tell(&self, worker: WorkerId, told: Told) -> Result<(), Told> {
-        self.news.get(worker.index()).map_or(Err(told), |news| news.push(told))
+    /// The offloader tells a worker. Returns whether there was room.
+    pub(super) fn tell(&self, worker: WorkerId, told: &Told) -> bool {
+        self.news.get(worker.index()).is_some_and(|news| news.push(*told).is_ok())
     }
 
     /// The next of what a worker was told.
@@ -126,5 +124,44 @@ impl Exchange {
 
     fn listed(&self, engine: EngineId) -> Option<&Listed> {
         self.engines.get(usize::from(engine.0))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test without its ground has failed")]
+mod tests {
+    use super::*;
+    use crate::{
+        flow::{FlowKey, FlowTable, HashSeed, Program, TagEdit},
+        offload::{
+            Fields, Permit,
+            emulated::{Emulated, Settings},
+        },
+    };
+
+    #[test]
+    fn what_finds_the_ring_full_is_not_offered_now_and_counted() {
+        let flows = Arc::new(FlowTable::new(1024, HashSeed::fixed()).unwrap());
+        let engine: Box<dyn Engine> = Box::new(Emulated::new(Settings::default(), 1, flows));
+        let exchange = Exchange::new(1, &[engine]);
+        let offer = Offer {
+            engine: EngineId(0),
+            worker: WorkerId(0),
+            permit: Permit { entry: 0, stamp: 1 },
+            key: FlowKey::default(),
+            program: Program::bridge(PortId(1), TagEdit::Keep, 1500),
+            generation: Generation(1),
+            epoch: 0,
+            needs: Fields::ALL,
+            ingress: PortId(2),
+            unfinished_checksums: false,
+            longest: 1514,
+            into: None,
+        };
+        assert!((0..OFFERS).all(|_| exchange.offer(offer.clone())));
+        assert!(!exchange.offer(offer.clone()));
+        let report = exchange.report().remove(0);
+        assert_eq!((report.offered, report.unheard), (OFFERS as u64, 1));
+        assert!(exchange.next_offer().is_some() && exchange.offer(offer));
     }
 }

@@ -149,11 +149,10 @@ impl Offloader {
             }
             self.waiting.push_back((worker, told));
         }
-        while let Some((worker, told)) = self.waiting.pop_front() {
-            if let Err(told) = self.exchange.tell(worker, told) {
-                self.waiting.push_front((worker, told));
-                break;
-            }
+        while let Some((worker, told)) = self.waiting.front()
+            && self.exchange.tell(*worker, told)
+        {
+            self.waiting.pop_front();
         }
     }
 

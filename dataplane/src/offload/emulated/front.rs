@@ -1,13 +1,10 @@
 //! The card in front of one worker's end of a port.
 //!
 //! Packets that the card carries lie in the leaving port's lane, and go before what the worker queued. A lane belongs to one worker, as
-//! its frames do; the lock around it is there for whoever closes the port when the worker has let go of it.
+//! its frames do; the lock around it is there for the offloader, which asks whether it is there, and for whoever closes the port.
 
 use core::sync::atomic::Ordering;
-use std::{
-    os::fd::BorrowedFd,
-    sync::{Arc, TryLockError},
-};
+use std::{os::fd::BorrowedFd, sync::Arc};
 
 use podlane_rings::{Frame, FramePool, Socket, Umem};
 
@@ -36,17 +33,13 @@ impl Front {
         Self { card, id, worker, inner }
     }
 
-    /// Calls with what waits in this port's lane.
-    fn with_lane(&mut self, mut call: impl FnMut(&mut dyn Port, &mut OutQueue)) {
+    /// Gives back what waits in this port's lane. Nothing is carried any more when it is called, so that waiting costs nobody.
+    fn give_back(&mut self, pool: &mut FramePool) {
         if let Some(mut lanes) = self.card.lanes(self.worker)
             && let Some(lane) = lanes.get_mut(&self.id)
         {
-            call(&mut *self.inner, &mut lane.queue);
+            lane.queue.frames().drain(..).for_each(|frame| pool.give(frame));
         }
-    }
-
-    fn give_back(&mut self, pool: &mut FramePool) {
-        self.with_lane(|_, queue| queue.frames().drain(..).for_each(|frame| pool.give(frame)));
     }
 }
 
@@ -56,13 +49,9 @@ impl Port for Front {
         if burst.is_empty() {
             return;
         }
-        let mut table = match self.card.table.try_lock() {
-            Ok(table) => table,
-            Err(TryLockError::Poisoned(table)) => table.into_inner(),
-            // The offloader has it: the worker does not wait.
-            Err(TryLockError::WouldBlock) => return,
-        };
-        let Some(mut lanes) = self.card.lanes(self.worker) else { return };
+        // If the offloader has either, the burst is the worker's, which does not wait.
+        let Some(mut table) = self.card.table_now() else { return };
+        let Some(mut lanes) = self.card.lanes_now(self.worker) else { return };
         let (mut hits, packets) = (0, burst.frames().len() as u64);
         burst.sift(|_, frame| {
             let left = self.card.take(frame, self.id, (&mut table, &mut lanes), pool.umem());
@@ -74,13 +63,14 @@ impl Port for Front {
     }
 
     fn transmit(&mut self, pool: &mut FramePool, queue: &mut OutQueue) {
-        let umem = pool.umem().clone();
-        self.with_lane(|inner, lane| {
-            if !lane.is_empty() {
-                inner.transmit(pool, lane);
-                lane.recount(&umem);
-            }
-        });
+        // If the offloader looks at it, the lane is sent in the next turn.
+        if let Some(mut lanes) = self.card.lanes_now(self.worker)
+            && let Some(lane) = lanes.get_mut(&self.id)
+            && !lane.queue.is_empty()
+        {
+            self.inner.transmit(pool, &mut lane.queue);
+            lane.queue.recount(pool.umem());
+        }
         if !queue.is_empty() {
             self.inner.transmit(pool, queue);
         }

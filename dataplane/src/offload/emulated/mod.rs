@@ -20,7 +20,7 @@ mod table;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
 use crate::{
@@ -288,7 +288,26 @@ impl Card {
         Some(self.lanes.get(worker.index())?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The lanes, if nobody else looks at them: a worker does not wait.
+    fn lanes_now(&self, worker: WorkerId) -> Option<MutexGuard<'_, Lanes>> {
+        now(self.lanes.get(worker.index())?)
+    }
+
+    /// The table, if the offloader does not have it.
+    fn table_now(&self) -> Option<MutexGuard<'_, Table>> {
+        now(&self.table)
+    }
+
     fn lane_of(&self, worker: WorkerId, port: PortId) -> bool {
         self.lanes(worker).is_some_and(|lanes| lanes.contains_key(&port))
+    }
+}
+
+/// What is behind a lock, if it can be had at once.
+fn now<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match lock.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
