@@ -112,7 +112,7 @@ mod tests {
     fn pod(like: &Port, number: u8, network: &Network, addresses: &[IpAddr]) -> Port {
         let mut port = like.clone();
         // Before and behind the name of the one that stays.
-        port.name = Name::new(&format!("{}{number}", if number % 2 == 0 { 'a' } else { 'z' })).unwrap();
+        port.name = Name::new(&format!("{}{number}", if number.is_multiple_of(2) { 'a' } else { 'z' })).unwrap();
         port.membership.untagged = Some(network.name.clone());
         port.membership.tagged.clear();
         port.mac = Some(podlane_api::MacAddr([2, 0, 0, 0, 1, number]));
