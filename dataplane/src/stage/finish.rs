@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Asks that a packet's checksum be finished, if it was left unfinished. Returns whether it was.
-#[inline]
+#[inline(always)] // with a second caller apply called it, and apply.finish_checksum took 7 % more instructions
 pub(super) fn request(frame: &mut Frame, key: &FlowKey, layout: Layout) -> bool {
     let kind = key.kind();
     let field: usize = match kind.protocol {
