@@ -12,5 +12,6 @@ mod receive;
 mod settle;
 mod transmit;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

@@ -42,7 +42,8 @@ fn fold(mut sum: u64) -> u16 {
     sum as u16
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use crate::{FrameSize, HugePages, Umem, UmemConfig, ones_complement_sum};
     use proptest::prelude::*;

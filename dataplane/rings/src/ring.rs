@@ -282,5 +282,6 @@ impl<T: Entry> ConsumerRing<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 pub(crate) mod tests;

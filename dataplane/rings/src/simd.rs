@@ -126,7 +126,8 @@ fn avx512(bytes: &[u8]) -> u64 {
     finish(lanes.into_iter().fold(scalar_native(rest), add))
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

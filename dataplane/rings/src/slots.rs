@@ -177,7 +177,8 @@ impl Borrower<'_> {
 /// A slot's number is used as an index as it comes: on a machine with narrower indices it would be cut to a valid one.
 const _: () = assert!(usize::BITS >= 64);
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
     use proptest::prelude::*;
