@@ -106,10 +106,10 @@ fn a_frame_of_a_pod_under_policy_without_a_socket_goes_nowhere() {
 
 #[test]
 fn pods_have_one_program_and_each_its_own_socket_and_verdict() {
-    let Some(bed) = Bed::with_veth("pods_have_one_program_and_each_its_own_socket_and_verdict") else {
+    let Some(bed) = Bed::with_veth_of("pods_have_one_program_and_each_its_own_socket_and_verdict", 4001) else {
         return;
     };
-    bed.add_veth("other", &Veth::default());
+    bed.add_veth("other", &Veth { index: 4002, ..Veth::default() });
     let wire = bed.wire();
     let mut near = attach(NEAR, None);
     let mut other = Attachment::attach(&request("other", Program::PolicedPod, None)).unwrap();

@@ -42,11 +42,14 @@ pub(crate) struct Veth {
     pub(crate) mtu: u32,
     /// Transmit queues of the far end; the near end has one receive queue.
     pub(crate) far_queues: u32,
+    /// The near end's index; 0 lets the kernel count, as it does for every other test: of two devices with one index, whoever is
+    /// first has the slot in the map that a process's pods share.
+    pub(crate) index: u32,
 }
 
 impl Default for Veth {
     fn default() -> Self {
-        Self { mtu: 1500, far_queues: 1 }
+        Self { mtu: 1500, far_queues: 1, index: 0 }
     }
 }
 
@@ -70,9 +73,14 @@ impl Bed {
 
     /// Enters new namespaces with the veth up and a BPF file system mounted.
     pub(crate) fn with_veth(test: &str) -> Option<Self> {
+        Self::with_veth_of(test, 0)
+    }
+
+    /// As [`with_veth`](Self::with_veth), with an index for the near end.
+    pub(crate) fn with_veth_of(test: &str, index: u32) -> Option<Self> {
         let bed = Self::enter(test)?;
         ensure_bpffs(Path::new(BPFFS)).unwrap();
-        bed.add_veth(NEAR, &Veth::default());
+        bed.add_veth(NEAR, &Veth { index, ..Veth::default() });
         Some(bed)
     }
 
@@ -89,7 +97,7 @@ impl Bed {
         let data = attribute(VETH_INFO_PEER, &peer.concat());
         let info = [attribute(libc::IFLA_INFO_KIND, b"veth"), attribute(libc::IFLA_INFO_DATA, &data)];
         let link = [
-            ifinfo(0, 0),
+            ifinfo(veth.index, 0),
             attribute(libc::IFLA_IFNAME, near.as_bytes()),
             attribute(libc::IFLA_MTU, &veth.mtu.to_ne_bytes()),
             attribute(libc::IFLA_NUM_RX_QUEUES, &1_u32.to_ne_bytes()),
