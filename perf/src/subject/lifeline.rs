@@ -119,13 +119,21 @@ mod tests {
         let said = lines.into_iter().find_map(|line| Some(line.strip_prefix(SAYS)?.to_owned())).unwrap();
         let (program, folder) = said.split_once(' ').unwrap();
         let folder = PathBuf::from(folder);
-        assert!(lives(program) && folder.join("file").exists(), "{said}");
+        // A program that is just being started has no command line for a moment.
+        eventually(&|| lives(program) && folder.join("file").exists(), &said);
 
         victim.kill().unwrap();
         victim.wait().unwrap();
+        eventually(
+            &|| !lives(program) && !folder.exists(),
+            &format!("{said} outlives the process that it belonged to"),
+        );
+    }
+
+    fn eventually(holds: &dyn Fn() -> bool, what: &str) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while lives(program) || folder.exists() {
-            assert!(Instant::now() < deadline, "{said} outlived the process that it belonged to");
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
